@@ -1,0 +1,148 @@
+//! What a control plane and a worker say to each other, over `control.sock` on one node and over the network between nodes.
+//! Owns these shapes; must never know how either side acts on them.
+
+use std::collections::BTreeMap;
+
+use model::{
+    app::Resources,
+    id::{ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber},
+    quantity::{Bytes, Millis},
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything one worker must know. Sent whole; a worker refuses one with an older generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// Only grows: the log index whose state it was derived from.
+    pub generation: Generation,
+    /// The node it is for.
+    pub node: NodeId,
+    /// What to run, by component and revision.
+    pub programs: Vec<AssignedProgram>,
+    /// What this node's gateway routes, only of serving revisions.
+    pub routes: Vec<AssignedRoute>,
+}
+
+/// One component at one revision, with its placements on this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedProgram {
+    /// The component.
+    pub component: ComponentId,
+    /// The revision of its app.
+    pub revision: RevisionNumber,
+    /// The artifact.
+    pub digest: Digest,
+    /// Environment of the guest.
+    pub env: BTreeMap<String, String>,
+    /// Values of `wasi:config/store`.
+    pub config: BTreeMap<String, String>,
+    /// Arguments of the guest.
+    pub args: Vec<String>,
+    /// Limits of one instance.
+    pub resources: Resources,
+    /// Its instances on this node.
+    pub placements: Vec<AssignedPlacement>,
+}
+
+/// One instance this node must run or drain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedPlacement {
+    /// The decision's id.
+    pub placement: PlacementId,
+    /// The instance's number.
+    pub ordinal: u32,
+    /// Run it, or drain and stop it.
+    pub wanted: Wanted,
+}
+
+/// What the control plane wants of a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wanted {
+    /// Serve.
+    Run,
+    /// Take no new request, finish those under way, then stop.
+    Stop,
+}
+
+/// A route of a serving revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedRoute {
+    /// Who answers.
+    pub component: ComponentId,
+    /// Under which revision.
+    pub revision: RevisionNumber,
+    /// Exact host or `*.suffix`, lower case.
+    pub host: String,
+    /// Path, or prefix by whole elements.
+    pub path: String,
+    /// Whole path only.
+    pub exact: bool,
+    /// Sorted, upper case; empty is every method.
+    pub methods: Vec<String>,
+    /// Header names (lower case) and the value each must have.
+    pub headers: BTreeMap<String, String>,
+    /// Replaces the matched path or prefix.
+    pub rewrite: Option<String>,
+    /// Until the response headers.
+    pub timeout: Millis,
+    /// Between bytes of a body.
+    pub idle_timeout: Millis,
+    /// Largest request body.
+    pub max_body: Bytes,
+}
+
+/// What a worker tells its control plane: sent whole whenever something changed, and every few seconds as a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The node that reports.
+    pub node: NodeId,
+    /// The assignment it acts on.
+    pub generation: Generation,
+    /// The worker's process id, for process metrics.
+    pub pid: u32,
+    /// Every placement it knows.
+    pub placements: Vec<ReportedPlacement>,
+}
+
+/// One placement as the worker sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedPlacement {
+    /// The decision's id.
+    pub placement: PlacementId,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// How far a placement is. Never goes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "phase")]
+pub enum Phase {
+    /// The worker knows of it.
+    Assigned,
+    /// Its artifact is on the way to this node.
+    Fetching,
+    /// Its code is being made.
+    Compiling,
+    /// A probe sandbox is being started.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Finishes what it has.
+    Draining,
+    /// Gone.
+    Stopped,
+    /// Cannot run, and why.
+    Failed {
+        /// `E0301` and the like.
+        code: String,
+        /// One sentence.
+        message: String,
+    },
+}

@@ -1,0 +1,178 @@
+//! An app after parsing: every default filled in, nothing left to check. Owns the canonical form (its serde shape is the canonical JSON);
+//! must never hold what a user may leave out or get wrong: that is the raw form's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{AppId, Digest, Index, Name},
+    quantity::{Bytes, CpuMillis, Millis},
+};
+
+/// An app: a named set of components, the unit of plan, rollout and rollback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct App {
+    /// Name, namespace, labels and the like.
+    pub metadata: Metadata,
+    /// What the user wishes.
+    pub spec: AppSpec,
+}
+
+impl App {
+    /// The app's id.
+    pub fn id(&self) -> AppId {
+        AppId { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
+    }
+}
+
+/// What every kind carries beside its `spec`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The object's name.
+    pub name: Name,
+    /// The namespace it lives in.
+    pub namespace: Name,
+    /// Words to select by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Words for tools.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// A protected object is not deleted until this is taken back.
+    #[serde(default)]
+    pub protected: bool,
+    /// When set, the write happens only if the object still has this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<Index>,
+}
+
+/// The wish. `vars` are already substituted and `defaults` already merged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppSpec {
+    /// The components by name; at least one.
+    pub components: BTreeMap<Name, Component>,
+}
+
+/// One named Wasm component of an app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Component {
+    /// Where its bytes come from.
+    pub source: Source,
+    /// How the bytes are made on the developer's machine; the cluster never runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+    /// Environment variables of the guest.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Values for `wasi:config/store`.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// Arguments of the guest.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Which requests it answers.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// How many instances.
+    pub scale: Scale,
+    /// What one instance may use.
+    pub resources: Resources,
+}
+
+/// Where a component's bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// A file beside the manifest. The CLI reads and uploads it; a server only ever sees `Digest`.
+    File(String),
+    /// An artifact by digest; `from` is the text the user wrote, kept for display.
+    Digest {
+        /// The artifact.
+        digest: Digest,
+        /// What the manifest said: a path, or the digest itself.
+        from: String,
+    },
+}
+
+impl Source {
+    /// The digest, once the source is resolved.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::File(_) => None,
+            Self::Digest { digest, .. } => Some(*digest),
+        }
+    }
+}
+
+/// A build on the developer's machine, run by `shoal dev` and `shoal build`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Build {
+    /// Run through `sh -c`.
+    pub command: String,
+    /// Where it runs, relative to the manifest [`.`].
+    pub dir: String,
+    /// Files and directories whose change starts a build, relative to `dir` [`src`].
+    pub watch: Vec<String>,
+}
+
+/// One way requests reach a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// `example.com`, or `*.example.com` for every name below it. Lower case.
+    pub host: String,
+    /// Starts with `/`. A prefix by whole path elements, or the whole path when `exact`.
+    pub path: String,
+    /// Match the whole path only.
+    #[serde(default)]
+    pub exact: bool,
+    /// Upper-case methods, sorted; empty means every method.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Lower-case header names and the value each must have.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Replaces the matched path or prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<String>,
+    /// Until the response headers [30s].
+    pub timeout: Millis,
+    /// Between bytes of a body, either way [5m].
+    pub idle_timeout: Millis,
+    /// Largest request body [10Mi].
+    pub max_body: Bytes,
+}
+
+/// How many instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scale {
+    /// A fixed number of instances, at least 1.
+    pub replicas: u32,
+}
+
+/// What one instance may use. Fields that are not in effect yet hold their defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Hard cap of one sandbox, all its memories and tables together [64Mi].
+    pub memory: Bytes,
+    /// Hard sum over one instance's sandboxes; what the scheduler books [256Mi].
+    pub instance_memory: Bytes,
+    /// Booked by the scheduler [100m].
+    pub cpu: CpuMillis,
+    /// Requests one instance answers at once [100].
+    pub max_in_flight: u32,
+    /// Requests that may wait for a turn [1024].
+    pub queue_length: u32,
+    /// How long one may wait [5s].
+    pub queue_wait: Millis,
+    /// Until the response headers [30s].
+    pub timeout: Millis,
+}

@@ -1,0 +1,10 @@
+//! The words of Shoal: ids, the kinds a manifest may hold, how they are parsed and what may be wrong with them.
+//!
+//! Owns every name that users and crates share. Must never do I/O, read a clock, or know how anything is decided, stored, run or sent.
+//! Start with [`id`] for names, [`app`] for what a manifest means, [`problem`] for how bad input is told.
+
+pub mod app;
+pub mod frozen;
+pub mod id;
+pub mod problem;
+pub mod quantity;
