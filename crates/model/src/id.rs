@@ -50,11 +50,8 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let rule = "use lower-case letters, digits and `-`, starting and ending with a letter or digit, at most 63 characters";
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let valid = !text.is_empty()
-            && text.len() <= NAME_BYTES_MAX
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
+        let valid =
+            !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
         if valid { Ok(Self(text.into())) } else { Err(InvalidId::new(text, "name", rule)) }
     }
 }
@@ -105,8 +102,7 @@ impl FromStr for ComponentId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let (app, component) =
-            text.rsplit_once('/').ok_or_else(|| InvalidId::new(text, "component", "write it as app/component"))?;
+        let (app, component) = text.rsplit_once('/').ok_or_else(|| InvalidId::new(text, "component", "write it as app/component"))?;
         Ok(Self { app: app.parse()?, component: component.parse()? })
     }
 }
@@ -138,11 +134,7 @@ impl fmt::Display for Name {
 
 impl fmt::Display for AppId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.as_str() == DEFAULT_NAMESPACE {
-            out.pad(&self.name.0)
-        } else {
-            write!(out, "{}/{}", self.namespace, self.name)
-        }
+        if self.namespace.as_str() == DEFAULT_NAMESPACE { out.pad(&self.name.0) } else { write!(out, "{}/{}", self.namespace, self.name) }
     }
 }
 
