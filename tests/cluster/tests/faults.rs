@@ -1,0 +1,106 @@
+//! What is killed here, on purpose, must not be noticed, or only by the requests it held.
+
+use cluster_tests::{
+    eventually, guest,
+    load::Load,
+    node::{self, Node},
+    raw,
+};
+use std::sync::atomic::Ordering::Relaxed;
+
+const CLIENTS: usize = 8;
+
+fn hello() -> String {
+    format!(
+        "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: hello}}\nspec:\n  components:\n    web:\n      source: {}\n      \
+         routes: [{{host: hello.localhost}}]\n",
+        guest("hello").display()
+    )
+}
+
+async fn serving() -> Node {
+    let node = Node::start().await;
+    node.apply(&hello()).expect(0);
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_refuses_no_new_connection_and_loses_only_requests_in_flight() {
+    let node = serving().await;
+    let load = Load::start(&node.http, "hello.localhost", CLIENTS);
+    load.answered(200).await;
+    let before = node.child("worker").expect("a worker runs");
+    node::kill(before);
+    eventually("another worker", || async { node.child("worker").filter(|pid| *pid != before) }).await;
+    load.answered(200).await;
+    let seen = load.finish().await;
+    assert_eq!((seen.refused.load(Relaxed), seen.bad_status.load(Relaxed)), (0, 0), "{seen:?}");
+    // Each client has one request at a time: one may have been in flight, and its next may sit in a socket the dead process had accepted.
+    assert!(seen.broken.load(Relaxed) <= 2 * CLIENTS as u64, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_control_plane_does_not_touch_traffic() {
+    let node = serving().await;
+    let load = Load::start(&node.http, "hello.localhost", CLIENTS);
+    load.answered(100).await;
+    let before = node.child("control-plane").expect("a control plane runs");
+    node::kill(before);
+    load.answered(200).await;
+    eventually("another control plane", || async { node.child("control-plane").filter(|pid| *pid != before) }).await;
+    eventually("an API that answers", || {
+        let said = node.shoal(&["get", "apps"]);
+        async move { (said.code == 0 && said.out.contains("hello")).then_some(()) }
+    })
+    .await;
+    let seen = load.finish().await;
+    assert_eq!((seen.refused.load(Relaxed), seen.bad_status.load(Relaxed), seen.broken.load(Relaxed)), (0, 0, 0), "{seen:?}");
+    node.apply(&hello().replace("hello.localhost", "other.localhost")).expect(0);
+    assert_eq!(raw::get(&node.http, "other.localhost", "/").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_supervisor_leaves_no_orphan_and_the_next_one_serves_again() {
+    let node = serving().await;
+    let children = node.children();
+    assert!(children.len() >= 2, "a worker and a control plane: {children:?}");
+    let directory = node.kill_supervisor();
+    eventually("the children's end", || async { (!children.iter().copied().any(node::lives)).then_some(()) }).await;
+    let node = Node::start_in(directory, &[]).await;
+    let answer = eventually("an answer after the restart", || async {
+        raw::get(&node.http, "hello.localhost", "/").await.ok().filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert!(!answer.body.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_apply_survives_a_power_cut() {
+    let mut node = serving().await;
+    for round in 0..3 {
+        node.apply(&hello().replace("name: hello", &format!("name: hello-{round}")).replace("hello.localhost", &format!("r{round}.localhost")))
+            .expect(0);
+        node = Node::start_in(node.cut_power(), &[]).await;
+        let apps = node.shoal(&["get", "apps"]).expect(0).out;
+        for earlier in 0..=round {
+            assert!(apps.contains(&format!("hello-{earlier}")), "round {round}: {apps}");
+        }
+        assert_eq!(raw::get(&node.http, &format!("r{round}.localhost"), "/").await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_server_answers_what_it_accepted() {
+    let node = Node::start().await;
+    node.apply(&hello().replace(&guest("hello").display().to_string(), &guest("slow").display().to_string())).expect(0);
+    let address = node.http.clone();
+    let request = tokio::spawn(async move { raw::get(&address, "hello.localhost", "/?ms=1500").await });
+    eventually("the slow request in flight", || async {
+        let text = raw::get(&node.metrics, "localhost", "/metrics").await.ok()?.body;
+        let in_flight = |line: &&str| line.contains("in_flight") && line.contains("hello") && line.trim_end().ends_with(" 1");
+        text.lines().find(in_flight).map(|_| ())
+    })
+    .await;
+    assert_eq!(node.stop().await, 0);
+    assert_eq!(request.await.unwrap().expect("the request is answered").status, 200);
+}
