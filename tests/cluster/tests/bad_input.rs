@@ -1,0 +1,194 @@
+//! Every bad input gets an error that says what was attempted, on what, and how to mend it; and nothing is lost by it.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use cluster_tests::{
+    eventually, guest,
+    node::{self, Node, Said},
+    raw,
+};
+
+fn manifest(name: &str, source: &str, host: &str) -> String {
+    format!(
+        "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  components:\n    web:\n      source: {source}\n      \
+         routes: [{{host: {host}}}]\n"
+    )
+}
+
+fn hello(name: &str, host: &str) -> String {
+    manifest(name, &guest("hello").display().to_string(), host)
+}
+
+/// Applies a component made of `bytes` and expects a refusal that holds every one of `words`.
+#[track_caller]
+fn refused(node: &Node, bytes: &[u8], words: &[&str]) -> Said {
+    let path = node.data().with_file_name("bad.wasm");
+    fs::write(&path, bytes).unwrap();
+    let said = node.apply(&manifest("bad", &path.display().to_string(), "bad.localhost")).expect(1);
+    for word in words {
+        assert!(said.err.contains(word), "`{word}` is not in\n{}", said.err);
+    }
+    assert!(!node.shoal(&["get", "apps"]).expect(0).out.contains("bad"), "nothing was written");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_that_cannot_run_are_refused_with_the_remedy() {
+    let node = Node::start().await;
+    let preview1 = wat::parse_str(
+        r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))) (memory (export "memory") 1) (func (export "_start")))"#,
+    )
+    .unwrap();
+    refused(&node, &preview1, &["E0202", "wasm-tools component new", "--adapt"]);
+    let whole = fs::read(guest("hello")).unwrap();
+    refused(&node, &whole[..whole.len() / 2], &["E0201"]);
+    refused(&node, b"not wasm at all", &["E0201"]);
+    let candidate =
+        wat::parse_str(r#"(component (import "wasi:http/types@0.3.0-rc-2025-09-16" (instance)) (instance $i) (export "wasi:http/handler@0.3.0-rc-2025-09-16" (instance $i)))"#)
+            .unwrap();
+    refused(&node, &candidate, &["E0203"]);
+    let unknown = wat::parse_str(r#"(component (import "acme:billing/ledger@1.2.0" (instance)))"#).unwrap();
+    refused(&node, &unknown, &["E0204", "acme:billing/ledger@1.2.0", "help:"]);
+    let silent = wat::parse_str("(component)").unwrap();
+    refused(&node, &silent, &["E0205"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_is_taken_names_its_owner() {
+    let node = Node::start().await;
+    node.apply(&hello("first", "same.localhost")).expect(0);
+    let said = node.apply(&hello("second", "same.localhost")).expect(1);
+    for word in ["E0401", "first/web", "same.localhost"] {
+        assert!(said.err.contains(word), "`{word}` is not in\n{}", said.err);
+    }
+    assert!(!node.shoal(&["get", "apps"]).expect(0).out.contains("second"));
+    assert_eq!(raw::get(&node.http, "same.localhost", "/").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_document_of_several_writes_nothing() {
+    let node = Node::start().await;
+    let said = node.apply(&format!("{}---\n{}", hello("good", "good.localhost"), hello("bad", "bad.localhost").replace("routes", "rotues")));
+    let said = said.expect(1);
+    assert!(said.err.contains("E0102") && said.err.contains("routes"), "{}", said.err);
+    assert!(!node.shoal(&["get", "apps"]).expect(0).out.contains("good"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_every_limit_are_refused_and_the_node_serves_on() {
+    let node = Node::start().await;
+    node.apply(&manifest("echo", &guest("echo").display().to_string(), "echo.localhost")).expect(0);
+
+    let huge = "POST / HTTP/1.1\r\nHost: echo.localhost\r\nContent-Length: 1073741824\r\n\r\n";
+    let said = raw::exchange(&node.http, huge.as_bytes(), 1 << 16).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+    assert!(said.contains("E0506"), "{said}");
+
+    let headers: String = (0..10_000).map(|number| format!("X-Header-{number}: value\r\n")).collect();
+    let said = raw::exchange(&node.http, format!("GET / HTTP/1.1\r\nHost: echo.localhost\r\n{headers}\r\n").as_bytes(), 1 << 16).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 431"), "{said}");
+
+    let mut endless = b"POST / HTTP/1.1\r\nHost: echo.localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..12 {
+        endless.extend_from_slice(b"100000\r\n");
+        endless.resize(endless.len() + 0x10_0000, b'x');
+        endless.extend_from_slice(b"\r\n");
+    }
+    let said = raw::exchange(&node.http, &endless, 64 << 20).await.unwrap();
+    // The guest streams back what it got until the body passes the limit of 10 MiB: the answer is cut or refused, never finished.
+    assert!(said.starts_with("HTTP/1.1 413") || !said.ends_with("0\r\n\r\n"), "an endless body came to an end");
+
+    let upload = "PUT /v1/artifacts/sha256:0000000000000000000000000000000000000000000000000000000000000000 HTTP/1.1\r\nHost: localhost\r\n\
+                  Content-Length: 1073741824\r\n\r\n";
+    let said = raw::exchange(&node.api, upload.as_bytes(), 1 << 16).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 413") && said.contains("E0409"), "{said}");
+
+    assert_eq!(raw::get(&node.http, "echo.localhost", "/").await.unwrap().status, 200);
+    assert_eq!(raw::get(&node.api, "localhost", "/healthz").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_is_refused_with_the_reason() {
+    let node = Node::start().await;
+    node.apply(&hello("hello", "hello.localhost")).expect(0);
+    let upgrade = "GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let said = raw::exchange(&node.http, upgrade.as_bytes(), 4096).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 501") && said.contains("E0508"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_a_bare_500_with_the_story_in_the_log() {
+    let node = Node::start().await;
+    node.apply(&manifest("crash", &guest("crash").display().to_string(), "crash.localhost")).expect(0);
+    let answer = raw::get(&node.http, "crash.localhost", "/").await.unwrap();
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(!answer.body.contains("wasm") && !answer.body.contains("panicked"), "{answer:?}");
+    let request = answer.header("x-request-id").to_owned();
+    let log = eventually("the crash in the log", || {
+        let said = node.shoal(&["logs", "crash", "--request", &request]);
+        async move { said.out.contains("wasm backtrace").then_some(said.out) }
+    })
+    .await;
+    assert!(log.contains("crash"), "a symbolised frame: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_and_a_second_server_are_told_apart() {
+    let node = Node::start().await;
+    let other = tempfile::tempdir().unwrap();
+    let start = |data: PathBuf, http: &str| -> Said {
+        let mut command: Command = node::server_command(&data, &other.path().join("ready.json"));
+        command.args(["--http", http]).output().unwrap().into()
+    };
+    let said = start(other.path().join("data"), &node.http).expect(1);
+    assert!(said.err.contains("E0601") && said.err.contains(&node.http) && said.err.contains("--http"), "{}", said.err);
+    let said = start(node.data(), "127.0.0.1:0").expect(1);
+    assert!(said.err.contains("E0602") && said.err.contains(&node.supervisor().as_raw_nonzero().to_string()), "{}", said.err);
+    assert_eq!(raw::get(&node.api, "localhost", "/healthz").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_off_loopback_is_refused() {
+    let other = tempfile::tempdir().unwrap();
+    let mut command = node::server_command(&other.path().join("data"), &other.path().join("ready.json"));
+    let said: Said = command.args(["--api", "0.0.0.0:0"]).output().unwrap().into();
+    assert!(said.expect(1).err.contains("E0604"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "shoal-test"]).arg(&data).output().unwrap();
+    if !mount.status.success() {
+        eprintln!("SKIPPED: a file system of its own needs the right to mount: {}", String::from_utf8_lossy(&mount.stderr));
+        return;
+    }
+    let _unmount = Unmount(data.clone());
+    let node = Node::start_in(directory, &[]).await;
+    node.apply(&hello("before", "before.localhost")).expect(0);
+    let filler = data.join("filler");
+    let _ = fs::write(&filler, vec![1_u8; 128 << 20]);
+    let said = node.apply(&manifest("during", &guest("echo").display().to_string(), "during.localhost")).expect(1);
+    assert!(said.err.contains("E0406") && said.err.contains("space"), "{}", said.err);
+    assert_eq!(raw::get(&node.http, "before.localhost", "/").await.unwrap().status, 200);
+    fs::remove_file(&filler).unwrap();
+    eventually("writes that work again", || {
+        let said = node.apply(&manifest("after", &guest("echo").display().to_string(), "after.localhost"));
+        async move { (said.code == 0).then_some(()) }
+    })
+    .await;
+    let node = Node::start_in(node.cut_power(), &[]).await;
+    let apps = node.shoal(&["get", "apps"]).expect(0).out;
+    assert!(apps.contains("before") && apps.contains("after") && !apps.contains("during"), "{apps}");
+}
+
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
