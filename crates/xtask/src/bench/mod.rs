@@ -1,0 +1,172 @@
+//! `cargo xtask bench`: the figures of docs/benchmarks.md, as ratios against a baseline in the same run. Owns what is measured and how it is told;
+//! must never change the product to look better: it starts the release binary as a user does.
+
+mod client;
+mod processes;
+mod recovery;
+mod report;
+mod requests;
+mod rollout;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use report::Section;
+
+/// What `bench` accepts after its name.
+const USAGE: &str = "usage: cargo xtask bench [requests|rollout|recovery|all] [--rounds N] [--seconds N] [--write]
+  requests   CPU per request of `hello` against `wasmtime serve` 48, interleaved (needs wrk)
+  rollout    from `shoal apply` of compiled code to its first 200
+  recovery   from `kill -9` of the worker to the next 200
+  --write    put the figures into docs/benchmarks.md";
+
+/// Options of one run.
+struct Options {
+    what: String,
+    rounds: usize,
+    seconds: u64,
+    write: bool,
+}
+
+/// Runs the benchmarks named in `arguments` and prints their figures.
+///
+/// # Errors
+/// A tool that is missing, a build that fails, a server that does not come up, a request that is not answered.
+pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    let options = parse(arguments)?;
+    let shoal = build(root)?;
+    let bench = Bench { guests: root.join("sample-apps/target/wasm32-wasip2/release"), shoal };
+    let wanted = |name: &str| options.what == "all" || options.what == name;
+    let mut sections = Vec::new();
+    if wanted("requests") {
+        sections.push(requests::measure(&bench, options.rounds, options.seconds)?);
+    }
+    if wanted("rollout") {
+        sections.push(rollout::measure(&bench, options.rounds * 8)?);
+    }
+    if wanted("recovery") {
+        sections.push(recovery::measure(&bench, options.rounds * 2)?);
+    }
+    sections.iter().for_each(Section::print);
+    if options.write {
+        report::write(&root.join("docs/benchmarks.md"), &sections)?;
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options { what: "all".into(), rounds: 5, seconds: 5, write: false };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut number = || rest.next().context(USAGE)?.parse::<u64>().context(USAGE);
+        match argument.as_str() {
+            "all" | "requests" | "rollout" | "recovery" => options.what.clone_from(argument),
+            "--rounds" => options.rounds = usize::try_from(number()?.clamp(1, 100))?,
+            "--seconds" => options.seconds = number()?.clamp(1, 600),
+            "--write" => options.write = true,
+            _ => bail!(USAGE),
+        }
+    }
+    Ok(options)
+}
+
+/// Builds the release binary and the guests; returns the binary.
+fn build(root: &Path) -> Result<PathBuf> {
+    crate::guests::run(root)?;
+    let built = Command::new(env!("CARGO")).args(["build", "--release", "--package", "shoal"]).current_dir(root).status()?;
+    ensure!(built.success(), "building the release binary failed");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(root.join(target).join("release/shoal"))
+}
+
+/// What every benchmark needs.
+struct Bench {
+    shoal: PathBuf,
+    guests: PathBuf,
+}
+
+/// A server started for one benchmark, stopped when dropped.
+struct Server {
+    process: Child,
+    directory: tempfile::TempDir,
+    http: String,
+    api: String,
+}
+
+impl Bench {
+    fn start(&self) -> Result<Server> {
+        let directory = tempfile::tempdir()?;
+        let ready = directory.path().join("ready.json");
+        let log = std::fs::File::create(directory.path().join("stderr.log"))?;
+        let process = Command::new(&self.shoal)
+            .arg("server")
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("starting the server")?;
+        let said = wait_for("the server's ready file", || {
+            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ready).ok()?).ok()
+        })?;
+        let address = |key: &str| {
+            let url = said[key].as_str().with_context(|| format!("`{key}` in the ready file"))?;
+            Ok::<_, anyhow::Error>(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+        };
+        Ok(Server { http: address("http")?, api: address("api")?, process, directory })
+    }
+
+    /// Applies the app `name` made of the guest `guest`, reached as `name.localhost`.
+    fn apply(&self, server: &Server, name: &str, guest: &str, detach: bool) -> Result<()> {
+        let path = server.directory.path().join(format!("{name}.yaml"));
+        let source = self.guests.join(format!("{guest}.wasm"));
+        let text = format!(
+            "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  components:\n    web:\n      source: {}\n      \
+             routes: [{{host: {name}.localhost}}]\n",
+            source.display()
+        );
+        std::fs::write(&path, text)?;
+        let mut command = self.command(server);
+        command.arg("apply").arg("-f").arg(&path);
+        if detach {
+            command.arg("--detach");
+        }
+        let said = command.output()?;
+        ensure!(said.status.success(), "applying {name} failed: {}", String::from_utf8_lossy(&said.stderr));
+        Ok(())
+    }
+
+    fn command(&self, server: &Server) -> Command {
+        let mut command = Command::new(&self.shoal);
+        command.env("SHOAL_SERVER", format!("http://{}", server.api)).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// Asks `probe` until it gives a value.
+fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if let Some(value) = probe() {
+            return Ok(value);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bail!("waited a minute in vain for {what}")
+}
