@@ -1,8 +1,9 @@
 //! Everything that may change the state. Owns the encoded shapes: append-only, golden bytes under test. Must never carry a model type that may change.
 
 use model::{
-    frozen::Frozen,
-    id::{AppId, Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp},
+    app::App,
+    frozen::{self, Frozen},
+    id::{AppId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,26 @@ pub struct Deploy {
     pub app: AppId,
     /// What it should be.
     pub frozen: Frozen,
+    /// Equal for two wishes that differ only in what lives outside revisions: scale and protection. `apply` compares it and parses nothing.
+    pub identity: Digest,
+    /// A protected app is not deleted.
+    pub protected: bool,
     /// Refuse unless the app still has this version; 0 means it must not exist.
     pub expect: Option<Index>,
+}
+
+impl Deploy {
+    /// The wish for `app`, expecting the version its metadata names. Fails with the first component whose source is no digest yet.
+    pub fn of(app: &App, at: Timestamp, by: impl Into<String>) -> Result<Self, Name> {
+        let mut wish = app.clone();
+        wish.metadata.resource_version = None;
+        let frozen = frozen::freeze(&wish)?;
+        wish.metadata.protected = false;
+        wish.spec.components.values_mut().for_each(|component| component.scale.replicas = 1);
+        let identity = Digest::of(frozen::freeze(&wish)?.canonical.as_bytes());
+        let expect = app.metadata.resource_version;
+        Ok(Self { at, by: by.into(), app: app.id(), frozen, identity, protected: app.metadata.protected, expect })
+    }
 }
 
 /// A user wishes an earlier revision again. It becomes a new revision; the scale stays as it is.
@@ -142,6 +161,11 @@ pub enum Step {
         /// For what, in the words users see.
         reason: String,
     },
+    /// An instance waits no longer.
+    Resume {
+        /// The instance.
+        instance: InstanceId,
+    },
 }
 
 /// What workers saw, batched.
@@ -153,6 +177,13 @@ pub struct Observe {
     pub node: NodeId,
     /// New phases of its placements.
     pub phases: Vec<(PlacementId, SeenPhase)>,
+}
+
+impl Plan {
+    /// Whether there is nothing to carry out.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
 }
 
 /// How far a placement is, as recorded.

@@ -1,0 +1,99 @@
+//! Nodes and what their workers saw. Owns `Join` and `Observe`; must never decide where anything runs.
+
+use model::id::{NodeId, PlacementId, Timestamp};
+
+use crate::{
+    Applied, EventKind, NodeRecord, Refused, State,
+    command::{Join, Observe, SeenPhase},
+    limits::{NODES_MAX, TEXT_BYTES_MAX, bounded},
+};
+
+impl State {
+    pub(super) fn join(&mut self, join: &Join) -> Result<Applied, Refused> {
+        if let Some(known) = self.node_named(&join.name) {
+            let id = known.id;
+            self.rejoin(id, join);
+            return Ok(Applied::Joined { node: id, fresh: false });
+        }
+        let what = || format!("joining node `{}`", bounded(&join.name));
+        if join.name.is_empty() || join.name.len() > TEXT_BYTES_MAX {
+            return Err(Refused::Invalid { what: what(), rule: "a node's name has 1 to 2,048 bytes" });
+        }
+        if self.nodes.size() >= NODES_MAX {
+            let found = self.nodes.size() as u64 + 1;
+            return Err(Refused::LimitReached { what: what(), unit: "nodes", found, limit: NODES_MAX as u64 });
+        }
+        let id = NodeId(self.index.0);
+        let record = NodeRecord {
+            id,
+            name: join.name.clone(),
+            memory_bytes: join.memory_bytes,
+            cpu_millis: join.cpu_millis,
+            joined_at: join.at,
+            version: self.index,
+        };
+        self.nodes.insert_mut(id, record);
+        self.record(join.at, EventKind::NodeJoined, None, join.name.clone(), format!("joined as {id}"));
+        Ok(Applied::Joined { node: id, fresh: true })
+    }
+
+    fn rejoin(&mut self, id: NodeId, join: &Join) {
+        let index = self.index;
+        let changed = |node: &&mut NodeRecord| (node.memory_bytes, node.cpu_millis) != (join.memory_bytes, join.cpu_millis);
+        if let Some(node) = self.nodes.get_mut(&id).filter(changed) {
+            node.memory_bytes = join.memory_bytes;
+            node.cpu_millis = join.cpu_millis;
+            node.version = index;
+            let message = format!("offers {} MiB and {} millicores now", join.memory_bytes >> 20, join.cpu_millis);
+            self.record(join.at, EventKind::NodeChanged, None, join.name.clone(), message);
+        }
+    }
+
+    pub(super) fn observe(&mut self, observe: &Observe) -> Applied {
+        let (mut changed, mut stale) = (0, 0);
+        for (placement, phase) in &observe.phases {
+            match self.see(observe.at, observe.node, *placement, phase) {
+                Seen::Changed => changed += 1,
+                Seen::Same => {}
+                Seen::Stale => stale += 1,
+            }
+        }
+        Applied::Observed { changed, stale }
+    }
+
+    fn see(&mut self, at: Timestamp, node: NodeId, id: PlacementId, phase: &SeenPhase) -> Seen {
+        let phase = match phase {
+            SeenPhase::Failed { code, message } => SeenPhase::Failed { code: bounded(code), message: bounded(message) },
+            other => other.clone(),
+        };
+        let Some(known) = self.placements.get(&id).filter(|placement| placement.node == node) else { return Seen::Stale };
+        if known.phase == phase {
+            return Seen::Same;
+        }
+        let instance = known.instance.clone();
+        let app = &instance.component.app;
+        if let Some(placement) = self.placements.get_mut(&id) {
+            placement.phase = phase.clone();
+            placement.since = at;
+        }
+        self.change(app, |_| {});
+        let node_name = self.node(node).map(|node| node.name.clone()).unwrap_or_default();
+        match phase {
+            SeenPhase::Ready => {
+                self.record(at, EventKind::InstanceReady, Some(app), instance.to_string(), format!("takes requests on {node_name}"));
+            }
+            SeenPhase::Failed { code, message } => {
+                self.record(at, EventKind::InstanceFailed, Some(app), instance.to_string(), format!("{code} on {node_name}: {message}"));
+            }
+            SeenPhase::Preparing | SeenPhase::Draining | SeenPhase::Stopped => {}
+        }
+        self.settle(at, app);
+        Seen::Changed
+    }
+}
+
+enum Seen {
+    Changed,
+    Same,
+    Stale,
+}

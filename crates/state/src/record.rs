@@ -1,0 +1,148 @@
+//! What the state holds of each thing. Owns these shapes, which are hashed in the order of their fields; must never know how they change.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    frozen::{ComponentSpecV1, Frozen},
+    id::{AppId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
+};
+use serde::Serialize;
+
+use crate::command::SeenPhase;
+
+/// An app: what is wished, what serves, and how far it is from the one to the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppRecord {
+    /// Which app.
+    pub id: AppId,
+    /// Index of the last change of the wish: what compare-and-set compares with.
+    pub version: Index,
+    /// Index of the last change of anything here.
+    pub status_version: Index,
+    /// When it was first deployed.
+    pub created_at: Timestamp,
+    /// When the wish last changed.
+    pub changed_at: Timestamp,
+    /// The revision the user wishes.
+    pub wanted: RevisionNumber,
+    /// The revision that has the traffic.
+    pub serving: Option<RevisionNumber>,
+    /// The newest revision ever made; numbers are never used again.
+    pub newest: RevisionNumber,
+    /// Wished instances by component, of the wanted and of the serving revision.
+    pub replicas: BTreeMap<Name, u32>,
+    /// A protected app is not deleted.
+    pub protected: bool,
+    /// The app goes away as soon as its last placement is forgotten.
+    pub deleted: bool,
+    /// How far the wanted revision is.
+    pub rollout: Rollout,
+    /// Instances that wait, and for what.
+    pub waits: BTreeMap<InstanceId, String>,
+}
+
+impl AppRecord {
+    /// The revision whose routes gateways follow: none once the app is deleted.
+    pub fn routed(&self) -> Option<RevisionNumber> {
+        self.serving.filter(|_| !self.deleted)
+    }
+
+    /// Wished instances of `component`.
+    pub fn wished(&self, component: &ComponentSpecV1) -> u32 {
+        self.replicas.get(&component.name).copied().unwrap_or(component.replicas)
+    }
+
+    /// The revisions that own their routes and keep their history.
+    pub fn held(&self) -> impl Iterator<Item = RevisionNumber> + use<> {
+        std::iter::once(self.wanted).chain(self.serving.filter(|serving| *serving != self.wanted))
+    }
+}
+
+/// How far the wanted revision is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Rollout {
+    /// Its instances are being placed or prepared.
+    Progressing,
+    /// It serves, and every wished instance was ready.
+    Done,
+    /// It cannot run; what served before still does.
+    Failed {
+        /// `E0301` and the like.
+        code: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// An immutable version of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revision {
+    /// Which app.
+    pub app: AppId,
+    /// Its number, from 1.
+    pub number: RevisionNumber,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Who made it.
+    pub by: String,
+    /// What it is. Its `replicas` are what was wished when it was made; the app holds what is wished today.
+    pub frozen: Arc<Frozen>,
+    /// Equal for two revisions that differ in nothing but scale.
+    pub identity: Digest,
+    /// `undo of r2`, or empty.
+    pub note: String,
+}
+
+impl Revision {
+    /// What decisions read of `component`.
+    pub fn component(&self, component: &str) -> Option<&ComponentSpecV1> {
+        self.frozen.spec.components.iter().find(|spec| spec.name.as_str() == component)
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeRecord {
+    /// The log index at which it first joined.
+    pub id: NodeId,
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Bytes the scheduler may book on it.
+    pub memory_bytes: u64,
+    /// Thousandths of a core it offers.
+    pub cpu_millis: u32,
+    /// When it first joined.
+    pub joined_at: Timestamp,
+    /// Index of the last change of anything here.
+    pub version: Index,
+}
+
+/// The decision that an instance runs on a node under a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    /// The decision's id: it grows with every decision, and is never used twice.
+    pub id: PlacementId,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Under which revision.
+    pub revision: RevisionNumber,
+    /// Where.
+    pub node: NodeId,
+    /// Bytes booked on the node until the placement is forgotten.
+    pub memory_bytes: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Why it drains and stops; none while it should run.
+    pub stopping: Option<String>,
+    /// How far it is, as last recorded.
+    pub phase: SeenPhase,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Placement {
+    /// Whether it should run.
+    pub fn runs(&self) -> bool {
+        self.stopping.is_none()
+    }
+}
