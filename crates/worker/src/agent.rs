@@ -1,0 +1,310 @@
+//! The one owner of what this node runs: gathers causes, takes steps, publishes the routing table, reports. Must never answer a request itself, and
+//! never wait for a step: steps run beside it and come back as a cause.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api::node::{Assignment, Report};
+use gateway::RoutingTable;
+use model::id::{Digest, PlacementId};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::Backoff,
+    directories::Directories,
+    engine::{Again, Engine, Failure},
+    instances::Instances,
+    jobs::{Done, Job, Jobs},
+    limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, WITHDRAWN_FOR_MIN},
+    next_step::{Seen, Step},
+    roster::{ProgramKey, Roster},
+    table::table,
+};
+
+/// Everything that can make the agent do something.
+enum Wake<P> {
+    /// The control plane, or the file it left, says what to run.
+    Offered(Assignment),
+    /// A job is over, well or not, or may be tried again.
+    Over(Job, Result<Done<P>, Failure>),
+    /// A draining instance may have finished.
+    Look,
+    /// The worker ends; what runs is the gateway's to drain.
+    Stop,
+}
+
+/// What others see of the agent.
+#[derive(Debug, Clone, Default)]
+pub struct Seat {
+    /// The newest report; none before the first assignment.
+    pub report: Option<Report>,
+    /// What is held, for people.
+    pub roster: Roster,
+    /// Every wanted instance is ready or cannot be.
+    pub settled: bool,
+}
+
+/// What an agent is made of.
+pub struct Agent<E: Engine> {
+    /// Starts programs.
+    pub jobs: Arc<Jobs<E>>,
+    /// What may be called; shared with the request path.
+    pub instances: Arc<Instances<E::Program>>,
+    /// Where things lie.
+    pub directories: Directories,
+    /// Gives a table to the gateway.
+    pub publish: Box<dyn Fn(Arc<RoutingTable>) + Send>,
+    /// What others see.
+    pub seat: watch::Sender<Seat>,
+    /// What a restart should find.
+    pub keep: watch::Sender<Option<Arc<Assignment>>>,
+}
+
+/// The agent at work.
+struct Work<E: Engine> {
+    agent: Agent<E>,
+    roster: Roster,
+    programs: BTreeMap<ProgramKey, Arc<E::Program>>,
+    running: JoinSet<(Job, Result<Done<E::Program>, Failure>)>,
+    /// Jobs under way or waiting to be tried again.
+    busy: HashSet<Job>,
+    tries: BTreeMap<Job, u32>,
+    withdrawn: BTreeMap<PlacementId, Instant>,
+    /// The table the gateway has no longer matches the roster.
+    stale_table: bool,
+}
+
+impl<E: Engine> Agent<E> {
+    /// Serves from `saved`, then from what is offered, until `stop`.
+    pub async fn run(self, saved: Option<Assignment>, mut offers: mpsc::Receiver<Assignment>, stop: CancellationToken) {
+        let mut work = Work {
+            agent: self,
+            roster: Roster::default(),
+            programs: BTreeMap::new(),
+            running: JoinSet::new(),
+            busy: HashSet::new(),
+            tries: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
+            stale_table: true,
+        };
+        let mut next = saved.map(Wake::Offered);
+        loop {
+            if let Some(wake) = next.take() {
+                match wake {
+                    Wake::Offered(offered) => work.accept(offered),
+                    Wake::Over(job, result) => work.over(job, result),
+                    Wake::Look => work.look(),
+                    Wake::Stop => return,
+                }
+            }
+            work.take_steps();
+            work.tell();
+            next = Some(work.wait(&mut offers, &stop).await);
+        }
+    }
+}
+
+impl<E: Engine> Work<E> {
+    async fn wait(&mut self, offers: &mut mpsc::Receiver<Assignment>, stop: &CancellationToken) -> Wake<E::Program> {
+        let look = if self.withdrawn.is_empty() { Duration::MAX } else { DRAIN_LOOK_EVERY };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Wake::Stop,
+            Some(over) = self.running.join_next() => {
+                let (job, result) = over.expect("a job neither panics nor is aborted while the agent runs");
+                Wake::Over(job, result)
+            }
+            offered = offers.recv() => match offered {
+                Some(offered) => Wake::Offered(offered),
+                None => Wake::Stop,
+            },
+            () = tokio::time::sleep(look) => Wake::Look,
+        }
+    }
+
+    fn accept(&mut self, offered: Assignment) {
+        if self.roster.assignment() == Some(&offered) {
+            return;
+        }
+        let (generation, programs, routes) = (offered.generation, offered.programs.len(), offered.routes.len());
+        match self.roster.accept(offered) {
+            Err(stale) => tracing::warn!(error = %stale, "an assignment is refused"),
+            Ok(accepted) => {
+                tracing::info!(generation = %generation, programs, routes, "an assignment is in force");
+                self.agent.keep.send_replace(Some(accepted));
+                self.stale_table = true;
+            }
+        }
+    }
+
+    fn take_steps(&mut self) {
+        loop {
+            let steps = self.roster.steps();
+            if steps.is_empty() {
+                return;
+            }
+            for (placement, step) in steps {
+                self.take(placement, step);
+            }
+        }
+    }
+
+    /// Takes `step`; the placement moves on in any case, so that the same step is not taken twice.
+    fn take(&mut self, placement: PlacementId, step: Step) {
+        let Some(held) = self.roster.placements().get(&placement) else { return };
+        let (key, digest, ordinal) = (held.key.clone(), held.digest, held.ordinal);
+        tracing::debug!(placement.id = %placement, component = %key.component, step = ?step, "a step is taken");
+        let seen = match step {
+            Step::Fetch if self.programs.contains_key(&key) => Seen::Started,
+            Step::Fetch if self.agent.jobs.has_code(digest) => Seen::Compiled,
+            Step::Fetch if self.agent.directories.artifact(digest).is_file() => Seen::Fetched,
+            Step::Fetch => self.begin(Job::Fetch(digest), Seen::Fetching),
+            Step::Compile => self.begin(Job::Compile(digest), Seen::Compiling),
+            Step::Start => self.begin(Job::Start(key), Seen::Starting),
+            Step::Publish => {
+                if let Some(program) = self.programs.get(&key) {
+                    self.agent.instances.insert(key, ordinal, program.clone());
+                }
+                self.stale_table = true;
+                Seen::Ready
+            }
+            Step::Withdraw => {
+                self.withdrawn.insert(placement, Instant::now());
+                self.stale_table = true;
+                Seen::Draining
+            }
+            Step::Drop => {
+                self.agent.instances.remove(&key, ordinal);
+                self.roster.set(placement, Seen::Stopped);
+                if !self.roster.needs_program(&key) {
+                    self.programs.remove(&key);
+                }
+                Seen::Stopped
+            }
+        };
+        self.roster.set(placement, seen);
+    }
+
+    fn begin(&mut self, job: Job, seen: Seen) -> Seen {
+        if self.busy.insert(job.clone()) {
+            let program = if let Job::Start(key) = &job { self.roster.program(key).cloned() } else { None };
+            let jobs = self.agent.jobs.clone();
+            self.running.spawn(async move {
+                let result = jobs.run(&job, program).await;
+                (job, result)
+            });
+        }
+        seen
+    }
+
+    fn over(&mut self, job: Job, result: Result<Done<E::Program>, Failure>) {
+        self.busy.remove(&job);
+        let (busy, before, after) = stages(&job);
+        let concerns = |held: &crate::roster::Held| job.concerns(&held.key, held.digest);
+        match result {
+            Ok(Done::Waited) => {
+                self.roster.advance(concerns, &busy, &before);
+            }
+            Ok(done) => {
+                self.tries.remove(&job);
+                let moved = self.roster.advance(concerns, &busy, &after);
+                if let (true, Done::Started(program), Job::Start(key)) = (moved, done, &job) {
+                    self.programs.insert(key.clone(), program);
+                }
+            }
+            Err(failure) => {
+                let tries = self.tries.entry(job.clone()).or_default();
+                *tries += 1;
+                let again = match failure.again {
+                    Again::Never => false,
+                    Again::Sometimes => *tries < STEP_TRIES_MAX,
+                    Again::Always => true,
+                };
+                tracing::warn!(job = %job, error.code = %failure.code, error = %failure.message, tries = *tries, again, "a step failed");
+                if again {
+                    self.try_again(job);
+                } else {
+                    self.tries.remove(&job);
+                    let failed = Seen::Failed { code: failure.code.into_owned(), message: failure.message };
+                    self.roster.advance(concerns, &busy, &failed);
+                }
+            }
+        }
+    }
+
+    fn try_again(&mut self, job: Job) {
+        let wait = Backoff::after(self.tries.get(&job).copied().unwrap_or_default());
+        self.busy.insert(job.clone());
+        self.running.spawn(async move {
+            tokio::time::sleep(wait).await;
+            (job, Ok(Done::Waited))
+        });
+    }
+
+    fn look(&mut self) {
+        let due = |at: &Instant| at.elapsed() >= WITHDRAWN_FOR_MIN;
+        let candidates: Vec<PlacementId> = self.withdrawn.iter().filter(|(_, at)| due(at)).map(|(id, _)| *id).collect();
+        for placement in candidates {
+            let Some(held) = self.roster.placements().get(&placement) else { continue };
+            if self.agent.instances.in_flight(&held.key, held.ordinal) == 0 {
+                self.withdrawn.remove(&placement);
+                self.roster.set(placement, Seen::Drained);
+            }
+        }
+    }
+
+    /// Gives the gateway its table first and tells others afterwards: what is said to be ready can be reached.
+    fn tell(&mut self) {
+        if std::mem::take(&mut self.stale_table) {
+            let (table, refused) = table(&self.roster);
+            for error in refused {
+                tracing::error!(error = %error, "a route cannot be published");
+            }
+            (self.agent.publish)(table);
+        }
+        let (report, settled) = (self.roster.report(std::process::id()), self.roster.is_settled());
+        self.agent.seat.send_if_modified(|seat| {
+            let modified = seat.report != report || seat.settled != settled;
+            if modified {
+                *seat = Seat { report, roster: self.roster.clone(), settled };
+            }
+            modified
+        });
+    }
+}
+
+/// What a placement is while `job` runs for it, was before, and is after.
+fn stages(job: &Job) -> (Seen, Seen, Seen) {
+    match job {
+        Job::Fetch(_) => (Seen::Fetching, Seen::Absent, Seen::Fetched),
+        Job::Compile(_) => (Seen::Compiling, Seen::Fetched, Seen::Compiled),
+        Job::Start(_) => (Seen::Starting, Seen::Compiled, Seen::Started),
+    }
+}
+
+/// An error with all its causes, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl Job {
+    fn concerns(&self, key: &ProgramKey, digest: Digest) -> bool {
+        match self {
+            Self::Fetch(wanted) | Self::Compile(wanted) => *wanted == digest,
+            Self::Start(wanted) => wanted == key,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Talking to the control plane of this node over its socket: assignments come down, reports and artifact requests go up. Owns the exchanges and
+//! their retries; must never decide what an assignment means. Losing the control plane stops changes, never traffic.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use api::node::{Assignment, Report};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use model::id::Digest;
+use sha2::Digest as _;
+use tokio::{
+    io::AsyncWriteExt,
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::limits::{ARTIFACT_BYTES_MAX, ASSIGNMENT_BYTES_MAX, CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN, STREAM_SILENCE_MAX};
+
+/// What went wrong between this worker and its control plane.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody listens, or the connection broke.
+    #[error("cannot reach the control plane at {path}")]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It answered something else.
+    #[error("the control plane answered {status} to {what}: {text}")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// Its answer.
+        status: StatusCode,
+        /// What it said.
+        text: String,
+    },
+    /// It broke off, or said what nobody understands.
+    #[error("the control plane broke off {what}")]
+    Broken {
+        /// What was asked.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bytes are not those asked for.
+    #[error("artifact {digest} came with other bytes, or too many")]
+    WrongBytes {
+        /// What was asked for.
+        digest: Digest,
+    },
+    /// The artifact cannot be written.
+    #[error("cannot write the artifact to {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The way to the control plane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Control {
+    socket: PathBuf,
+}
+
+/// Waits that double from try to try and start over after a success.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Control {
+    /// The control plane that listens on `socket`.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
+    pub async fn stream_assignments(&self, offers: mpsc::Sender<Assignment>, connected: watch::Sender<bool>) {
+        let mut backoff = Backoff::default();
+        while !offers.is_closed() {
+            let ended = self.stream_once(&offers, &connected, &mut backoff).await;
+            if connected.send_replace(false) {
+                tracing::warn!(error = ended.err().map(tracing::field::display), "the control plane is away; traffic goes on");
+            }
+            tokio::time::sleep(backoff.wait()).await;
+        }
+    }
+
+    async fn stream_once(
+        &self,
+        offers: &mpsc::Sender<Assignment>,
+        connected: &watch::Sender<bool>,
+        backoff: &mut Backoff,
+    ) -> Result<(), ControlError> {
+        let what = "the assignment stream";
+        let broken = |source: io::Error| ControlError::Broken { what: what.into(), source };
+        let (response, _driver) = self.ask(Method::GET, "/node/v1/assignments", Bytes::new()).await?;
+        let mut body = expect_success(what, response).await?.into_body();
+        connected.send_replace(true);
+        *backoff = Backoff::default();
+        let mut held = Vec::new();
+        loop {
+            let frame = timeout(STREAM_SILENCE_MAX, body.frame()).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
+            let Some(frame) = frame else { return Ok(()) };
+            let Ok(data) = frame.map_err(|error| broken(io::Error::other(error)))?.into_data() else { continue };
+            for piece in data.split_inclusive(|byte| *byte == b'\n') {
+                held.extend_from_slice(piece);
+                if held.len() > ASSIGNMENT_BYTES_MAX {
+                    return Err(broken(io::Error::other("a line is too long")));
+                }
+                if piece.ends_with(b"\n") {
+                    let line = std::mem::take(&mut held);
+                    if line.iter().all(u8::is_ascii_whitespace) {
+                        continue;
+                    }
+                    let assignment = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
+                    if offers.send(assignment).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the newest of `reports` whenever it changes, and every few seconds as a sign of life; ends when nobody makes reports any more.
+    pub async fn send_reports(&self, mut reports: watch::Receiver<Option<Report>>) {
+        let mut backoff = Backoff::default();
+        loop {
+            let report = reports.borrow_and_update().clone();
+            let wait = match report {
+                None => REPORT_EVERY,
+                Some(report) => match self.report(&report).await {
+                    Ok(()) => {
+                        backoff = Backoff::default();
+                        REPORT_EVERY
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = %error, "a report was not taken");
+                        let wait = backoff.wait();
+                        tokio::time::sleep(wait).await;
+                        continue;
+                    }
+                },
+            };
+            if let Ok(Err(_)) = timeout(wait, reports.changed()).await {
+                return;
+            }
+        }
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), ControlError> {
+        let what = "a report";
+        let body = serde_json::to_vec(report).map_err(|error| ControlError::Broken { what: what.into(), source: error.into() })?;
+        let (response, _driver) = self.ask(Method::POST, "/node/v1/report", body.into()).await?;
+        expect_success(what, response).await.map(drop)
+    }
+
+    /// Brings the artifact `digest` to `path`, whole or not at all; its bytes are checked on the way.
+    pub async fn fetch(&self, digest: Digest, path: &Path) -> Result<(), ControlError> {
+        let what = format!("artifact {digest}");
+        let (response, _driver) = self.ask(Method::GET, &format!("/node/v1/artifacts/{digest}"), Bytes::new()).await?;
+        let mut body = expect_success(&what, response).await?.into_body();
+        let aside = path.with_extension("part");
+        let write = |source| ControlError::Write { path: aside.clone(), source };
+        let mut file = tokio::fs::File::create(&aside).await.map_err(write)?;
+        let mut hash = sha2::Sha256::new();
+        let mut bytes = 0;
+        loop {
+            let frame = timeout(CONTROL_WAIT_MAX, body.frame()).await.unwrap_or_else(|_| None);
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| ControlError::Broken { what: what.clone(), source: io::Error::other(error) })?;
+            let Ok(data) = frame.into_data() else { continue };
+            bytes += data.len() as u64;
+            if bytes > ARTIFACT_BYTES_MAX {
+                return Err(ControlError::WrongBytes { digest });
+            }
+            hash.update(&data);
+            file.write_all(&data).await.map_err(write)?;
+        }
+        file.flush().await.map_err(write)?;
+        if <[u8; 32]>::from(hash.finalize()) != digest.0 {
+            return Err(ControlError::WrongBytes { digest });
+        }
+        tokio::fs::rename(&aside, path).await.map_err(write)
+    }
+
+    /// Sends one request on a connection of its own, which lives as long as the handle beside the response.
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ControlError> {
+        let unreachable = |source: io::Error| ControlError::Unreachable { path: self.socket.clone(), source };
+        let exchange = async {
+            let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(io::Error::other(error)))?;
+            let driver = AbortOnDropHandle::new(tokio::spawn(async move {
+                // Whoever reads the response sees the same error, with more context.
+                let _ = connection.await;
+            }));
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header(http::header::HOST, "localhost")
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(Full::new(body))
+                .map_err(|error| unreachable(io::Error::other(error)))?;
+            let response = sender.send_request(request).await.map_err(|error| unreachable(io::Error::other(error)))?;
+            Ok((response, driver))
+        };
+        timeout(CONTROL_WAIT_MAX, exchange).await.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
+    }
+}
+
+async fn expect_success(what: &str, response: Response<Incoming>) -> Result<Response<Incoming>, ControlError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = http_body_util::Limited::new(response.into_body(), 4096).collect();
+    let text = match timeout(CONTROL_WAIT_MAX, body).await {
+        Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        _ => String::new(),
+    };
+    Err(ControlError::Refused { what: what.to_owned(), status, text })
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: RETRY_WAIT_MIN }
+    }
+}
+
+impl Backoff {
+    /// How long to wait before the next try.
+    pub fn wait(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(RETRY_WAIT_MAX);
+        wait
+    }
+
+    /// The wait after `tries` failures.
+    pub fn after(tries: u32) -> Duration {
+        RETRY_WAIT_MIN.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(RETRY_WAIT_MAX)
+    }
+}

@@ -1,0 +1,48 @@
+//! What the worker needs of whatever runs programs: the seam between the agent, which decides, and the sandboxes. Must never know what is wanted.
+
+use std::{borrow::Cow, sync::Arc};
+
+use api::node::AssignedProgram;
+use model::id::Digest;
+
+/// Opens code and starts programs. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
+pub trait Engine: Send + Sync + 'static {
+    /// A program that can answer requests.
+    type Program: Send + Sync + 'static;
+
+    /// Whether code of `digest` for this engine is in the store.
+    fn has_code(&self, digest: Digest) -> bool;
+
+    /// Opens the code of `assigned` and starts a probe sandbox.
+    fn start(&self, assigned: &AssignedProgram) -> impl Future<Output = Result<Arc<Self::Program>, Failure>> + Send;
+}
+
+/// A step did not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// `E0301` and the like.
+    pub code: Cow<'static, str>,
+    /// One sentence.
+    pub message: String,
+    /// Whether another try may end otherwise.
+    pub again: Again,
+}
+
+/// Whether another try may end otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The input is at fault: another try ends the same way.
+    Never,
+    /// The machine is at fault, which may pass: some more tries.
+    Sometimes,
+    /// Somebody is away, and will be back: for ever.
+    Always,
+}
+
+impl Failure {
+    /// The step failed for a reason of `code`.
+    pub fn new(again: Again, code: impl Into<Cow<'static, str>>, message: impl ToString) -> Self {
+        Self { code: code.into(), message: message.to_string(), again }
+    }
+}

@@ -1,0 +1,199 @@
+//! The socket pair to the supervisor: its end means the supervisor is gone, and JSON lines on it ask for code and answer. Owns both message
+//! shapes; must never decide when code is needed.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use futures_util::StreamExt;
+use model::id::Digest;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::AsyncWriteExt,
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::{
+    codec::{FramedRead, LinesCodec},
+    sync::CancellationToken,
+};
+
+use crate::limits::LIFELINE_LINE_BYTES_MAX;
+
+/// Requests waiting to be written: one per program that is being prepared.
+const REQUESTS_WAITING_MAX: usize = 64;
+
+/// What a worker tells its supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToSupervisor {
+    /// Make code of the artifact that lies under its digest among the incoming ones.
+    Compile {
+        /// The artifact.
+        digest: Digest,
+    },
+    /// The gateway listens.
+    Listening {},
+}
+
+/// What a supervisor tells its worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToWorker {
+    /// The code is in the store.
+    Compiled {
+        /// Of which artifact.
+        digest: Digest,
+        /// How long it took, in milliseconds.
+        millis: u64,
+    },
+    /// There will be no code.
+    Failed {
+        /// Of which artifact.
+        digest: Digest,
+        /// `E0301` and the like.
+        code: String,
+        /// One sentence.
+        message: String,
+        /// Whether another try may end otherwise: the machine failed, not the component.
+        passing: bool,
+    },
+}
+
+/// Why there is no code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileRefused {
+    /// The compiler, or the machine it ran on, said no.
+    #[error("{message}")]
+    Failed {
+        /// `E0301` and the like.
+        code: String,
+        /// One sentence.
+        message: String,
+        /// Whether another try may end otherwise.
+        passing: bool,
+    },
+    /// The supervisor is gone.
+    #[error("the supervisor is gone")]
+    Gone,
+}
+
+/// The worker's end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lifeline {
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Compile { digest: Digest, answer: oneshot::Sender<Result<Duration, CompileRefused>> },
+    Listening,
+}
+
+type Waiting = BTreeMap<Digest, Vec<oneshot::Sender<Result<Duration, CompileRefused>>>>;
+
+impl Lifeline {
+    /// A handle, and the task that must run for it; the task ends when the supervisor is gone, and cancels `gone` then.
+    pub fn new(stream: UnixStream, gone: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let task = async move {
+            let error = talk(stream, receiver).await.err();
+            tracing::info!(error = error.map(tracing::field::display), "the supervisor is gone");
+            gone.cancel();
+        };
+        (Self { requests }, task)
+    }
+
+    /// Has code made of the incoming artifact `digest`; returns how long that took.
+    pub async fn compile(&self, digest: Digest) -> Result<Duration, CompileRefused> {
+        let (answer, told) = oneshot::channel();
+        self.requests.send(Request::Compile { digest, answer }).await.map_err(|_| CompileRefused::Gone)?;
+        told.await.map_err(|_| CompileRefused::Gone)?
+    }
+
+    /// Tells the supervisor that connections are accepted.
+    pub async fn listening(&self) {
+        // When the supervisor is gone nobody waits for the word.
+        let _ = self.requests.send(Request::Listening).await;
+    }
+}
+
+async fn talk(stream: UnixStream, mut requests: mpsc::Receiver<Request>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LIFELINE_LINE_BYTES_MAX));
+    let mut waiting = Waiting::new();
+    loop {
+        tokio::select! {
+            line = lines.next() => match line {
+                None => return Ok(()),
+                Some(line) => settle(&mut waiting, &line.map_err(io::Error::other)?)?,
+            },
+            Some(request) = requests.recv() => {
+                let message = match request {
+                    Request::Compile { digest, answer } => {
+                        let askers = waiting.entry(digest).or_default();
+                        askers.push(answer);
+                        if askers.len() > 1 {
+                            continue;
+                        }
+                        ToSupervisor::Compile { digest }
+                    }
+                    Request::Listening => ToSupervisor::Listening {},
+                };
+                let mut line = serde_json::to_vec(&message)?;
+                line.push(b'\n');
+                writer.write_all(&line).await?;
+            }
+        }
+    }
+}
+
+fn settle(waiting: &mut Waiting, line: &str) -> io::Result<()> {
+    let (digest, result) = match serde_json::from_str(line)? {
+        ToWorker::Compiled { digest, millis } => (digest, Ok(Duration::from_millis(millis))),
+        ToWorker::Failed { digest, code, message, passing } => (digest, Err(CompileRefused::Failed { code, message, passing })),
+    };
+    for answer in waiting.remove(&digest).unwrap_or_default() {
+        // Whoever asked may have been stopped meanwhile.
+        let _ = answer.send(result.clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_question_serves_everyone_who_asks_for_the_same_code() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let gone = CancellationToken::new();
+        let (lifeline, task) = Lifeline::new(ours, gone.clone());
+        let digest = Digest::of(b"x");
+        let supervisor = async {
+            let (reader, mut writer) = theirs.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            let asked = lines.next_line().await.unwrap().unwrap();
+            assert_eq!(serde_json::from_str::<ToSupervisor>(&asked).unwrap(), ToSupervisor::Compile { digest });
+            let answer = serde_json::to_string(&ToWorker::Compiled { digest, millis: 7 }).unwrap();
+            writer.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+            assert_eq!(lines.next_line().await.unwrap().unwrap(), r#"{"listening":{}}"#);
+        };
+        let worker = async {
+            let (first, second) = tokio::join!(lifeline.compile(digest), lifeline.compile(digest));
+            assert_eq!((first, second), (Ok(Duration::from_millis(7)), Ok(Duration::from_millis(7))));
+            lifeline.listening().await;
+        };
+        tokio::join!(task, supervisor, worker);
+        assert!(gone.is_cancelled(), "the supervisor's end was dropped");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_when_the_supervisor_goes_is_told() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (lifeline, task) = Lifeline::new(ours, CancellationToken::new());
+        drop(theirs);
+        let ((), result) = tokio::join!(task, lifeline.compile(Digest::of(b"x")));
+        assert_eq!(result, Err(CompileRefused::Gone));
+    }
+}

@@ -1,0 +1,75 @@
+//! Every limit of the worker, with its reason. Must never hold a limit of another crate.
+
+use std::time::Duration;
+
+/// Longest line of the assignment stream. An assignment of 4,096 programs with 1 KiB each is 4 MiB; four times that is a fault, not a size.
+pub const ASSIGNMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Longest line between worker and supervisor: a compile error's first sentences fit.
+pub const LIFELINE_LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Largest artifact fetched: the control plane refuses larger uploads (E0208), so more bytes are a fault.
+pub const ARTIFACT_BYTES_MAX: u64 = 256 << 20;
+
+/// Between signs of life to the control plane; it calls a node silent after several of them.
+pub const REPORT_EVERY: Duration = Duration::from_secs(3);
+
+/// How long one exchange with the control plane over its socket may take before it counts as lost.
+pub const CONTROL_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// An assignment stream without a byte for this long is dead: the control plane writes a blank line more often.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// First wait after a failure that may pass by itself.
+pub const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
+
+/// Longest wait between tries: a control plane that is back is found within two seconds.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Tries of a step that fails for a passing reason until the placement is called failed: with the waits above about 15 s.
+pub const STEP_TRIES_MAX: u32 = 12;
+
+/// How long an instance stays callable after it left the routing table: a request that picked it just before must still find it.
+pub const WITHDRAWN_FOR_MIN: Duration = Duration::from_millis(200);
+
+/// Between looks at whether a draining instance has finished.
+pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Longest drain at the worker's end; the supervisor kills after 35 s.
+pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a restarted worker prepares its last assignment before it accepts connections; they wait in the accept queue meanwhile.
+pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// One log file; with the one before it a component keeps at most twice this, for guest lines and for its access log each.
+pub const LOG_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Components whose log files are kept open at once; beyond it the one least recently written is closed.
+pub const LOG_FILES_OPEN_MAX: usize = 256;
+
+/// Guest lines waiting for the writer: at 2 µs a line it empties this in 8 ms.
+pub const LOG_LINES_WAITING_MAX: usize = 4_096;
+
+/// Access records waiting for the writer: two looks of the writer at 100,000 requests per second.
+pub const ACCESS_RECORDS_WAITING_MAX: usize = 4_096;
+
+/// Longest text of one guest line; the rest is cut and said.
+pub const LOG_TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// How often a busy writer looks at its channels. Producers need not wake it, which would cost each of them a system call.
+pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Lines a follower may be behind before it skips some and says so.
+pub const LOG_FOLLOW_LINES_MAX: usize = 4_096;
+
+/// Components whose logs are kept on disk, those of deleted apps among them; with 32 MiB each this is 16 GiB at the very worst.
+pub const LOG_COMPONENTS_MAX: usize = 512;
+
+/// Lines one query answers with at most: what both files of a component can hold at about 170 bytes a line.
+pub const LOG_QUERY_LINES_MAX: usize = 100_000;
+
+/// Bytes one query holds per file at most: both files of one component fit.
+pub const LOG_QUERY_BYTES_MAX: usize = 32 << 20;
+
+/// Log queries that may wait for the writer at once.
+pub const LOG_QUERIES_MAX: usize = 32;

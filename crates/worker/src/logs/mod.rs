@@ -1,0 +1,188 @@
+//! What guests wrote and which requests were answered, in bounded files per component that outlive the instance.
+//!
+//! Owns the files and the one thread that writes them. Writing a line never waits: when the thread is behind, lines are counted instead and the
+//! count is written in their place. Must never know who asks for lines or why. Start with [`LogStore`].
+
+mod file;
+mod query;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use api::v1::{AccessLine, LogEntry, LogLine};
+use model::id::ComponentId;
+use tokio::sync::{broadcast, oneshot};
+
+pub use query::{Filter, InvalidQuery};
+
+use crate::limits::{ACCESS_RECORDS_WAITING_MAX, LOG_FILE_BYTES_MAX, LOG_LINES_WAITING_MAX, LOG_TEXT_BYTES_MAX};
+
+/// The logs of a node. Dropping it writes what waits and ends the thread.
+#[derive(Debug)]
+pub struct LogStore {
+    lines: Option<SyncSender<LogLine>>,
+    access: Option<SyncSender<AccessLine>>,
+    commands: Option<SyncSender<Command>>,
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Where, and how much.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// The directory of all log files.
+    pub directory: PathBuf,
+    /// The node's name, put into every line.
+    pub node: String,
+    /// Largest file in bytes; a component keeps two.
+    pub file_bytes_max: u64,
+}
+
+/// Which of a component's two files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// What the guest, or the host about it, said.
+    Lines,
+    /// Which requests it answered.
+    Access,
+}
+
+/// Which file: of a component, or of requests no component answered.
+pub(crate) type FileKey = (Option<ComponentId>, Kind);
+
+/// What was on disk at one moment, and everything after it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) files: Vec<file::Frozen>,
+    pub(crate) after: broadcast::Receiver<Arc<LogEntry>>,
+}
+
+pub(crate) enum Command {
+    Snapshot { filter: Arc<Filter>, reply: oneshot::Sender<Snapshot> },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The writer waits to be woken; while it is busy it looks by itself.
+    asleep: AtomicBool,
+    /// Lines not taken since the writer last looked. A short lock, held only when the channel is full.
+    dropped: Mutex<BTreeMap<FileKey, u64>>,
+    dropped_total: AtomicU64,
+}
+
+impl LogConfig {
+    /// The usual size of files in `directory`.
+    pub fn new(directory: PathBuf, node: String) -> Self {
+        Self { directory, node, file_bytes_max: LOG_FILE_BYTES_MAX }
+    }
+}
+
+impl LogStore {
+    /// Starts the writer thread; fails when the directory cannot be made.
+    pub fn start(config: LogConfig) -> io::Result<Self> {
+        std::fs::create_dir_all(&config.directory)?;
+        let (lines, lines_waiting) = sync_channel(LOG_LINES_WAITING_MAX);
+        let (access, access_waiting) = sync_channel(ACCESS_RECORDS_WAITING_MAX);
+        let (commands, commands_waiting) = sync_channel(crate::limits::LOG_QUERIES_MAX);
+        let shared = Arc::new(Shared::default());
+        let writer = writer::Writer::new(config, shared.clone(), lines_waiting, access_waiting, commands_waiting);
+        let writer = std::thread::Builder::new().name("logs".into()).spawn(move || writer.run())?;
+        Ok(Self { lines: Some(lines), access: Some(access), commands: Some(commands), shared, writer: Some(writer) })
+    }
+
+    /// Keeps a guest's line. Never waits.
+    pub fn line(&self, mut line: LogLine) {
+        cut(&mut line.text);
+        let Some(lines) = &self.lines else { return };
+        if let Err(error) = lines.try_send(line) {
+            let line = match error {
+                std::sync::mpsc::TrySendError::Full(line) | std::sync::mpsc::TrySendError::Disconnected(line) => line,
+            };
+            self.shared.drop_one((Some(line.component), Kind::Lines));
+        }
+        self.wake();
+    }
+
+    /// Keeps an access line. Never waits.
+    pub fn access(&self, line: AccessLine) {
+        let Some(access) = &self.access else { return };
+        if let Err(error) = access.try_send(line) {
+            let line = match error {
+                std::sync::mpsc::TrySendError::Full(line) | std::sync::mpsc::TrySendError::Disconnected(line) => line,
+            };
+            self.shared.drop_one((line.component, Kind::Access));
+        }
+        self.wake();
+    }
+
+    /// Lines that were counted instead of kept since the start.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped_total.load(Ordering::Relaxed)
+    }
+
+    /// Everything `filter` may select as it is now, and what comes after; none when too many ask at once or the writer is gone.
+    pub(crate) async fn snapshot(&self, filter: Arc<Filter>) -> Option<Snapshot> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.as_ref()?.try_send(Command::Snapshot { filter, reply }).ok()?;
+        if let Some(writer) = &self.writer {
+            writer.thread().unpark();
+        }
+        answer.await.ok()
+    }
+
+    fn wake(&self) {
+        if self.shared.asleep.load(Ordering::Relaxed)
+            && self.shared.asleep.swap(false, Ordering::AcqRel)
+            && let Some(writer) = &self.writer
+        {
+            writer.thread().unpark();
+        }
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        self.lines = None;
+        self.access = None;
+        self.commands = None;
+        if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
+            if writer.join().is_err() {
+                tracing::error!("the log writer panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn drop_one(&self, key: FileKey) {
+        self.dropped_total.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut dropped) = self.dropped.lock() {
+            *dropped.entry(key).or_default() += 1;
+        }
+    }
+
+    fn take_dropped(&self) -> BTreeMap<FileKey, u64> {
+        self.dropped.lock().map(|mut dropped| std::mem::take(&mut *dropped)).unwrap_or_default()
+    }
+}
+
+/// Cuts `text` to its limit and says how much is missing.
+fn cut(text: &mut String) {
+    if text.len() > LOG_TEXT_BYTES_MAX {
+        let end = text.floor_char_boundary(LOG_TEXT_BYTES_MAX);
+        let missing = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!(" … {missing} bytes cut"));
+    }
+}

@@ -1,0 +1,98 @@
+//! The last assignment on disk, so that a restarted worker serves before it has spoken to any server. Owns the file's form; must never hold a secret.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api::node::Assignment;
+use tokio::sync::watch;
+
+use crate::agent::chain;
+
+/// What went wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedError {
+    /// Reading or writing failed.
+    #[error("cannot keep the last assignment in {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path} holds no assignment")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// Reads the last assignment; none when there has never been one.
+pub fn load(path: &Path) -> Result<Option<Assignment>, SavedError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SavedError::Io { path: path.to_owned(), source }),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| SavedError::Form { path: path.to_owned(), source })
+}
+
+/// Writes `assignment` beside `path` and renames it there, so that a crash leaves the old file or the new one.
+pub fn save(path: &Path, assignment: &Assignment) -> Result<(), SavedError> {
+    let aside = path.with_extension("json.new");
+    let bytes = serde_json::to_vec(assignment).map_err(|source| SavedError::Form { path: path.to_owned(), source })?;
+    let write = || {
+        let mut file = File::create(&aside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|source| SavedError::Io { path: path.to_owned(), source })
+}
+
+/// Saves the newest of `wishes` whenever it changes, one after the other; ends when there will be no more. Routing never waits for the disk, and a
+/// failure costs only what a restart could have used.
+pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Arc<Assignment>>>) {
+    while wishes.changed().await.is_ok() {
+        let Some(newest) = wishes.borrow_and_update().clone() else { continue };
+        let path = path.clone();
+        match tokio::task::spawn_blocking(move || save(&path, &newest)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %chain(&error), "the assignment is not kept for a restart"),
+            Err(error) => tracing::error!(error = %error, "the assignment is not kept for a restart"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{assignment, place};
+    use api::node::Wanted;
+
+    #[test]
+    fn what_was_saved_is_loaded_and_a_torn_aside_file_is_ignored() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("assignment.json");
+        assert!(load(&path).unwrap().is_none());
+        let wanted = assignment(3, vec![place("hello/web", 1, 7, Wanted::Run)]);
+        save(&path, &wanted).unwrap();
+        fs::write(path.with_extension("json.new"), b"{\"gener").unwrap();
+        assert_eq!(load(&path).unwrap(), Some(wanted));
+    }
+
+    #[test]
+    fn a_file_with_something_else_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("assignment.json");
+        fs::write(&path, b"[]").unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("assignment.json"));
+    }
+}
