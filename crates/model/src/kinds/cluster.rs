@@ -1,0 +1,101 @@
+//! The fields of Namespace and Cluster. Owns their descriptions and defaults.
+
+use super::{
+    Shape,
+    app::{COMPONENT, RESOURCES},
+    record, record_of,
+};
+
+record! {
+    /// Quota, default limits and ceilings for whoever deploys into a namespace.
+    pub NAMESPACE "NamespaceSpec" {
+        /// The most all its apps use together.
+        "quota": record_of!(QUOTA),
+        /// What a component gets that says nothing.
+        "limits": record_of!(RESOURCES),
+        /// Hosts its routes may use.
+        "hosts": Shape::List(&Shape::Text),
+        /// A ceiling for `egress.allow`.
+        "egress": record_of!(ALLOWED),
+        /// A ceiling for imported interfaces.
+        "interfaces": record_of!(ALLOWED),
+        /// Registries its sources may come from.
+        "registries": Shape::List(&Shape::Text),
+    }
+}
+
+record! {
+    /// The most all apps of a namespace use together.
+    pub QUOTA "Quota" {
+        /// Booked memory.
+        "memory": Shape::Size,
+        /// Booked processor.
+        "cpu": Shape::Cpu,
+        /// Instances.
+        "instances": Shape::Integer { min: 0, max: 1_000_000 },
+        /// Apps.
+        "apps": Shape::Integer { min: 0, max: 1_000_000 },
+    }
+}
+
+record! {
+    /// A ceiling.
+    pub ALLOWED "Allowed" {
+        /// What may be granted.
+        "allowed": Shape::List(&Shape::Text); required(),
+    }
+}
+
+record! {
+    /// What holds for the whole cluster.
+    pub CLUSTER "ClusterSpec" {
+        /// Issuers of certificates by name.
+        "acme": Shape::Names(&Shape::Record(&ISSUER)),
+        /// Addresses whose forwarding headers are believed.
+        "trustedProxies": Shape::List(&Shape::Text),
+        /// Registries by host.
+        "registries": Shape::Map(&Shape::Record(&REGISTRY)),
+        /// Where logs and traces are sent.
+        "drains": record_of!(DRAINS),
+        /// Merged into every component of every app.
+        "defaults": Shape::Partial(&COMPONENT),
+    }
+}
+
+record! {
+    /// An issuer of certificates.
+    pub ISSUER "Issuer" {
+        /// Whom it writes to.
+        "email": Shape::Text; required(),
+        /// Its directory; left out, Let's Encrypt.
+        "directory": Shape::Text,
+    }
+}
+
+record! {
+    /// A registry.
+    pub REGISTRY "Registry" {
+        /// The Secret with its credentials.
+        "secret": Shape::Name; required(),
+    }
+}
+
+record! {
+    /// Where logs and traces are sent.
+    pub DRAINS "Drains" {
+        /// For logs.
+        "logs": Shape::List(&Shape::Record(&DRAIN)),
+        /// For traces.
+        "traces": Shape::List(&Shape::Record(&DRAIN)),
+    }
+}
+
+record! {
+    /// A receiver.
+    pub DRAIN "Drain" {
+        /// Its address.
+        "url": Shape::Text; required(),
+        /// The Secret with its credentials.
+        "secret": Shape::Name,
+    }
+}

@@ -1,0 +1,51 @@
+//! How large a manifest and what stands in it may be, each with its reason. Owns the numbers; must never be read from configuration.
+
+use crate::quantity::{Bytes, Millis};
+
+/// Largest manifest file. The longest hand-written ones are some hundred lines; a whole file is held in memory several times over.
+pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
+
+/// Most YAML nodes of a file once aliases and `defaults` are written out. An alias bomb of nine lines would make billions.
+pub const MANIFEST_NODES_MAX: usize = 100_000;
+
+/// Most bytes of text once aliases and variables are written out: a variable of 500 kB used a thousand times must not fill the memory.
+pub const MANIFEST_EXPANDED_BYTES_MAX: usize = 4 << 20;
+
+/// Deepest nesting. The manifest format itself needs ten; every walk over the tree recurses as deep as this.
+pub const MANIFEST_DEPTH_MAX: usize = 64;
+
+/// Most documents of a file.
+pub const MANIFEST_DOCUMENTS_MAX: usize = 1_000;
+
+/// Most problems told at once: nobody reads more, and a file of the wrong kind would have thousands.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Most components of an app: all of them are rolled out together and shown on one page.
+pub const COMPONENTS_PER_APP_MAX: usize = 64;
+
+/// Most routes of a component; a gateway looks through the routes of one host in order.
+pub const ROUTES_PER_COMPONENT_MAX: usize = 256;
+
+/// Most instances of a component: what one cell of 5,000 workers still places within a second.
+pub const REPLICAS_MAX: u32 = 1_000;
+
+/// Most bytes of a component's environment, configuration and arguments together. They travel in every assignment and are copied into every sandbox.
+pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of all labels and annotations of an object: they travel with every listing.
+pub const METADATA_BYTES_MAX: usize = 16 << 10;
+
+/// Longest host name (RFC 1035).
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// Longest path of a route or a rewrite; as long as the gateway accepts a request line's path.
+pub const PATH_BYTES_MAX: usize = 2_048;
+
+/// Longest wait for response headers. A longer one outlives the drain of a node by so much that it is cut anyway.
+pub const TIMEOUT_MAX: Millis = Millis(3_600_000);
+
+/// Longest silence on a stream: a day, for event streams that say something daily.
+pub const IDLE_TIMEOUT_MAX: Millis = Millis(86_400_000);
+
+/// Largest request body a route may allow. Bodies are streamed, so this guards guests and links, not the gateway.
+pub const BODY_BYTES_MAX: Bytes = Bytes(64 << 30);

@@ -1,0 +1,139 @@
+//! The app from the values the walk found. Owns the step from the user's form to the canonical one: defaults filled in, hosts and methods in their case.
+//! Must never complain: what is missing or wrong has been told, and holds its default here.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::{
+    app::{App, AppSpec, Build, Component, Metadata, Resources, Route, Scale, Source},
+    id::{Digest, Index, Name},
+    kinds::{COMPONENT, METADATA, RESOURCES, ROUTE, Record},
+    manifest::walk::default_of,
+    quantity::{Bytes, CpuMillis, Millis},
+};
+
+/// The app whose document holds `values`.
+pub(super) fn app(values: &Json) -> App {
+    let components = entries(&values["spec"]["components"])
+        .filter_map(|(name, component)| Some((name.parse().ok()?, self::component(component))))
+        .collect();
+    App { metadata: metadata(&values["metadata"]), spec: AppSpec { components } }
+}
+
+fn metadata(values: &Json) -> Metadata {
+    let fields = Fields { record: &METADATA, values };
+    let name = fields.text("name").parse().unwrap_or_else(|_| Name::default_namespace());
+    Metadata {
+        name,
+        namespace: fields.text("namespace").parse().unwrap_or_else(|_| Name::default_namespace()),
+        labels: fields.texts("labels"),
+        annotations: fields.texts("annotations"),
+        protected: fields.boolean("protected"),
+        resource_version: values["resourceVersion"].as_u64().map(Index),
+    }
+}
+
+fn component(values: &Json) -> Component {
+    let fields = Fields { record: &COMPONENT, values };
+    let build = values.get("build").map(|build| {
+        let fields = fields.inside("build", build);
+        Build { command: fields.text("command"), dir: fields.text("dir"), watch: fields.list("watch") }
+    });
+    Component {
+        source: source(&fields.text("source")),
+        build,
+        env: fields.texts("env"),
+        config: fields.texts("config"),
+        args: fields.list("args"),
+        routes: values["routes"].as_array().into_iter().flatten().map(route).collect(),
+        scale: Scale { replicas: fields.inside("scale", &values["scale"]).number32("replicas") },
+        resources: resources(&values["resources"]),
+    }
+}
+
+fn source(text: &str) -> Source {
+    match text.parse::<Digest>() {
+        Ok(digest) => Source::Digest { digest, from: text.to_owned() },
+        Err(_) => Source::File(text.to_owned()),
+    }
+}
+
+fn route(values: &Json) -> Route {
+    let fields = Fields { record: &ROUTE, values };
+    let mut methods: Vec<String> = fields.list("methods").iter().map(|method| method.to_ascii_uppercase()).collect();
+    methods.sort();
+    methods.dedup();
+    Route {
+        host: fields.text("host").to_ascii_lowercase(),
+        path: fields.text("path"),
+        exact: fields.boolean("exact"),
+        methods,
+        headers: fields.texts("headers").into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+        rewrite: values["rewrite"].as_str().map(str::to_owned),
+        timeout: Millis(fields.number("timeout")),
+        idle_timeout: Millis(fields.number("idleTimeout")),
+        max_body: Bytes(fields.number("maxBody")),
+    }
+}
+
+/// What an instance may use; the fields of `values` that are set, and the defaults of the rest.
+pub(crate) fn resources(values: &Json) -> Resources {
+    let fields = Fields { record: &RESOURCES, values };
+    let queue = fields.inside("queue", &values["queue"]);
+    Resources {
+        memory: Bytes(fields.number("memory")),
+        instance_memory: Bytes(fields.number("instanceMemory")),
+        cpu: CpuMillis(fields.number32("cpu")),
+        max_in_flight: fields.number32("maxInFlight"),
+        queue_length: queue.number32("length"),
+        queue_wait: Millis(queue.number("wait")),
+        timeout: Millis(fields.number("timeout")),
+    }
+}
+
+/// The values of a record's fields, with its defaults.
+struct Fields<'a> {
+    record: &'static Record,
+    values: &'a Json,
+}
+
+impl Fields<'_> {
+    fn value(&self, name: &str) -> Json {
+        let default = || self.record.field(name).and_then(default_of).unwrap_or_default();
+        self.values.get(name).cloned().unwrap_or_else(default)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.value(name).as_str().unwrap_or_default().to_owned()
+    }
+
+    fn boolean(&self, name: &str) -> bool {
+        self.value(name).as_bool().unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.value(name).as_u64().unwrap_or_default()
+    }
+
+    fn number32(&self, name: &str) -> u32 {
+        u32::try_from(self.number(name)).unwrap_or(u32::MAX)
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        self.value(name).as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
+    }
+
+    fn texts(&self, name: &str) -> BTreeMap<String, String> {
+        entries(&self.value(name)).filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    }
+
+    fn inside<'a>(&self, name: &str, values: &'a Json) -> Fields<'a> {
+        let record = self.record.field(name).and_then(|field| field.shape.record());
+        Fields { record: record.expect("the table gives this field a record"), values }
+    }
+}
+
+fn entries(value: &Json) -> impl Iterator<Item = (&String, &Json)> {
+    value.as_object().into_iter().flatten()
+}

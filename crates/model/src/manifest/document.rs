@@ -1,0 +1,212 @@
+//! One document: its kind, then everything below. Owns the order in which a document is read; must never know how an app is built or checked.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::Value as Json;
+
+use super::{
+    build, check,
+    places::Places,
+    vars,
+    walk::{Walk, join},
+    words::near,
+};
+use crate::{
+    app::App,
+    kinds::{self, KINDS, KUBERNETES, Kind, Shape, Standing},
+    limits,
+    problem::Problem,
+    tree::{self, Node, Value},
+};
+
+/// What a document turned out to be.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// The app, when it is one and nothing is wrong with it.
+    pub app: Option<App>,
+    /// The variables it declares.
+    pub vars: Vec<String>,
+}
+
+/// Reads `document`, with variables put in and defaults merged, and adds what is wrong to `problems`.
+pub(super) fn read(document: &mut Node, given: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Outcome {
+    let kind = match kind(document) {
+        Ok(kind) => kind,
+        Err(problem) => {
+            problems.push(*problem);
+            return Outcome::default();
+        }
+    };
+    if kind.standing == Standing::ReadOnly {
+        problems.push(refuse_kind(kind, document));
+        return Outcome::default();
+    }
+    let mut found = Vec::new();
+    let substituted = vars::substitute(document, given, &mut found);
+    if kind.standing == Standing::Built {
+        merge_defaults(document, &mut found);
+    }
+    let values = walk(document, kind, &mut found);
+    let app = match kind.standing {
+        Standing::Built => app(document, &values, &mut found),
+        Standing::Later | Standing::ReadOnly => {
+            found.push(refuse_kind(kind, document));
+            None
+        }
+    };
+    tidy(&mut found, &substituted.failed);
+    let app = app.filter(|_| found.is_empty());
+    problems.append(&mut found);
+    Outcome { app, vars: substituted.declared }
+}
+
+fn kind(document: &Node) -> Result<&'static Kind, Box<Problem>> {
+    let Value::Map(_) = &document.value else {
+        let problem = Problem::new("E0103", format!("the document must be a map, and this is {}", super::words::found(document)));
+        return Err(problem.help("a manifest starts with   apiVersion: shoal.dev/v1").span(Some(document.place.span())).into());
+    };
+    let text = |field: &str| document.get(field).and_then(Node::text).unwrap_or_default();
+    let (version, name) = (text("apiVersion"), text("kind"));
+    let at = |field: &str| Some(document.entry(field).map_or(&document.place, |entry| &entry.node.place).span());
+    let example = "apiVersion: shoal.dev/v1";
+    if let Some(problem) = kubernetes(version, name) {
+        return Err(problem.at("kind").label("a Kubernetes kind").span(at("kind")).into());
+    }
+    for (field, line) in [("apiVersion", example), ("kind", "kind: App")] {
+        if document.get(field).is_none_or(Node::is_null) {
+            let problem = Problem::new("E0105", format!("the document has no `{field}`")).label(format!("`{field}` is missing here"));
+            return Err(problem.at(field).help(format!("add   {line}")).span(at(field)).into());
+        }
+    }
+    if version != kinds::API_VERSION {
+        let problem = Problem::new("E0110", format!("`{version}` is not an apiVersion of shoal")).label("unknown");
+        return Err(problem.at("apiVersion").help(format!("write {example}")).span(at("apiVersion")).into());
+    }
+    kinds::find(name).filter(|kind| kind.name == name).ok_or_else(|| {
+        let help = match kinds::find(name).map(|kind| kind.name).or_else(|| near(name, KINDS.iter().map(|kind| kind.name))) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the kinds are {}", KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")),
+        };
+        Problem::new("E0110", format!("`{name}` is not a kind of shoal")).at("kind").label("unknown").help(help).span(at("kind")).into()
+    })
+}
+
+/// The sentence for a document that is meant for Kubernetes.
+fn kubernetes(version: &str, kind: &str) -> Option<Problem> {
+    let foreign = KUBERNETES.iter().find(|(name, _)| *name == kind);
+    let group = version.split('/').next().unwrap_or_default();
+    let theirs = matches!(group, "v1" | "apps" | "batch" | "autoscaling" | "policy" | "extensions") || group.ends_with(".k8s.io");
+    if !theirs && (foreign.is_none() || version == kinds::API_VERSION && kinds::find(kind).is_some()) {
+        return None;
+    }
+    let named = if version.is_empty() { format!("`{kind}`") } else { format!("`{kind}` of `{version}`") };
+    let help = match (foreign, kinds::find(kind)) {
+        (Some((_, ours)), _) => format!("here it is {ours}; documents start with   apiVersion: {}", kinds::API_VERSION),
+        (None, Some(kind)) => format!("shoal has its own {}: apiVersion: {}", kind.name, kinds::API_VERSION),
+        (None, None) => format!("shoal runs WebAssembly components, declared as   kind: App, apiVersion: {}", kinds::API_VERSION),
+    };
+    Some(Problem::new("E0109", format!("{named} is a Kubernetes kind, and shoal has its own")).help(help))
+}
+
+fn refuse_kind(kind: &Kind, document: &Node) -> Problem {
+    let span = document.entry("kind").map(|entry| entry.node.place.span());
+    let problem = match kind.standing {
+        Standing::ReadOnly => Problem::new("E0106", format!("a {} is written by the cluster only", kind.name))
+            .label("read-only")
+            .help(format!("remove the document; `shoal get {}s` shows them", kind.name.to_lowercase())),
+        _ => Problem::new("E0107", format!("the kind `{}` is not supported yet", kind.name))
+            .label("not in effect in this version")
+            .help("remove the document"),
+    };
+    problem.at("kind").span(span)
+}
+
+/// Lays each component on a copy of `spec.defaults`.
+fn merge_defaults(document: &mut Node, problems: &mut Vec<Problem>) {
+    let Some(spec) = document.get_mut("spec") else { return };
+    let Some(defaults) = spec.get("defaults").filter(|defaults| !defaults.entries().is_empty()).cloned() else { return };
+    let Some(Node { value: Value::Map(components), .. }) = spec.get_mut("components") else { return };
+    let copies = defaults.count().saturating_mul(components.len());
+    if copies > limits::MANIFEST_NODES_MAX {
+        let message = format!("`spec.defaults` written out for {} components has {copies} values", components.len());
+        let problem =
+            Problem::new("E0108", message).help(format!("at most {} are read; say less in `defaults`", limits::MANIFEST_NODES_MAX));
+        problems.push(problem.at("spec.defaults").span(Some(defaults.place.span())));
+        return;
+    }
+    for component in components {
+        let own = std::mem::replace(&mut component.node, defaults.clone());
+        if own.is_null() || matches!(own.value, Value::Map(_)) {
+            tree::merge(&mut component.node, own);
+        } else {
+            component.node = own;
+        }
+    }
+}
+
+/// Holds every field against the tables. `status` is what the cluster last said of the object, and ignored.
+fn walk(document: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Json {
+    let mut walk = Walk::default();
+    let mut values = serde_json::Map::new();
+    for entry in document.entries() {
+        let shape = match entry.key.as_str() {
+            "apiVersion" | "kind" | "status" => continue,
+            "metadata" => Shape::Record(&kinds::METADATA),
+            "spec" => Shape::Record(kind.spec),
+            key => {
+                let help = match near(key, ["apiVersion", "kind", "metadata", "spec"].into_iter()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if kind.spec.field(key).is_some() => format!("write spec: {{{key}: …}}"),
+                    None => "a document has apiVersion, kind, metadata and spec".to_owned(),
+                };
+                walk.at(Problem::new("E0102", format!("unknown field `{key}` in the document")).help(help), key, &entry.key_place);
+                continue;
+            }
+        };
+        let value = match (shape, &entry.node.value) {
+            (Shape::Record(record), Value::Map(_)) => Some(walk.record(record, &entry.node, &entry.key_place, &entry.key, true)),
+            _ => walk.value(shape, &entry.node, &entry.key),
+        };
+        if let Some(value) = value {
+            values.insert(entry.key.clone(), value);
+        }
+    }
+    for field in ["metadata", "spec"].into_iter().filter(|field| document.get(field).is_none()) {
+        let problem = Problem::new("E0105", format!("the {} has no `{field}`", kind.name)).label(format!("`{field}` is missing here"));
+        walk.at(problem.help(format!("add   {field}: {{…}}")), field, &document.place);
+    }
+    problems.append(&mut walk.problems);
+    Json::Object(values)
+}
+
+/// Builds the app from what is right, and checks it. Checks that fail below a field already told of are not told.
+fn app(document: &Node, values: &Json, problems: &mut Vec<Problem>) -> Option<App> {
+    let app = build::app(values);
+    let places = Places::of(document);
+    let told: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
+    let below = |path: &str, told: &str| path == told || path.strip_prefix(told).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let fresh = check::app(&app).into_iter().filter(|problem| !told.iter().any(|told| !told.is_empty() && below(&problem.path, told)));
+    problems.extend(fresh.map(|problem| places.locate(problem)));
+    Some(app)
+}
+
+/// Puts problems into the order of the file, each told once: what stands once in `defaults` is walked once per component.
+fn tidy(problems: &mut Vec<Problem>, failed: &HashSet<crate::problem::Span>) {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let Some(span) = &problem.span else { return true };
+        let follows = failed.contains(span) && !matches!(problem.code.as_str(), "E0106" | "E0108" | "E0111");
+        !follows && seen.insert((problem.code.clone(), span.clone()))
+    });
+    problems.sort_by(|one, other| {
+        one.span
+            .as_ref()
+            .map(|span| (&span.file, span.line, span.column))
+            .cmp(&other.span.as_ref().map(|span| (&span.file, span.line, span.column)))
+    });
+}
+
+/// The path of a component's field, for checks that speak of it.
+pub(super) fn component_path(component: &str, field: &str) -> String {
+    join(&join("spec.components", component), field)
+}

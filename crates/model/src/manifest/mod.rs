@@ -1,0 +1,128 @@
+//! Manifest text to apps and back. Owns the way from YAML to the canonical form: read, lay overlays over, put variables in, merge `defaults`, hold against
+//! the tables, build, check. All problems are told together. Must never touch a file or a server: the caller brings the texts.
+
+mod build;
+mod check;
+mod document;
+mod overlay;
+mod places;
+mod print;
+mod vars;
+mod walk;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use places::Places;
+pub use print::{to_value, to_yaml};
+
+use crate::{
+    app::App,
+    limits,
+    problem::{Problem, Problems},
+    tree::Node,
+    yaml,
+};
+
+/// A manifest file as the caller has it.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// What the user calls it; `-` for standard input.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// One object a manifest asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Document {
+    /// An app.
+    App(App),
+}
+
+/// What a file holds.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// Its documents in order.
+    pub documents: Vec<Document>,
+    /// Where the fields of each document stand, in the same order.
+    pub places: Vec<Places>,
+    /// The variables its documents declare, so that the caller can refuse a given one that nobody declares.
+    pub vars: BTreeSet<String>,
+}
+
+/// The documents of `text`, which the user calls `file`, with `vars` in place of `${var.NAME}`.
+///
+/// # Errors
+/// Everything that is wrong with the text, in its order.
+pub fn parse(text: &str, file: &str, vars: &BTreeMap<String, String>) -> Result<Vec<Document>, Problems> {
+    parse_with_places(text, file, vars).map(|parsed| parsed.documents)
+}
+
+/// The same as [`parse`], with the places of all fields, so that a later problem with a field path can be shown in the user's file.
+///
+/// # Errors
+/// Everything that is wrong with the text, in its order.
+pub fn parse_with_places(text: &str, file: &str, vars: &BTreeMap<String, String>) -> Result<Parsed, Problems> {
+    merge_overlay(File { name: file, text }, &[], vars)
+}
+
+/// The documents of `base` with `overlays` laid over them, first to last: maps are merged key by key, lists and values are replaced, and an
+/// overlay's document goes to the document with its kind and name. Places lead to the file that said it last.
+///
+/// # Errors
+/// Everything that is wrong with the texts, in their order.
+pub fn merge_overlay(base: File<'_>, overlays: &[File<'_>], vars: &BTreeMap<String, String>) -> Result<Parsed, Problems> {
+    let mut read = yaml::read(base.text, base.name);
+    for file in overlays {
+        let over = yaml::read(file.text, file.name);
+        read.problems.extend(over.problems);
+        overlay::lay(&mut read.documents, over.documents, &mut read.problems);
+    }
+    if read.documents.is_empty() && read.problems.is_empty() {
+        let problem = Problem::new("E0101", format!("{} holds no document", base.name));
+        return Err(problem.help("a manifest starts with   apiVersion: shoal.dev/v1").into());
+    }
+    finish(read.documents, vars, read.problems)
+}
+
+fn finish(trees: Vec<Node>, vars: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Parsed, Problems> {
+    let mut parsed = Parsed { documents: Vec::new(), places: Vec::new(), vars: BTreeSet::new() };
+    let mut names = BTreeMap::new();
+    for mut tree in trees {
+        let outcome = document::read(&mut tree, vars, &mut problems);
+        parsed.vars.extend(outcome.vars);
+        if let Some(app) = outcome.app {
+            let places = Places::of(&tree);
+            let span = places.span("metadata.name");
+            if let Some(line) = names.insert(app.id(), span.as_ref().map_or(0, |span| span.line)) {
+                let message = format!("the App `{}` stands here twice", app.id());
+                let problem = Problem::new("E0104", message).at("metadata.name").label(format!("first named on line {line}")).span(span);
+                problems.push(problem.help("give one of them another name"));
+            }
+            parsed.documents.push(Document::App(app));
+            parsed.places.push(places);
+        }
+    }
+    let cut = problems.len().saturating_sub(limits::PROBLEMS_MAX);
+    if cut > 0 {
+        problems.truncate(limits::PROBLEMS_MAX);
+        problems.push(Problem::new("E0108", format!("{cut} more problems are not shown")).help("mend those above first"));
+    }
+    Problems(problems).or(parsed)
+}
+
+/// The app in canonical JSON, as [`to_value`] or serde write it, held against the same rules as a manifest. For the server, which reads no YAML.
+///
+/// # Errors
+/// Everything that is wrong with it; the paths are those of the manifest.
+pub fn from_canonical(value: serde_json::Value) -> Result<App, Problems> {
+    let app: App = serde_json::from_value(value).map_err(|error| {
+        let message = format!("the body is not an App in canonical form: {error}");
+        Problems::from(Problem::new("E0103", message).help("send what `shoal apply` sends: every default filled in, quantities as numbers"))
+    })?;
+    Problems(check::canonical(&app)).or(app)
+}
