@@ -1,1 +1,30 @@
-//! Skeleton.
+//! WebAssembly behind one door: compile, code store, sandbox pool, limits, host capabilities.
+//!
+//! Owns everything that touches the engine; no type of the engine appears in its public interface. Must never know routes, placements, the
+//! control plane or how logs are kept.
+//! Start with [`Runtime`]: it opens [`Code`], makes a [`Program`] of it, and a program answers requests, each in a fresh sandbox.
+//! [`compile`] and [`code_store`] are the other half: they run in a child process of their own, because compiling is not safe from its input.
+
+pub mod code_store;
+pub mod compile;
+
+mod body;
+mod capabilities;
+mod engine;
+mod error;
+mod figures;
+mod limits;
+mod logs;
+mod memory;
+mod program;
+mod runtime;
+mod sandbox;
+mod settings;
+
+pub use body::SandboxBody;
+pub use error::{OpenError, SandboxError, StartError};
+pub use figures::{Figures, Histogram, PoolFigures};
+pub use logs::{Line, LogSink, Stream};
+pub use program::{Call, Program, ProgramConfig, Scheme};
+pub use runtime::{Code, Runtime};
+pub use settings::{Allocator, DirtyPages, Settings, SystemNeeds};

@@ -1,0 +1,33 @@
+//! `wasi:clocks`: the time of day and a clock to wait by. Owns when the clocks are made; must never let a guest set one.
+
+use wasmtime::component::Linker;
+use wasmtime_wasi::{
+    clocks::{WasiClocks, WasiClocksCtx, WasiClocksCtxView},
+    p2::bindings::clocks::{monotonic_clock, wall_clock},
+};
+
+use super::{Capability, Host};
+use crate::{logs::SandboxLog, program::ProgramConfig};
+
+pub(super) struct Clocks;
+
+impl Capability for Clocks {
+    type Grant = ();
+    /// Made when the guest first reads a clock.
+    type Part = Option<WasiClocksCtx>;
+
+    fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wall_clock::add_to_linker::<_, WasiClocks>(linker, view)?;
+        monotonic_clock::add_to_linker::<_, WasiClocks>(linker, view)
+    }
+
+    fn grant(_: &ProgramConfig) {}
+
+    fn build((): &(), _: &SandboxLog) -> Option<WasiClocksCtx> {
+        None
+    }
+}
+
+fn view(host: &mut Host) -> WasiClocksCtxView<'_> {
+    WasiClocksCtxView { ctx: host.clocks.get_or_insert_default(), table: &mut host.table }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong between a code file and a response, each with its code. Owns the words; must never hold a type of the engine.
+
+use std::{io, path::PathBuf, time::Duration};
+
+/// The engine of a node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings do not fit this machine.
+    #[error("starting the engine with {slots} slots: {reason}")]
+    Engine {
+        /// Slots that were asked for.
+        slots: u32,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The host abilities could not be linked: a bug of this build.
+    #[error("linking the host abilities: {reason}")]
+    Link {
+        /// The engine's words.
+        reason: String,
+    },
+    /// The thread that lets guests take turns could not be started.
+    #[error("starting the ticker thread")]
+    Ticker(#[source] io::Error),
+}
+
+/// A code file could not become a program.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file could not be read.
+    #[error("reading the code file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody who is not the compiler may write the file, so it must not be run.
+    #[error("the code file {} is not protected: {reason}", path.display())]
+    Unprotected {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file is cut short or changed since it was written.
+    #[error("the code file {} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file was made by another version, by other settings or for another processor.
+    #[error("the code file {} was not made for this engine: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The component imports something the host does not offer.
+    #[error("linking the component: {reason}")]
+    Import {
+        /// The engine's words; they name the import.
+        reason: String,
+    },
+    /// The component does not answer HTTP.
+    #[error("the component exports no HTTP handler: {reason}")]
+    Handler {
+        /// The engine's words.
+        reason: String,
+    },
+    /// The component needs more than a slot holds.
+    #[error("the component needs {needs} {what}, a sandbox holds {limit}")]
+    TooLarge {
+        /// `memories`, `tables`, `bytes of memory`.
+        what: &'static str,
+        /// What it needs.
+        needs: u64,
+        /// What there is.
+        limit: u64,
+    },
+}
+
+impl OpenError {
+    /// The error's code, see docs/reference/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Unprotected { .. } | Self::Damaged { .. } | Self::Foreign { .. } => "E0302",
+            Self::Import { .. } => "E0204",
+            Self::Handler { .. } => "E0205",
+            Self::TooLarge { .. } => "E0303",
+        }
+    }
+}
+
+/// A request got no response, or a response broke off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SandboxError {
+    /// The guest trapped.
+    #[error("the component trapped: {message}")]
+    Trap {
+        /// What happened, in one line.
+        message: String,
+        /// The guest's functions, innermost first; for the log, never for a client.
+        backtrace: String,
+    },
+    /// The guest ended its own process.
+    #[error("the component ended itself with exit code {code}")]
+    Exit {
+        /// The exit code.
+        code: i32,
+    },
+    /// The guest failed after it was denied memory.
+    #[error("the component reached its memory limit of {limit_bytes} bytes, it asked for {wanted_bytes}")]
+    Memory {
+        /// The limit of the sandbox, in bytes.
+        limit_bytes: usize,
+        /// What it would have held, in bytes.
+        wanted_bytes: usize,
+    },
+    /// No response began in time.
+    #[error("the component sent no response within {} ms", after.as_millis())]
+    Timeout {
+        /// The limit that passed.
+        after: Duration,
+    },
+    /// The guest returned without a response.
+    #[error("the component returned without sending a response")]
+    NoResponse,
+    /// The guest answered with an error instead of a response.
+    #[error("the component answered with an error: {reason}")]
+    Refused {
+        /// The error's name.
+        reason: String,
+    },
+    /// The response cannot be sent on as it is.
+    #[error("the component's response is not valid: {reason}")]
+    BadResponse {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The request cannot be handed to a guest.
+    #[error("the request cannot be handed to a component: {reason}")]
+    BadRequest {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Every slot is in use.
+    #[error("all {slots} sandboxes of this node are in use")]
+    Exhausted {
+        /// Slots of the node.
+        slots: u32,
+    },
+    /// The sandbox could not be started.
+    #[error("starting a sandbox: {reason}")]
+    Start {
+        /// The engine's words.
+        reason: String,
+    },
+}
+
+impl SandboxError {
+    /// The error's code, see docs/reference/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "E0303",
+            Self::Trap { .. } | Self::Exit { .. } => "E0304",
+            Self::Memory { .. } => "E0305",
+            Self::Timeout { .. } => "E0306",
+            Self::NoResponse | Self::Refused { .. } | Self::BadResponse { .. } => "E0307",
+            Self::Exhausted { .. } => "E0308",
+            Self::BadRequest { .. } => "E0507",
+        }
+    }
+}

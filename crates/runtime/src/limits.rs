@@ -1,0 +1,111 @@
+//! Every limit of a sandbox and of the pool, each with its reason. Owns the numbers; must never know who asks.
+
+use std::time::Duration;
+
+/// Slots a node starts with: at 20 µs a request this is far more than two cores can keep busy, and reserves 4 TiB of address space, which every 47-bit machine has.
+pub(crate) const SLOTS_DEFAULT: u32 = 1_000;
+
+/// Fewer slots than this are not worth a pool: the node falls back to memory maps made on demand.
+pub(crate) const SLOTS_MIN: u32 = 16;
+
+/// Address space of one memory slot: a 32-bit memory needs no bounds checks when all 4 GiB it can name are reserved, plus a guard.
+pub(crate) const SLOT_RESERVED_BYTES: u64 = (4 << 30) + (32 << 20);
+
+/// Most memory one sandbox may be granted. A slot reserves 4 GiB of address space whatever this says, so it only bounds mistakes.
+pub(crate) const SLOT_MEMORY_BYTES_MAX: usize = 1 << 30;
+
+/// Core instances of one component: composed components and adapters need a handful each, nobody was seen above 20.
+pub(crate) const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 32;
+
+/// Memories of one component: composed components bring one per part.
+pub(crate) const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
+
+/// Tables of one component: two per core module.
+pub(crate) const TABLES_PER_COMPONENT_MAX: u32 = 8;
+
+/// Elements of one table: interpreters compiled to Wasm have tables of about 10,000 functions.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Host bytes of one table element, for the sum against the memory limit: one pointer.
+pub(crate) const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// Host metadata of one core instance or component: ten times what the largest known guest needs.
+pub(crate) const INSTANCE_METADATA_BYTES_MAX: usize = 1 << 20;
+
+/// Slots kept warm after use. Each keeps at most `KEEP_RESIDENT_BYTES`, so the idle cost is at most 25 MiB.
+pub(crate) const WARM_SLOTS_MAX: u32 = 100;
+
+/// Bytes of a used slot that are cleared in place instead of given back: every size from 64 KiB to 1 MiB measured the same, this holds a Rust guest's stack.
+pub(crate) const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+
+/// The same for tables: a Rust guest's table is under one page, an interpreter's under four.
+pub(crate) const TABLE_KEEP_RESIDENT_BYTES: usize = 16 << 10;
+
+/// The stack a guest runs on, with the host calls it makes.
+pub(crate) const STACK_BYTES: usize = 1 << 20;
+
+/// What of the stack a guest may use itself; the rest is for host calls.
+pub(crate) const GUEST_STACK_BYTES: usize = 512 << 10;
+
+/// Memory maps of the process before the first slot: binaries, thread stacks, heap arenas.
+pub(crate) const MAPS_BASE: u64 = 2_000;
+
+/// Maps per slot: two for its stack, four while it is warm or live.
+pub(crate) const MAPS_PER_SLOT: u64 = 6;
+
+/// Maps per opened code file.
+pub(crate) const MAPS_PER_CODE: u64 = 3;
+
+/// Files of the process before the first connection: sockets, logs, epoll.
+pub(crate) const FILES_BASE: u64 = 256;
+
+/// Code files the sums of maps and files make room for.
+pub(crate) const CODES_PLANNED: u64 = 1_000;
+
+/// Connections the sum of files makes room for: one from the client side per slot, and as many idle ones.
+pub(crate) const FILES_PER_SLOT: u64 = 2;
+
+/// How often a guest that computes lets others run. 10 ms cost 0.1 % of a core in an idle process, 1 ms cost 1.4 %.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Bytes one call from the guest may make the host copy: the largest chunk of a response body is 1 MiB, headers are smaller.
+pub(crate) const HOST_CALL_BYTES_MAX: usize = 16 << 20;
+
+/// Handles a guest may hold: a request with its headers and streams needs about ten.
+pub(crate) const HANDLES_MAX: usize = 10_000;
+
+/// Host resources a guest may hold, the other end of its handles.
+pub(crate) const RESOURCES_MAX: usize = 10_000;
+
+/// Room for the resources of a plain request, so that the table is allocated once.
+pub(crate) const RESOURCES_PLANNED: usize = 16;
+
+/// Bytes of all fields of one header map made by a guest: clients and proxies refuse more than 64 KiB.
+pub(crate) const HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Random bytes one call may ask for: keys and seeds are under a page; the host allocates all of them at once.
+pub(crate) const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of one captured line of output; what is longer is cut and said.
+pub(crate) const LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of one line the host writes: a backtrace of 20 frames with long names.
+pub(crate) const HOST_LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes a guest may write to its output in one call.
+pub(crate) const OUTPUT_CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// Frames of a backtrace.
+pub(crate) const BACKTRACE_FRAMES_MAX: usize = 20;
+
+/// Lines about refused host calls one sandbox may cause: a guest that tries in a loop must not drown the log.
+pub(crate) const DENIALS_LOGGED_MAX: u8 = 8;
+
+/// How long a sandbox may work on after its response has been sent whole.
+pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(30);
+
+/// How long a refused outgoing request is read, so that the guest sees the refusal instead of a broken pipe.
+pub(crate) const DENIED_REQUEST_DRAIN: Duration = Duration::from_secs(5);
+
+/// A half-written code file older than this belongs to nobody: compiling is stopped long before.
+pub(crate) const LEFTOVER_AGE: Duration = Duration::from_secs(600);

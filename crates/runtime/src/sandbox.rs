@@ -1,0 +1,90 @@
+//! One sandbox: a store with its limits and its slot, from its start to what it died of. Owns the isolation of a request; must never know HTTP.
+
+use std::time::Instant;
+
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::p2::bindings::Proxy;
+
+use crate::{
+    capabilities::Host,
+    error::SandboxError,
+    figures::Slot,
+    limits,
+    logs::SandboxLog,
+    memory::{Denied, MemoryLimit},
+    program::Program,
+};
+
+/// A sandbox that lives. It is gone, with all its memory, when this is dropped.
+pub(crate) struct Sandbox {
+    // The store goes before the slot: a slot that is free has room in the pool.
+    pub(crate) store: Store<Host>,
+    slot: Slot,
+}
+
+impl Sandbox {
+    /// An empty sandbox of `program`.
+    pub(crate) fn new(program: &Program, log: SandboxLog) -> Result<Self, SandboxError> {
+        let counters = &program.shared.counters;
+        let slot = counters.take_slot().ok_or(SandboxError::Exhausted { slots: counters.slots })?;
+        let memory = MemoryLimit::new(program.memory_bytes, log.clone(), counters.clone());
+        let mut store = Store::new(program.component.engine(), Host::build(&program.grants, memory, log));
+        store.limiter(|host| &mut host.memory);
+        store.set_hostcall_fuel(limits::HOST_CALL_BYTES_MAX);
+        store.set_max_component_handles(limits::HANDLES_MAX);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        Ok(Self { store, slot })
+    }
+
+    /// Starts the component in it.
+    pub(crate) async fn instantiate(&mut self, program: &Program) -> Result<Proxy, SandboxError> {
+        let begin = Instant::now();
+        match program.component.instantiate_async(&mut self.store).await {
+            Ok(proxy) => {
+                self.slot.counters().count_instantiation(begin.elapsed());
+                Ok(proxy)
+            }
+            Err(error) => Err(self.start_failure(&error)),
+        }
+    }
+
+    /// What a call into the guest died of, counted and told to the component's log.
+    pub(crate) fn failure(&self, error: &wasmtime::Error) -> SandboxError {
+        let counters = self.slot.counters();
+        let log = self.store.data().log();
+        counters.count(&counters.traps);
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            log.host(format!("the component ended itself with exit code {code}"));
+            return SandboxError::Exit { code: *code };
+        }
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
+        let message = match error.downcast_ref::<Trap>() {
+            Some(trap) => trap.to_string(),
+            None => error.root_cause().to_string(),
+        };
+        if let Some(Denied { limit_bytes, wanted_bytes }) = self.store.data().memory.denied() {
+            log.host(format!("the component failed after it was denied memory: {message}\n{backtrace}"));
+            return SandboxError::Memory { limit_bytes, wanted_bytes };
+        }
+        log.host(format!("the component trapped: {message}\n{backtrace}"));
+        SandboxError::Trap { message, backtrace }
+    }
+
+    /// A component whose start code runs, and fails, fails like any call; everything else is about the slot.
+    fn start_failure(&self, error: &wasmtime::Error) -> SandboxError {
+        let counters = self.slot.counters();
+        if error.is::<PoolConcurrencyLimitError>() {
+            counters.count_exhaustion();
+            return SandboxError::Exhausted { slots: counters.slots };
+        }
+        counters.count(&counters.start_failures);
+        if error.is::<WasmBacktrace>() || self.store.data().memory.denied().is_some() {
+            return self.failure(error);
+        }
+        let reason = format!("{error:#}");
+        self.store.data().log().host(format!("a sandbox did not start: {reason}"));
+        SandboxError::Start { reason }
+    }
+}
