@@ -1,0 +1,288 @@
+//! A log on a modelled disk: the twin of [`crate::disk_log`] for tests and simulation. Owns the model: what is written is lost in a crash unless it was
+//! flushed, a crash may keep any number of the unflushed bytes, and writes and flushes can be made to wait or to fail. Must never be more forgiving than a disk.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    frame::{self, Schema},
+    log::{Entry, Flushed, LogBackend, LogId, LogState, Vote},
+};
+
+/// The disk. Clones are the same disk; it outlives the logs that are opened on it.
+#[derive(Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<Platter>>);
+
+#[derive(Default)]
+struct Platter {
+    bytes: Vec<u8>,
+    /// How many of them would survive a power cut.
+    flushed: usize,
+    /// Flushes that wait for [`MemoryDisk::flush`], each with the length it makes safe.
+    waiting: Vec<(usize, Flushed)>,
+    held: bool,
+    full: bool,
+    broken: bool,
+}
+
+impl MemoryDisk {
+    /// An empty disk that flushes at once.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From here on flushes wait until [`Self::flush`].
+    pub fn hold(&self) {
+        self.platter().held = true;
+    }
+
+    /// Completes every flush that waits.
+    pub fn flush(&self) {
+        let waiting = std::mem::take(&mut self.platter().waiting);
+        for (end, flushed) in waiting {
+            let mut platter = self.platter();
+            platter.flushed = platter.flushed.max(end);
+            drop(platter);
+            flushed.tell(Ok(()));
+        }
+    }
+
+    /// Whether there is room for more. A write without room keeps half of its bytes, as a real one may.
+    pub fn set_full(&self, full: bool) {
+        self.platter().full = full;
+    }
+
+    /// From here on no flush succeeds, and it is not known what was kept.
+    pub fn break_down(&self) {
+        self.platter().broken = true;
+    }
+
+    /// The power is cut: of the bytes that were not flushed the first `kept` are there afterwards. Returns how many were not flushed.
+    pub fn crash(&self, kept: usize) -> usize {
+        let mut platter = self.platter();
+        let loose = platter.bytes.len() - platter.flushed;
+        let end = platter.flushed + kept.min(loose);
+        platter.bytes.truncate(end);
+        platter.flushed = end;
+        platter.waiting.clear();
+        (platter.held, platter.full, platter.broken) = (false, false, false);
+        loose
+    }
+
+    /// Changes the bits `mask` of byte `at`, as a failing disk would. Beyond the end nothing happens.
+    pub fn damage(&self, at: usize, mask: u8) {
+        if let Some(byte) = self.platter().bytes.get_mut(at) {
+            *byte ^= mask;
+        }
+    }
+
+    /// Bytes on it.
+    pub fn len(&self) -> usize {
+        self.platter().bytes.len()
+    }
+
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().expect("no holder of the platter's lock calls out while it holds it")
+    }
+}
+
+/// The log on a [`MemoryDisk`].
+pub struct MemoryLog {
+    disk: MemoryDisk,
+    held: Held,
+    /// An error came back, and `recover` did not yet.
+    poisoned: bool,
+}
+
+/// One stored write.
+#[derive(Debug, Serialize, Deserialize)]
+enum Record {
+    Append(Entry),
+    Vote(Vote),
+    Committed(LogId),
+    TruncateAfter(Option<LogId>),
+    Purge(LogId),
+}
+
+/// What the records add up to.
+#[derive(Debug, Default)]
+struct Held {
+    entries: BTreeMap<u64, Entry>,
+    state: LogState,
+}
+
+impl MemoryLog {
+    /// Opens the log on `disk`. A torn end is cut off; damage before it is refused.
+    pub fn open(disk: &MemoryDisk) -> io::Result<Self> {
+        let held = load(&mut disk.platter())?;
+        Ok(Self { disk: disk.clone(), held, poisoned: false })
+    }
+
+    fn write(&mut self, records: Vec<Record>, flushed: Option<Flushed>) -> io::Result<()> {
+        if self.poisoned {
+            return Err(io::Error::other("the log is closed after an error"));
+        }
+        records.iter().try_for_each(|record| self.held.accept(record))?;
+        let mut bytes = Vec::new();
+        for record in &records {
+            let frame = frame::encode(Schema::MemoryRecord, record).map_err(invalid)?;
+            bytes.extend((frame.len() as u32).to_be_bytes());
+            bytes.extend((!(frame.len() as u32)).to_be_bytes());
+            bytes.extend(frame);
+        }
+        let mut platter = self.disk.platter();
+        if platter.full {
+            let torn = &bytes[..bytes.len() / 2];
+            platter.bytes.extend_from_slice(torn);
+            self.poisoned = true;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        platter.bytes.extend_from_slice(&bytes);
+        let Some(flushed) = flushed else { return Ok(()) };
+        if platter.broken {
+            self.poisoned = true;
+            drop(platter);
+            flushed.tell(Err(io::Error::other("the disk is broken")));
+            return Ok(());
+        }
+        let end = platter.bytes.len();
+        platter.waiting.push((end, flushed));
+        let held = platter.held;
+        drop(platter);
+        if !held {
+            self.disk.flush();
+        }
+        Ok(())
+    }
+}
+
+impl LogBackend for MemoryLog {
+    fn state(&self) -> LogState {
+        self.held.state
+    }
+
+    fn append(&mut self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
+        self.write(entries.into_iter().map(Record::Append).collect(), Some(flushed))
+    }
+
+    fn save_vote(&mut self, vote: Vote, flushed: Flushed) -> io::Result<()> {
+        self.write(vec![Record::Vote(vote)], Some(flushed))
+    }
+
+    fn save_committed(&mut self, committed: LogId) -> io::Result<()> {
+        self.write(vec![Record::Committed(committed)], None)
+    }
+
+    fn truncate_after(&mut self, last: Option<LogId>, flushed: Flushed) -> io::Result<()> {
+        self.write(vec![Record::TruncateAfter(last)], Some(flushed))
+    }
+
+    fn purge(&mut self, upto: LogId, flushed: Flushed) -> io::Result<()> {
+        self.write(vec![Record::Purge(upto)], Some(flushed))
+    }
+
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for entry in self.held.entries.range(range).map(|(_, entry)| entry) {
+            bytes += entry.payload.len();
+            if !entries.is_empty() && bytes > bytes_max {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn recover(&mut self) -> io::Result<()> {
+        let mut platter = self.disk.platter();
+        if platter.broken {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        let end = platter.flushed;
+        platter.bytes.truncate(end);
+        platter.waiting.clear();
+        self.held = load(&mut platter)?;
+        self.poisoned = false;
+        Ok(())
+    }
+}
+
+fn load(platter: &mut Platter) -> io::Result<Held> {
+    let mut held = Held::default();
+    let mut at = 0;
+    while let Some(frame) = next_frame(&platter.bytes[at..])? {
+        held.accept(&frame::decode(Schema::MemoryRecord, frame).map_err(invalid)?)?;
+        at += 8 + frame.len();
+    }
+    platter.bytes.truncate(at);
+    platter.flushed = at;
+    Ok(held)
+}
+
+/// The frame at the start of `bytes`, if it is whole.
+fn next_frame(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let Some((guard, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length);
+    if length != !u32::from_be_bytes(*guard) {
+        return Err(invalid("the length of a record is damaged"));
+    }
+    Ok(rest.get(..length as usize))
+}
+
+impl Held {
+    /// Takes in one record, or refuses what breaks the rules of a log.
+    fn accept(&mut self, record: &Record) -> io::Result<()> {
+        let state = &mut self.state;
+        match record {
+            Record::Append(entry) => {
+                let follows = state.last.is_none_or(|last| entry.id > last && entry.id.index == last.index + 1);
+                refuse_unless(follows, "an entry does not follow the last one")?;
+                state.last = Some(entry.id);
+                self.entries.insert(entry.id.index, entry.clone());
+            }
+            Record::Vote(vote) => {
+                refuse_unless(Some(*vote) >= state.vote, "a vote goes back")?;
+                state.vote = Some(*vote);
+            }
+            Record::Committed(committed) => {
+                refuse_unless(Some(*committed) <= state.last && Some(*committed) >= state.committed, "the commit mark leaves the log")?;
+                state.committed = Some(*committed);
+            }
+            Record::TruncateAfter(last) => {
+                let keep = last.map_or(0, |last| last.index + 1);
+                if state.last.is_some_and(|end| end.index >= keep) {
+                    refuse_unless(*last >= state.committed, "committed entries are truncated")?;
+                    self.entries.split_off(&keep);
+                    state.last = self.entries.last_key_value().map(|(_, entry)| entry.id).or(state.purged);
+                }
+            }
+            Record::Purge(upto) if Some(*upto) > state.purged => {
+                self.entries = self.entries.split_off(&(upto.index + 1));
+                state.purged = Some(*upto);
+                state.last = state.last.max(state.purged);
+            }
+            Record::Purge(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn refuse_unless(holds: bool, rule: &'static str) -> io::Result<()> {
+    if holds { Ok(()) } else { Err(invalid(rule)) }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
