@@ -128,6 +128,8 @@ pub struct Placement {
     pub revision: RevisionNumber,
     /// Where.
     pub node: NodeId,
+    /// Index of the entry that decided it.
+    pub decided: Index,
     /// Bytes booked on the node until the placement is forgotten.
     pub memory_bytes: u64,
     /// When it was decided.

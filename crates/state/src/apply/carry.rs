@@ -41,6 +41,7 @@ impl State {
             instance: instance.clone(),
             revision,
             node,
+            decided: self.index,
             memory_bytes,
             at,
             stopping: None,
