@@ -1,0 +1,233 @@
+//! What `inspect` says about one component of every kind, and what stands between it and running. Each row is a component in the text format.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use inspect::{InspectError, inspect, offer};
+use model::{
+    app::{Component, Resources, Route, Scale, Source},
+    problem::Problem,
+    quantity::{Bytes, CpuMillis, Millis},
+};
+
+/// A component as a manifest would give it, with a route or without.
+fn component(routed: bool) -> Component {
+    let route = Route {
+        host: "hello.localhost".into(),
+        path: "/".into(),
+        exact: false,
+        methods: Vec::new(),
+        headers: BTreeMap::new(),
+        rewrite: None,
+        timeout: Millis(30_000),
+        idle_timeout: Millis(300_000),
+        max_body: Bytes(10 << 20),
+    };
+    let resources = Resources {
+        memory: Bytes(64 << 20),
+        instance_memory: Bytes(256 << 20),
+        cpu: CpuMillis(100),
+        max_in_flight: 100,
+        queue_length: 1024,
+        queue_wait: Millis(5_000),
+        timeout: Millis(30_000),
+    };
+    Component {
+        source: Source::File("./web.wasm".into()),
+        build: None,
+        env: BTreeMap::new(),
+        config: BTreeMap::new(),
+        args: Vec::new(),
+        routes: if routed { vec![route] } else { Vec::new() },
+        scale: Scale { replicas: 1 },
+        resources,
+    }
+}
+
+fn told(problem: &Problem) -> String {
+    format!("{} {}\n  {}: {}\n  help: {}\n", problem.code, problem.message, problem.path, problem.label, problem.help)
+}
+
+#[track_caller]
+fn check_bytes(bytes: &[u8], routed: bool, expected: Expect) {
+    let name = "web".parse().unwrap();
+    let text = match inspect(bytes) {
+        Err(error) => told(&error.problem(&name)),
+        Ok(inspection) => {
+            let problems: String = offer::unmet(&inspection, &component(routed), &name).iter().map(told).collect();
+            format!("{:?}\n{problems}", inspection.handler)
+        }
+    };
+    expected.assert_eq(&text);
+}
+
+#[track_caller]
+fn check(text: &str, expected: Expect) {
+    check_bytes(&wat::parse_str(text).unwrap(), true, expected);
+}
+
+/// A component with these imports that answers requests.
+fn with_imports(names: &[&str]) -> String {
+    let imports: String = names.iter().map(|name| format!("(import \"{name}\" (instance))")).collect();
+    format!("(component {imports} (instance $i) (export \"wasi:http/incoming-handler@0.2.12\" (instance $i)))")
+}
+
+#[test]
+fn what_the_host_offers_is_met_in_any_patch_version() {
+    check(
+        &with_imports(&[
+            "wasi:cli/environment@0.2.0",
+            "wasi:io/streams@0.2.6",
+            "wasi:clocks/wall-clock@0.2.10",
+            "wasi:http/types@0.2.99",
+            "wasi:http/outgoing-handler@0.2.12",
+            "wasi:sockets/tcp@0.2.3",
+            "wasi:config/store@0.2.0-rc.1",
+        ]),
+        expect![[r#"
+            Http02
+        "#]],
+    );
+}
+
+#[test]
+fn an_unknown_import_is_refused_with_what_mends_it() {
+    check(
+        &with_imports(&[
+            "acme:billing/ledger@1.2.0",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:keyvalue/atomics@0.2.0-draft",
+            "wasi:http/types@0.2.0",
+        ]),
+        expect![[]],
+    );
+    check(&with_imports(&["wasi:http/types@0.1.0", "wasi:http/types@0.2.0-rc-2023-11-10"]), expect![[]]);
+    check(&with_imports(&["wasi:clocks/timezone@0.2.0", "wasi:config/runtime@0.2.0-draft", "wasi:threads/spawn@0.1.0"]), expect![[]]);
+    check(&with_imports(&["wasi:http/incoming-handler@0.2.0", "wasi:io/poll"]), expect![[]]);
+    check(r#"(component (import "log" (func)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#, expect![[]]);
+}
+
+#[test]
+fn a_type_that_is_only_named_needs_no_provider() {
+    check(
+        r#"(component (type $t string) (import "name" (type (eq $t))) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+        expect![[r#"
+            Http02
+        "#]],
+    );
+}
+
+#[test]
+fn wasi_03_is_refused_by_what_it_is() {
+    let made_for = |version: &str| {
+        format!(
+            "(component (import \"wasi:http/types@{version}\" (instance)) (instance $i) (export \"wasi:http/handler@{version}\" (instance $i)))"
+        )
+    };
+    check(&made_for("0.3.0-rc-2025-09-16"), expect![[]]);
+    check(&made_for("0.3.0"), expect![[]]);
+    check(&with_imports(&["wasi:clocks/monotonic-clock@0.3.1"]), expect![[]]);
+}
+
+#[test]
+fn a_candidate_in_an_encoding_of_its_time_is_still_called_by_its_name() {
+    let mut bytes = wat::parse_str("(component (import \"wasi:http/types@0.3.0-rc-2025-09-16\" (instance)))").unwrap();
+    // A section kind that no reader of today knows.
+    bytes.extend([0x7f, 0x00]);
+    check_bytes(&bytes, true, expect![[]]);
+}
+
+#[test]
+fn routes_need_a_handler() {
+    check("(component)", expect![[]]);
+    check_bytes(
+        &wat::parse_str("(component)").unwrap(),
+        false,
+        expect![[r#"
+            None
+        "#]],
+    );
+    check("(component (instance $i) (export \"wasi:cli/run@0.2.12\" (instance $i)))", expect![[]]);
+    check("(component (instance $i) (export \"wasi:http/incoming-handler@0.1.0\" (instance $i)))", expect![[]]);
+}
+
+#[test]
+fn a_core_module_is_told_how_it_becomes_a_component() {
+    let import = r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#;
+    check(&format!("(module {import} (func (export \"_start\")))"), expect![[]]);
+    check(&format!("(module {import} (func (export \"_initialize\")))"), expect![[]]);
+    check("(module (func (export \"_start\")))", expect![[]]);
+}
+
+#[test]
+fn what_is_not_a_component_is_told_what_it_seems_to_be() {
+    check_bytes(b"", true, expect![[]]);
+    check_bytes(b"not wasm at all", true, expect![[]]);
+    check_bytes(b"  (component)", true, expect![[]]);
+    check_bytes(b"\x7fELF\x02\x01", true, expect![[]]);
+    check_bytes(b"\x1f\x8b\x08", true, expect![[]]);
+    check_bytes(b"\0asm", true, expect![[]]);
+    let whole = wat::parse_str(with_imports(&["wasi:http/types@0.2.0"])).unwrap();
+    check_bytes(&whole[..whole.len() / 2], true, expect![[]]);
+    let mut damaged = wat::parse_str("(component (core module (func (result i32) i32.const 7)))").unwrap();
+    let place = damaged.windows(2).position(|pair| pair == [0x41, 0x07]).unwrap();
+    damaged[place] = 0x42;
+    check_bytes(&damaged, true, expect![[]]);
+}
+
+#[test]
+fn more_than_any_real_component_has_is_refused() {
+    let names: Vec<String> = (0..=inspect::limits::EXTERNS_MAX).map(|number| format!("a:b/c{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    check(&with_imports(&names), expect![[]]);
+    let long = format!("a:b/{}", "c".repeat(inspect::limits::NAME_BYTES_MAX));
+    check(&with_imports(&[&long]), expect![[]]);
+    let deep = (0..=inspect::limits::NESTING_MAX).fold(String::new(), |inner, _| format!("(component {inner})"));
+    check(&format!("(component {deep})"), expect![[]]);
+}
+
+#[test]
+fn types_nested_without_end_do_not_overflow_the_stack() {
+    // A section of types in which every level is a component type with one declaration, of a component type: three bytes per level.
+    let levels = 1_000_000;
+    let mut section = vec![0x01];
+    for _ in 0..levels {
+        section.extend([0x41, 0x01, 0x01]);
+    }
+    let mut bytes = b"\0asm\x0d\0\x01\0\x07".to_vec();
+    let mut length = section.len();
+    while length >= 0x80 {
+        bytes.push(0x80 | u8::try_from(length & 0x7f).unwrap());
+        length >>= 7;
+    }
+    bytes.push(u8::try_from(length).unwrap());
+    bytes.extend(section);
+    // Left to the compiler, which runs in a process of its own.
+    assert!(inspect(&bytes).is_ok());
+}
+
+#[test]
+fn facts_are_read_from_the_file() {
+    let bytes = wat::parse_str(
+        r#"(component
+            (core module (@producers (language "C11" "") (processed-by "clang" "19")) (func))
+            (import "wasi:io/poll@0.2.0" (instance))
+            (instance $i)
+            (export "wasi:http/incoming-handler@0.2.0" (instance $i))
+            (@custom "x" "y"))"#,
+    )
+    .unwrap();
+    let inspection = inspect(&bytes).unwrap();
+    assert_eq!(inspection.size, u64::try_from(bytes.len()).unwrap());
+    assert_eq!(inspection.digest, model::id::Digest::of(&bytes));
+    assert_eq!(inspection.language.as_deref(), Some("C"));
+    assert_eq!(inspection.imports[0].to_string(), "wasi:io/poll@0.2.0");
+    assert_eq!(inspection.exports[0].to_string(), "wasi:http/incoming-handler@0.2.0");
+}
+
+#[test]
+fn a_file_of_the_largest_size_is_not_even_read_when_one_byte_longer() {
+    let size = usize::try_from(inspect::limits::COMPONENT_BYTES_MAX).unwrap() + 1;
+    // Zeroed pages are never touched, so this costs no memory.
+    assert_eq!(inspect(&vec![0; size]), Err(InspectError::TooLarge { size: u64::try_from(size).unwrap() }));
+}
