@@ -1,0 +1,112 @@
+//! How a gateway is made and held. Owns [`Config::bind`] and the [`Handle`]; must never serve anything.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use http::Method;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Cidr,
+    access::AccessLog,
+    limits::Limits,
+    live::Publisher,
+    metrics::Metrics,
+    run::{Gateway, Shared},
+    stack::Bottom,
+    table::RoutingTable,
+    why::{self, WhyAnswer},
+};
+
+/// Everything a gateway is made of.
+pub struct Config<S> {
+    /// Where clients connect; HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+    pub listener: TcpListener,
+    /// What answers for an instance.
+    pub bottom: S,
+    /// Whose forwarding headers and request ids are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The limits.
+    pub limits: Limits,
+    /// Where finished requests are told.
+    pub access_log: Arc<dyn AccessLog>,
+    /// Where they are counted; registered by the caller.
+    pub metrics: Metrics,
+}
+
+impl<S> std::fmt::Debug for Config<S> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Config").field("listener", &self.listener).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The socket cannot be used.
+    #[error("taking over the gateway's listening socket")]
+    Listener(#[source] io::Error),
+}
+
+impl<S: Bottom> Config<S> {
+    /// Takes over the socket. Must be called inside a tokio runtime. Until a table is published every request is answered 404.
+    pub fn bind(self) -> Result<(Gateway<S>, Handle), BindError> {
+        self.listener.set_nonblocking(true).map_err(BindError::Listener)?;
+        let address = self.listener.local_addr().map_err(BindError::Listener)?;
+        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(BindError::Listener)?;
+        let shared = Arc::new(Shared {
+            publisher: Publisher::new(self.metrics.clone()),
+            places: Arc::new(Semaphore::new(self.limits.connections_max)),
+            limits: self.limits,
+            trusted_proxies: self.trusted_proxies,
+            access_log: self.access_log,
+            metrics: self.metrics,
+            draining: AtomicBool::new(false),
+            begin_drain: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let handle = Handle { shared: shared.clone(), address };
+        Ok((Gateway { listener, bottom: self.bottom, shared }, handle))
+    }
+}
+
+/// Steers a gateway. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl Handle {
+    /// Puts `table` in use at once and as a whole. Requests under way finish with the old one; held requests look at the new one. In-flight counts of
+    /// instances both tables name (by component, revision and ordinal) go on.
+    pub fn publish(&self, table: Arc<RoutingTable>) {
+        self.shared.publisher.publish(table);
+    }
+
+    /// Begins the drain that ends [`Gateway::run`]. Calling it again changes nothing.
+    pub fn drain(&self) {
+        self.shared.begin_drain();
+    }
+
+    /// Who would answer `method url`, and why: host, route, revision, endpoints, queue.
+    pub fn why(&self, method: &Method, url: &str) -> WhyAnswer {
+        why::why(&self.shared.publisher.live(), method, url)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests at one instance right now, also when the table in use names it no longer: what a worker looks at before it stops an instance.
+    pub fn in_flight(&self, target: &crate::Target) -> u32 {
+        self.shared.publisher.in_flight(target)
+    }
+}

@@ -1,0 +1,227 @@
+//! What the gateway counts. Owns names, labels and buckets of its metrics; a request touches atomics only, text is made when somebody asks. Every label is
+//! a component of the table in use or a word of a closed list. Must never know why something happened.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use crate::queue::ComponentState;
+
+/// Status codes with a series of their own; any other counts under its class, so that a component cannot make series.
+const CODES: [u16; 37] = [
+    200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 416, 417, 422, 426,
+    429, 431, 499, 500, 501, 502, 503, 504, 507, 511,
+];
+
+/// Where the others count.
+const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Codes of the gateway's own answers.
+const REFUSED: [&str; 12] = ["E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512"];
+
+/// Upper bounds of the latency buckets in seconds: a request to a sandbox takes tens of microseconds, a slow one seconds.
+const BUCKETS_S: [f64; 15] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, f64::MAX];
+
+/// The gateway's metrics. Cheap to clone; clones count together.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    components: ArcSwap<Vec<Arc<ComponentState>>>,
+    refused: [AtomicU64; REFUSED.len()],
+    connections: AtomicU64,
+    connections_open: AtomicU64,
+}
+
+impl Metrics {
+    /// Makes the metrics and has `registry` show them as `gateway_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register_collector(Box::new(metrics.clone()));
+        metrics
+    }
+
+    /// Shows these components from now on.
+    pub(crate) fn watch(&self, mut components: Vec<Arc<ComponentState>>) {
+        components.sort_by(|one, two| one.id.cmp(&two.id));
+        self.inner.components.store(Arc::new(components));
+    }
+
+    /// Counts an answer the gateway made itself.
+    pub(crate) fn refused(&self, code: &str) {
+        if let Some(at) = REFUSED.iter().position(|known| *known == code) {
+            self.inner.refused[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection, open until the answer is dropped.
+    pub(crate) fn connection_opened(&self) -> OpenConnection {
+        self.inner.connections.fetch_add(1, Ordering::Relaxed);
+        self.inner.connections_open.fetch_add(1, Ordering::Relaxed);
+        OpenConnection { inner: self.inner.clone() }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// A connection that counts as open.
+pub(crate) struct OpenConnection {
+    inner: Arc<Inner>,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.inner.connections_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is counted per component.
+#[derive(Debug)]
+pub(crate) struct ComponentMetrics {
+    component: String,
+    codes: [AtomicU64; CODES.len()],
+    classes: [AtomicU64; CLASSES.len()],
+    buckets: [AtomicU64; BUCKETS_S.len()],
+    duration_us: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// Requests at endpoints.
+    pub(crate) in_flight: AtomicU64,
+    /// Requests that had to wait for a place.
+    pub(crate) held: AtomicU64,
+}
+
+impl ComponentMetrics {
+    pub(crate) fn new(component: String) -> Self {
+        Self {
+            component,
+            codes: std::array::from_fn(|_| AtomicU64::new(0)),
+            classes: Default::default(),
+            buckets: Default::default(),
+            duration_us: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one finished request.
+    pub(crate) fn finish(&self, status: StatusCode, elapsed: Duration, bytes_in: u64, bytes_out: u64) {
+        let counter = match CODES.binary_search(&status.as_u16()) {
+            Ok(at) => &self.codes[at],
+            Err(_) => self.classes.get(usize::from(status.as_u16() / 100)).unwrap_or(&self.classes[0]),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let seconds = elapsed.as_secs_f64();
+        let bucket = BUCKETS_S.partition_point(|bound| *bound < seconds).min(BUCKETS_S.len() - 1);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.duration_us.fetch_add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if bytes_in > 0 {
+            self.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        }
+        self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    fn by_code(&self) -> impl Iterator<Item = (String, u64)> {
+        let codes = CODES.iter().map(u16::to_string).zip(&self.codes);
+        let classes = CLASSES.iter().map(|class| (*class).to_owned()).zip(&self.classes);
+        codes.chain(classes).map(|(code, counter)| (code, counter.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let components = self.inner.components.load();
+        encode_by_code(&components, &mut encoder)?;
+        encode_durations(&components, &mut encoder)?;
+        let mut each = |name, help, unit: Option<&Unit>, kind: MetricType, value: &dyn Fn(&ComponentState) -> u64| {
+            let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
+            for component in components.iter() {
+                let labels = [("component", component.metrics.component.as_str())];
+                let mut series = metric.encode_family(&labels)?;
+                match kind {
+                    MetricType::Gauge => series.encode_gauge(&i64::try_from(value(component)).unwrap_or(i64::MAX))?,
+                    _ => series.encode_counter::<NoLabelSet, _, f64>(&value(component), None)?,
+                }
+            }
+            fmt::Result::Ok(())
+        };
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (bytes, counter, gauge) = (Some(&Unit::Bytes), MetricType::Counter, MetricType::Gauge);
+        each("gateway_request", "Bytes of request bodies", bytes, counter, &|component| load(&component.metrics.bytes_in))?;
+        each("gateway_response", "Bytes of response bodies", bytes, counter, &|component| load(&component.metrics.bytes_out))?;
+        each("gateway_requests_held", "Requests that waited for a place", None, counter, &|component| load(&component.metrics.held))?;
+        each("gateway_requests_in_flight", "Requests at instances", None, gauge, &|component| load(&component.metrics.in_flight))?;
+        each("gateway_queue_depth", "Requests waiting for a place", None, gauge, &|component| component.waiting() as u64)?;
+        self.encode_gateway(&mut encoder)
+    }
+}
+
+impl Metrics {
+    fn encode_gateway(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut refused = encoder.encode_descriptor("gateway_refused", "Answers the gateway made itself", None, MetricType::Counter)?;
+        for (code, counter) in REFUSED.iter().zip(&self.inner.refused) {
+            let labels = [("reason", *code)];
+            refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.load(Ordering::Relaxed), None)?;
+        }
+        let opened = self.inner.connections.load(Ordering::Relaxed);
+        let help = "Connections accepted";
+        encoder
+            .encode_descriptor("gateway_connections", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&opened, None)?;
+        let open = i64::try_from(self.inner.connections_open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        encoder.encode_descriptor("gateway_connections_open", "Connections open", None, MetricType::Gauge)?.encode_gauge(&open)
+    }
+}
+
+fn encode_by_code(components: &[Arc<ComponentState>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Requests by component and status code";
+    let mut metric = encoder.encode_descriptor("gateway_requests", help, None, MetricType::Counter)?;
+    for component in components {
+        for (code, count) in component.metrics.by_code() {
+            let labels = [("component", component.metrics.component.as_str()), ("code", code.as_str())];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_durations(components: &[Arc<ComponentState>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "From the end of the request head to the end of the response body";
+    let mut metric = encoder.encode_descriptor("gateway_request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for component in components {
+        let counts = component.metrics.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
+        let buckets: Vec<_> = BUCKETS_S.into_iter().zip(counts).collect();
+        let sum = component.metrics.duration_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let labels = [("component", component.metrics.component.as_str())];
+        metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+    }
+    Ok(())
+}

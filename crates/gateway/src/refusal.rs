@@ -1,0 +1,180 @@
+//! Every reason the gateway answers for a component, as one closed list. Owns status, code, RFC 9209 error type and sentence of each; must never build a
+//! response (`respond.rs` does) or hold a word of the guest.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::{
+    path::PathError,
+    stack::{CallError, CallErrorKind},
+};
+
+/// Why a request is not answered by its component.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("bad request: {0}")]
+    BadRequest(#[from] BadRequest),
+    #[error("the request target is longer than {} bytes", crate::limits::URI_BYTES_MAX)]
+    UriTooLong,
+    #[error("the request has more than {} header fields", crate::limits::HEADERS_MAX)]
+    TooManyHeaders,
+    #[error("the request head is longer than {} bytes", crate::limits::HEAD_BYTES_MAX)]
+    HeadTooLarge,
+    #[error("the request head did not arrive in time")]
+    HeadTimeout,
+    #[error("CONNECT is not supported")]
+    Connect,
+    #[error("no route for this host and path")]
+    NoRoute,
+    #[error("the method is not allowed here")]
+    MethodNotAllowed(Vec<Method>),
+    #[error("protocol upgrades (WebSocket) are not supported")]
+    Upgrade,
+    #[error("the request body is larger than {max_bytes} bytes")]
+    BodyTooLarge { max_bytes: u64 },
+    #[error("no data of the request body for {after:?}")]
+    BodyIdle { after: Duration },
+    #[error("no instance of the component was ready within {waited:?}")]
+    NoEndpoint { waited: Duration },
+    #[error("as many requests wait for the component as may")]
+    QueueFull,
+    #[error("the component is overloaded: no turn within {waited:?}")]
+    QueueWait { waited: Duration },
+    #[error("this node is shutting down and no instance is left")]
+    Draining,
+    #[error("no response within {after:?}")]
+    Timeout { after: Duration },
+    #[error("the component failed")]
+    Failed(#[source] CallError),
+}
+
+/// What makes a request ambiguous or malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRequest {
+    #[error("the request line is malformed")]
+    RequestLine,
+    #[error("a header field name is malformed")]
+    HeaderName,
+    #[error("a header field has a control character")]
+    ControlCharacter,
+    #[error("a header field is folded over two lines")]
+    FoldedHeader,
+    #[error("a line ends without a carriage return")]
+    BareLineFeed,
+    #[error("Content-Length and Transfer-Encoding are both given")]
+    TwoLengths,
+    #[error("Content-Length is not one number")]
+    ContentLength,
+    #[error("Transfer-Encoding is not `chunked`")]
+    TransferEncoding,
+    #[error("HTTP/1.0 has no Transfer-Encoding")]
+    TransferEncodingOn10,
+    #[error("Host is missing")]
+    NoHost,
+    #[error("Host is given more than once")]
+    TwoHosts,
+    #[error("Host is not a host name")]
+    Host,
+    #[error("Host and the request target disagree")]
+    HostDisagrees,
+    #[error("the request target is not a path")]
+    Target,
+    #[error("{0}")]
+    Path(#[from] PathError),
+    #[error("a chunk of the body is malformed")]
+    Chunk,
+    #[error("Expect is not `100-continue`")]
+    Expect,
+}
+
+impl Refusal {
+    /// `E05xx`; `shoal explain` has a page.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "E0501",
+            Self::MethodNotAllowed(_) | Self::Connect => "E0502",
+            Self::NoEndpoint { .. } => "E0503",
+            Self::QueueFull | Self::QueueWait { .. } => "E0504",
+            Self::Timeout { .. } => "E0505",
+            Self::BodyTooLarge { .. } => "E0506",
+            Self::BadRequest(_) => "E0507",
+            Self::Upgrade => "E0508",
+            Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge => "E0509",
+            Self::BodyIdle { .. } | Self::HeadTimeout => "E0511",
+            Self::Draining => "E0512",
+            Self::Failed(error) => match error.kind {
+                CallErrorKind::Failed => "E0510",
+                CallErrorKind::Timeout => "E0505",
+                CallErrorKind::Overloaded => "E0504",
+                CallErrorKind::Gone => "E0503",
+            },
+        }
+    }
+
+    /// The code for the access log: what the bottom service said is more exact than what the client is told.
+    pub(crate) fn logged_code(&self) -> &'static str {
+        match self {
+            Self::Failed(error) => error.code,
+            other => other.code(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(BadRequest::Expect) => StatusCode::EXPECTATION_FAILED,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::TooManyHeaders | Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeadTimeout | Self::BodyIdle { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Connect | Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoEndpoint { .. } | Self::QueueFull | Self::QueueWait { .. } | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(error) => match error.kind {
+                CallErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+                CallErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                CallErrorKind::Overloaded | CallErrorKind::Gone => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// The error type of RFC 9209, section 2.3.
+    pub(crate) fn proxy_error(&self) -> &'static str {
+        match self.status() {
+            StatusCode::NOT_FOUND => "destination_not_found",
+            StatusCode::GATEWAY_TIMEOUT => "http_response_timeout",
+            StatusCode::INTERNAL_SERVER_ERROR => "http_response_incomplete",
+            StatusCode::SERVICE_UNAVAILABLE => match self.code() {
+                "E0504" => "connection_limit_reached",
+                _ => "destination_unavailable",
+            },
+            _ => "http_request_error",
+        }
+    }
+
+    /// Where a client should not try again on this connection: what follows on it cannot be trusted, or is a body nobody reads.
+    pub(crate) fn closes(&self) -> bool {
+        match self {
+            Self::BadRequest(_) | Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge | Self::HeadTimeout => true,
+            Self::Connect | Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyIdle { .. } | Self::Draining => true,
+            _ => false,
+        }
+    }
+
+    /// `Retry-After` in seconds, where trying again makes sense.
+    pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
+        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| HeaderValue::from_static("1"))
+    }
+
+    /// What the client is told. A failed component's client learns nothing of the guest.
+    pub(crate) fn sentence(&self) -> Option<String> {
+        match self {
+            Self::Failed(CallError { kind: CallErrorKind::Failed, .. }) => None,
+            Self::Failed(error) => Some(error.kind.sentence().to_owned()),
+            other => Some(other.to_string()),
+        }
+    }
+}
