@@ -68,7 +68,8 @@ async fn a_route_that_is_taken_names_its_owner() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_document_of_several_writes_nothing() {
     let node = Node::start().await;
-    let said = node.apply(&format!("{}---\n{}", hello("good", "good.localhost"), hello("bad", "bad.localhost").replace("routes", "rotues")));
+    let said =
+        node.apply(&format!("{}---\n{}", hello("good", "good.localhost"), hello("bad", "bad.localhost").replace("routes", "rotues")));
     let said = said.expect(1);
     assert!(said.err.contains("E0102") && said.err.contains("routes"), "{}", said.err);
     assert!(!node.shoal(&["get", "apps"]).expect(0).out.contains("good"));
@@ -85,7 +86,8 @@ async fn requests_beyond_every_limit_are_refused_and_the_node_serves_on() {
     assert!(said.contains("E0506"), "{said}");
 
     let headers: String = (0..10_000).map(|number| format!("X-Header-{number}: value\r\n")).collect();
-    let said = raw::exchange(&node.http, format!("GET / HTTP/1.1\r\nHost: echo.localhost\r\n{headers}\r\n").as_bytes(), 1 << 16).await.unwrap();
+    let said =
+        raw::exchange(&node.http, format!("GET / HTTP/1.1\r\nHost: echo.localhost\r\n{headers}\r\n").as_bytes(), 1 << 16).await.unwrap();
     assert!(said.starts_with("HTTP/1.1 431"), "{said}");
 
     let mut endless = b"POST / HTTP/1.1\r\nHost: echo.localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();

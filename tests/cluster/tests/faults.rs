@@ -78,8 +78,10 @@ async fn a_killed_supervisor_leaves_no_orphan_and_the_next_one_serves_again() {
 async fn an_acknowledged_apply_survives_a_power_cut() {
     let mut node = serving().await;
     for round in 0..3 {
-        node.apply(&hello().replace("name: hello", &format!("name: hello-{round}")).replace("hello.localhost", &format!("r{round}.localhost")))
-            .expect(0);
+        node.apply(
+            &hello().replace("name: hello", &format!("name: hello-{round}")).replace("hello.localhost", &format!("r{round}.localhost")),
+        )
+        .expect(0);
         node = Node::start_in(node.cut_power(), &[]).await;
         let apps = node.shoal(&["get", "apps"]).expect(0).out;
         for earlier in 0..=round {
