@@ -2,7 +2,8 @@
 //!
 //! - The first revision serves at once: there is nothing to protect, and requests wait for it instead of finding nothing.
 //! - Another wanted revision is placed beside the one that serves. When every instance of it is ready it gets the traffic, and then the old one is stopped.
-//! - If one of its instances fails, the rollout has failed: its instances are stopped, and the old revision keeps the traffic.
+//! - Until then the old revision keeps the instances it has: a failed one is replaced, but none is added or removed, whatever scale is wished.
+//! - If an instance of the new one fails, the rollout has failed: its instances are stopped, and the old revision keeps the traffic.
 //! - An instance of a serving revision that fails later is replaced after a while.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ use crate::{
 
 /// The steps for `app`, in the order in which they must be carried out; any first few of them are a valid plan too.
 pub fn decide(state: &State, observed: &Observed, now: Timestamp, app: &AppRecord, room: &mut Room) -> Vec<Step> {
-    let mut view = View { state, observed, now, app, running: BTreeMap::new(), steps: Vec::new() };
+    let mut view = View { state, observed, now, app, running: BTreeMap::new(), kept: BTreeSet::new(), steps: Vec::new() };
     view.forget_stopped(room);
     if app.deleted {
         view.stop_where(|_| true, |_| "the app is deleted".to_owned());
@@ -64,6 +65,8 @@ struct View<'a> {
     app: &'a AppRecord,
     /// What runs, after the steps so far.
     running: BTreeMap<(RevisionNumber, InstanceId), &'a Placement>,
+    /// What the revision that serves, and is no longer wanted, has.
+    kept: BTreeSet<InstanceId>,
     steps: Vec<Step>,
 }
 
@@ -72,6 +75,9 @@ impl<'a> View<'a> {
         for placement in self.state.placements_of(&self.app.id) {
             if placement.runs() {
                 self.running.insert((placement.revision, placement.instance.clone()), placement);
+                if self.app.serving == Some(placement.revision) && self.app.wanted != placement.revision {
+                    self.kept.insert(placement.instance.clone());
+                }
             } else if matches!(self.observed.phase(placement), SeenPhase::Stopped | SeenPhase::Failed { .. }) {
                 room.release(placement);
                 self.steps.push(Step::Forget { placement: placement.id });
@@ -165,9 +171,11 @@ impl<'a> View<'a> {
         waits
     }
 
-    /// Says what is waited for where the words changed, and what is waited for no longer.
+    /// Says what is waited for where the words changed, and what is waited for no longer. Placing an instance ends its wait by itself.
     fn tell_waits(&mut self, waits: BTreeMap<InstanceId, Waiting>) {
-        for instance in self.app.waits.keys().filter(|instance| !waits.contains_key(*instance)) {
+        let placed = |step: &Step| if let Step::Place { instance, .. } = step { Some(instance.clone()) } else { None };
+        let placed: BTreeSet<_> = self.steps.iter().filter_map(placed).collect();
+        for instance in self.app.waits.keys().filter(|instance| !waits.contains_key(*instance) && !placed.contains(*instance)) {
             self.steps.push(Step::Resume { instance: instance.clone() });
         }
         for (instance, waiting) in waits {
@@ -188,7 +196,7 @@ impl<'a> View<'a> {
     }
 
     fn all_ready(&self, revision: RevisionNumber) -> bool {
-        self.wished_of(revision).all(|(_, instance)| {
+        self.wished_of(revision).into_iter().all(|(_, instance)| {
             let placement = self.running.get(&(revision, instance));
             placement.is_some_and(|placement| *self.observed.phase(placement) == SeenPhase::Ready && self.silence(placement).is_none())
         })
@@ -200,18 +208,25 @@ impl<'a> View<'a> {
         silent.then(|| Waiting::SilentNode { node: node() })
     }
 
-    /// The wished instances of `revision`.
-    fn wished_of(&self, revision: RevisionNumber) -> impl Iterator<Item = (&'a ComponentSpecV1, InstanceId)> + use<'a> {
+    /// The instances `revision` should have: the wished ones if it is wanted, and those it has if it only serves still.
+    fn wished_of(&self, revision: RevisionNumber) -> Vec<(&'a ComponentSpecV1, InstanceId)> {
         let app = self.app;
-        let components = self.state.revision(&app.id, revision).map(|revision| revision.frozen.spec.components.as_slice());
-        components.unwrap_or_default().iter().flat_map(move |component| {
+        let Some(spec) = self.state.revision(&app.id, revision).map(|revision| &revision.frozen.spec) else { return Vec::new() };
+        let of = |component: &'a ComponentSpecV1| {
             let id = app.id.component(component.name.clone());
-            (1..=app.wished(component)).map(move |ordinal| (component, InstanceId { component: id.clone(), ordinal }))
-        })
+            let wished = 1..=app.wished(component);
+            let kept = self.kept.iter().filter(|instance| instance.component == id).map(|instance| instance.ordinal);
+            let ordinals: Vec<u32> = if revision == app.wanted { wished.collect() } else { kept.collect() };
+            ordinals.into_iter().map(move |ordinal| (component, InstanceId { component: id.clone(), ordinal }))
+        };
+        spec.components.iter().flat_map(of).collect()
     }
 
     fn wishes(&self, placement: &Placement) -> bool {
         let instance = &placement.instance;
+        if placement.revision != self.app.wanted {
+            return self.kept.contains(instance);
+        }
         let revision = self.state.revision(&self.app.id, placement.revision);
         let component = revision.and_then(|revision| revision.component(instance.component.component.as_str()));
         component.is_some_and(|component| (1..=self.app.wished(component)).contains(&instance.ordinal))

@@ -86,7 +86,7 @@ pub struct Undo {
     pub by: String,
     /// The app.
     pub app: AppId,
-    /// The revision to go back to; the one before the current when absent.
+    /// The revision to go back to. When absent: the one that serves if that is another, else the one before.
     pub to: Option<RevisionNumber>,
 }
 

@@ -85,7 +85,7 @@ fn command() -> impl Strategy<Value = CommandV1> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_and_replicas_agree(commands in prop::collection::vec(command(), 1..60)) {

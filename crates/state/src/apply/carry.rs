@@ -48,7 +48,7 @@ impl State {
             phase: SeenPhase::Preparing,
             since: at,
         };
-        if !self.wishes(&placement) {
+        if !self.wishes(&placement) && !self.replaces(&placement) {
             return false;
         }
         self.next_placement = id.next();
@@ -60,6 +60,13 @@ impl State {
         });
         self.record(at, EventKind::InstancePlaced, Some(app), instance.to_string(), format!("{revision} on {node_name}"));
         true
+    }
+
+    /// Whether `placement` takes the place of one that stops: a revision that only serves still keeps the instances it has.
+    fn replaces(&self, placement: &Placement) -> bool {
+        let app = &placement.instance.component.app;
+        let same = |other: &Placement| other.instance == placement.instance && other.revision == placement.revision;
+        self.apps.get(app).is_some_and(|record| !record.deleted && record.wanted != placement.revision) && self.placements_of(app).any(same)
     }
 
     /// The memory to book for `instance`, if it may be placed on `node`: its revision is wanted or serves, it does not run yet, and it fits.
@@ -142,9 +149,10 @@ impl State {
         let reason = bounded(reason);
         let Some(record) = self.apps.get(app).filter(|record| !record.deleted) else { return false };
         let known = record.held().filter_map(|number| self.revision(app, number));
-        let component = known.filter_map(|revision| revision.component(instance.component.component.as_str())).next();
-        let wished = component.is_some_and(|component| (1..=record.wished(component)).contains(&instance.ordinal));
-        if !wished || record.waits.get(instance) == Some(&reason) {
+        let mut components = known.filter_map(|revision| revision.component(instance.component.component.as_str()));
+        let wished = components.any(|component| (1..=record.wished(component)).contains(&instance.ordinal));
+        let placed = self.placements_of(app).any(|placement| placement.instance == *instance);
+        if !(wished || placed) || record.waits.get(instance) == Some(&reason) {
             return false;
         }
         self.change(app, |record| {

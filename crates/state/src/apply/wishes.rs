@@ -118,7 +118,9 @@ impl State {
     fn undo_target(&self, record: &AppRecord, to: Option<RevisionNumber>) -> Result<&Revision, Refused> {
         let app = record.id.clone();
         let Some(revision) = to else {
-            let earlier = self.revisions_before(&app, record.wanted).next_back();
+            // Out of a rollout that is not done one goes back to what serves; otherwise to the revision before.
+            let serving = record.serving.filter(|serving| *serving != record.wanted).and_then(|serving| self.revision(&app, serving));
+            let earlier = serving.or_else(|| self.revisions_before(&app, record.wanted).next_back());
             return earlier.ok_or(Refused::NoEarlierRevision { app, revision: record.wanted });
         };
         if revision == record.wanted {
