@@ -8,7 +8,6 @@ use std::{
 };
 
 use api::node::{Assignment, Report};
-use gateway::RoutingTable;
 use model::id::{Digest, PlacementId};
 use tokio::{
     sync::{mpsc, watch},
@@ -20,13 +19,16 @@ use crate::{
     control::Backoff,
     directories::Directories,
     engine::{Again, Engine, Failure},
-    instances::Instances,
     jobs::{Done, Job, Jobs},
     limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, WITHDRAWN_FOR_MIN},
     next_step::{Seen, Step},
-    roster::{ProgramKey, Roster},
+    programs::Programs,
+    roster::{Held, ProgramKey, Roster},
     table::table,
 };
+
+/// A job and how it ended.
+type Over<P> = (Job, Result<Done<P>, Failure>);
 
 /// Everything that can make the agent do something.
 enum Wake<P> {
@@ -56,11 +58,11 @@ pub struct Agent<E: Engine> {
     /// Starts programs.
     pub jobs: Arc<Jobs<E>>,
     /// What may be called; shared with the request path.
-    pub instances: Arc<Instances<E::Program>>,
+    pub programs: Arc<Programs<E::Program>>,
     /// Where things lie.
     pub directories: Directories,
-    /// Gives a table to the gateway.
-    pub publish: Box<dyn Fn(Arc<RoutingTable>) + Send>,
+    /// Takes the routing table, and knows how many requests are under way.
+    pub gateway: gateway::Handle,
     /// What others see.
     pub seat: watch::Sender<Seat>,
     /// What a restart should find.
@@ -71,12 +73,13 @@ pub struct Agent<E: Engine> {
 struct Work<E: Engine> {
     agent: Agent<E>,
     roster: Roster,
-    programs: BTreeMap<ProgramKey, Arc<E::Program>>,
-    running: JoinSet<(Job, Result<Done<E::Program>, Failure>)>,
+    running: JoinSet<Over<E::Program>>,
     /// Jobs under way or waiting to be tried again.
     busy: HashSet<Job>,
     tries: BTreeMap<Job, u32>,
     withdrawn: BTreeMap<PlacementId, Instant>,
+    /// Artifacts whose code file cannot be opened; their code is made anew.
+    distrusted: HashSet<Digest>,
     /// The table the gateway has no longer matches the roster.
     stale_table: bool,
 }
@@ -87,11 +90,11 @@ impl<E: Engine> Agent<E> {
         let mut work = Work {
             agent: self,
             roster: Roster::default(),
-            programs: BTreeMap::new(),
             running: JoinSet::new(),
             busy: HashSet::new(),
             tries: BTreeMap::new(),
             withdrawn: BTreeMap::new(),
+            distrusted: HashSet::new(),
             stale_table: true,
         };
         let mut next = saved.map(Wake::Offered);
@@ -159,19 +162,16 @@ impl<E: Engine> Work<E> {
     /// Takes `step`; the placement moves on in any case, so that the same step is not taken twice.
     fn take(&mut self, placement: PlacementId, step: Step) {
         let Some(held) = self.roster.placements().get(&placement) else { return };
-        let (key, digest, ordinal) = (held.key.clone(), held.digest, held.ordinal);
+        let (key, digest) = (held.key.clone(), held.digest);
         tracing::debug!(placement.id = %placement, component = %key.component, step = ?step, "a step is taken");
         let seen = match step {
-            Step::Fetch if self.programs.contains_key(&key) => Seen::Started,
-            Step::Fetch if self.agent.jobs.has_code(digest) => Seen::Compiled,
+            Step::Fetch if self.agent.programs.find(&key).is_some() => Seen::Started,
+            Step::Fetch if self.agent.jobs.has_code(digest) && !self.distrusted.contains(&digest) => Seen::Compiled,
             Step::Fetch if self.agent.directories.artifact(digest).is_file() => Seen::Fetched,
             Step::Fetch => self.begin(Job::Fetch(digest), Seen::Fetching),
             Step::Compile => self.begin(Job::Compile(digest), Seen::Compiling),
             Step::Start => self.begin(Job::Start(key), Seen::Starting),
             Step::Publish => {
-                if let Some(program) = self.programs.get(&key) {
-                    self.agent.instances.insert(key, ordinal, program.clone());
-                }
                 self.stale_table = true;
                 Seen::Ready
             }
@@ -181,10 +181,9 @@ impl<E: Engine> Work<E> {
                 Seen::Draining
             }
             Step::Drop => {
-                self.agent.instances.remove(&key, ordinal);
                 self.roster.set(placement, Seen::Stopped);
                 if !self.roster.needs_program(&key) {
-                    self.programs.remove(&key);
+                    self.agent.programs.remove(&key);
                 }
                 Seen::Stopped
             }
@@ -207,35 +206,49 @@ impl<E: Engine> Work<E> {
     fn over(&mut self, job: Job, result: Result<Done<E::Program>, Failure>) {
         self.busy.remove(&job);
         let (busy, before, after) = stages(&job);
-        let concerns = |held: &crate::roster::Held| job.concerns(&held.key, held.digest);
+        let concerns = |held: &Held| job.concerns(&held.key, held.digest);
         match result {
             Ok(Done::Waited) => {
+                let distrusted = self.roster.placements().values().any(|held| concerns(held) && self.distrusted.contains(&held.digest));
+                let before = if distrusted && busy == Seen::Starting { Seen::Absent } else { before };
                 self.roster.advance(concerns, &busy, &before);
             }
             Ok(done) => {
                 self.tries.remove(&job);
                 let moved = self.roster.advance(concerns, &busy, &after);
-                if let (true, Done::Started(program), Job::Start(key)) = (moved, done, &job) {
-                    self.programs.insert(key.clone(), program);
+                match (done, &job) {
+                    (Done::Started(program), Job::Start(key)) if moved => {
+                        self.agent.programs.insert(key, program);
+                    }
+                    (Done::Compiled, Job::Compile(digest)) => {
+                        self.distrusted.remove(digest);
+                    }
+                    _ => {}
                 }
             }
-            Err(failure) => {
-                let tries = self.tries.entry(job.clone()).or_default();
-                *tries += 1;
-                let again = match failure.again {
-                    Again::Never => false,
-                    Again::Sometimes => *tries < STEP_TRIES_MAX,
-                    Again::Always => true,
-                };
-                tracing::warn!(job = %job, error.code = %failure.code, error = %failure.message, tries = *tries, again, "a step failed");
-                if again {
-                    self.try_again(job);
-                } else {
-                    self.tries.remove(&job);
-                    let failed = Seen::Failed { code: failure.code.into_owned(), message: failure.message };
-                    self.roster.advance(concerns, &busy, &failed);
-                }
-            }
+            Err(failure) => self.failed(job, failure),
+        }
+    }
+
+    fn failed(&mut self, job: Job, failure: Failure) {
+        let tries = self.tries.entry(job.clone()).or_default();
+        *tries += 1;
+        let again = match failure.again {
+            Again::Never => false,
+            Again::Sometimes | Again::WithNewCode => *tries < STEP_TRIES_MAX,
+            Again::Always => true,
+        };
+        tracing::warn!(job = %job, error.code = %failure.code, error = %failure.message, tries = *tries, again, "a step failed");
+        let concerns = |held: &Held| job.concerns(&held.key, held.digest);
+        if failure.again == Again::WithNewCode {
+            self.distrusted.extend(self.roster.placements().values().filter(|held| concerns(held)).map(|held| held.digest));
+        }
+        if again {
+            self.try_again(job);
+        } else {
+            self.tries.remove(&job);
+            let failed = Seen::Failed { code: failure.code.into_owned(), message: failure.message };
+            self.roster.advance(concerns, &stages(&job).0, &failed);
         }
     }
 
@@ -253,7 +266,7 @@ impl<E: Engine> Work<E> {
         let candidates: Vec<PlacementId> = self.withdrawn.iter().filter(|(_, at)| due(at)).map(|(id, _)| *id).collect();
         for placement in candidates {
             let Some(held) = self.roster.placements().get(&placement) else { continue };
-            if self.agent.instances.in_flight(&held.key, held.ordinal) == 0 {
+            if self.agent.gateway.in_flight(&held.target()) == 0 {
                 self.withdrawn.remove(&placement);
                 self.roster.set(placement, Seen::Drained);
             }
@@ -267,7 +280,7 @@ impl<E: Engine> Work<E> {
             for error in refused {
                 tracing::error!(error = %error, "a route cannot be published");
             }
-            (self.agent.publish)(table);
+            self.agent.gateway.publish(table);
         }
         let (report, settled) = (self.roster.report(std::process::id()), self.roster.is_settled());
         self.agent.seat.send_if_modified(|seat| {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use api::node::{Assignment, Report};
+use api::{
+    limits::{ARTIFACT_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX},
+    node::{Assignment, Report},
+};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -23,7 +26,10 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::limits::{ARTIFACT_BYTES_MAX, ASSIGNMENT_BYTES_MAX, CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN, STREAM_SILENCE_MAX};
+use crate::{
+    agent::Seat,
+    limits::{CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN},
+};
 
 /// What went wrong between this worker and its control plane.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +125,7 @@ impl Control {
             let Ok(data) = frame.map_err(|error| broken(io::Error::other(error)))?.into_data() else { continue };
             for piece in data.split_inclusive(|byte| *byte == b'\n') {
                 held.extend_from_slice(piece);
-                if held.len() > ASSIGNMENT_BYTES_MAX {
+                if held.len() > LINE_BYTES_MAX {
                     return Err(broken(io::Error::other("a line is too long")));
                 }
                 if piece.ends_with(b"\n") {
@@ -136,11 +142,11 @@ impl Control {
         }
     }
 
-    /// Sends the newest of `reports` whenever it changes, and every few seconds as a sign of life; ends when nobody makes reports any more.
-    pub async fn send_reports(&self, mut reports: watch::Receiver<Option<Report>>) {
+    /// Sends the newest report whenever it changes, and every few seconds as a sign of life; ends when the agent does.
+    pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>) {
         let mut backoff = Backoff::default();
         loop {
-            let report = reports.borrow_and_update().clone();
+            let report = seats.borrow_and_update().report.clone();
             let wait = match report {
                 None => REPORT_EVERY,
                 Some(report) => match self.report(&report).await {
@@ -156,7 +162,7 @@ impl Control {
                     }
                 },
             };
-            if let Ok(Err(_)) = timeout(wait, reports.changed()).await {
+            if let Ok(Err(_)) = timeout(wait, seats.changed()).await {
                 return;
             }
         }
@@ -180,7 +186,7 @@ impl Control {
         let mut hash = sha2::Sha256::new();
         let mut bytes = 0;
         loop {
-            let frame = timeout(CONTROL_WAIT_MAX, body.frame()).await.unwrap_or_else(|_| None);
+            let frame = timeout(CONTROL_WAIT_MAX, body.frame()).await.unwrap_or(None);
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| ControlError::Broken { what: what.clone(), source: io::Error::other(error) })?;
             let Ok(data) = frame.into_data() else { continue };

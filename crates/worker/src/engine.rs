@@ -36,6 +36,8 @@ pub enum Again {
     Never,
     /// The machine is at fault, which may pass: some more tries.
     Sometimes,
+    /// The code file is at fault: some more tries, each with code made anew.
+    WithNewCode,
     /// Somebody is away, and will be back: for ever.
     Always,
 }

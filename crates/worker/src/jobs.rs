@@ -67,7 +67,9 @@ impl<E: Engine> Jobs<E> {
             (Job::Fetch(digest), _) => self.fetch(*digest).await,
             (Job::Compile(digest), _) => self.compile(*digest).await,
             (Job::Start(_), Some(program)) => self.engine.start(&program).await.map(Done::Started),
-            (Job::Start(key), None) => Err(Failure::new(Again::Sometimes, "E0302", format!("{} {} is not assigned any more", key.component, key.revision))),
+            (Job::Start(key), None) => {
+                Err(Failure::new(Again::Sometimes, "E0302", format!("{} {} is not assigned any more", key.component, key.revision)))
+            }
         }
     }
 

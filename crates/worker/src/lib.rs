@@ -1,1 +1,200 @@
-//! Skeleton.
+//! The node agent: takes assignments, keeps what they want running, publishes its own gateway's routing table, reports, keeps logs.
+//!
+//! Owns the glue of gateway and runtime in one process. Must never decide where something runs, and never need a server to go on serving.
+//! Start with [`run`], then `agent.rs` (causes in, steps out), `next_step.rs` (the pure decision) and `bottom.rs` (a request meets its sandbox).
+
+mod access;
+mod agent;
+mod bottom;
+mod control;
+mod directories;
+mod engine;
+#[cfg(test)]
+mod fixtures;
+mod jobs;
+pub mod lifeline;
+mod limits;
+mod logs;
+mod mesh;
+mod metrics;
+mod next_step;
+mod programs;
+mod roster;
+mod sandboxes;
+mod saved;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{io, net::TcpListener, os::unix::net::UnixListener, path::PathBuf, sync::Arc, time::Instant};
+
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use directories::Directories;
+
+use agent::{Agent, Seat};
+use bottom::{Answers, Bottom};
+use control::Control;
+use engine::Engine;
+use jobs::Jobs;
+use lifeline::Lifeline;
+use limits::{DRAIN_WAIT_MAX, FINISH_WAIT_MAX, RESUME_WAIT_MAX};
+use logs::{LogConfig, LogStore};
+use metrics::{Metrics, ProcessFigures, SandboxFigures};
+use programs::Programs;
+use sandboxes::Sandboxes;
+
+/// What a worker is told as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// The node's name.
+    pub node: String,
+    /// The data directory, as this process reaches it.
+    pub data: PathBuf,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<String>,
+}
+
+/// Everything a worker is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// What it is told.
+    pub settings: Settings,
+    /// Where clients connect.
+    pub http: TcpListener,
+    /// Where the control plane connects.
+    pub mesh: UnixListener,
+    /// The other end is the supervisor's; its end means that the supervisor is gone.
+    pub lifeline: std::os::unix::net::UnixStream,
+}
+
+/// A worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A network of the trusted proxies is none.
+    #[error("`{text}` is not a network")]
+    Network {
+        /// What was given.
+        text: String,
+    },
+    /// A file or socket cannot be used.
+    #[error("cannot {attempt}")]
+    Io {
+        /// What was tried.
+        attempt: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine does not start.
+    #[error("cannot start the engine")]
+    Engine(#[from] runtime::StartError),
+    /// The gateway does not start.
+    #[error("cannot start the gateway")]
+    Gateway(#[from] gateway::BindError),
+}
+
+/// Serves until `stop`, or until the supervisor is gone; then drains, 30 s at most.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
+    let directories = Directories::new(&config.settings.data);
+    let logs = LogConfig::new(directories.logs(), config.settings.node.clone());
+    let logs = Arc::new(LogStore::start(logs).map_err(|source| RunError::Io { attempt: "open the logs", source })?);
+    let engine = Sandboxes::start(&runtime::Settings::for_this_machine(), directories.code(), logs.clone())?;
+    let runtime = engine.runtime().clone();
+    let mut registry = Registry::with_prefix("shoal");
+    registry.register_collector(Box::new(SandboxFigures { runtime: runtime.clone() }));
+    serve(config, Arc::new(engine), logs, registry, stop).await?;
+    if timeout(FINISH_WAIT_MAX, runtime.finish()).await.is_err() {
+        tracing::warn!(waited.ms = FINISH_WAIT_MAX.as_millis(), "guests that went on after their responses are cut");
+    }
+    Ok(())
+}
+
+/// The same with any engine, which is how tests run it.
+async fn serve<E>(
+    config: Config,
+    engine: Arc<E>,
+    logs: Arc<LogStore>,
+    mut registry: Registry,
+    stop: CancellationToken,
+) -> Result<(), RunError>
+where
+    E: Engine<Program: Answers>,
+{
+    let Config { settings, http, mesh, lifeline } = config;
+    let io = |attempt| move |source| RunError::Io { attempt, source };
+    let started_at = Instant::now();
+    let directories = Directories::new(&settings.data);
+    let control = Control::new(directories.control_socket());
+    let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
+    let mesh = tokio::net::UnixListener::from_std(mesh).map_err(io("listen for the control plane"))?;
+
+    let counts = Arc::new(Metrics::register(&mut registry));
+    registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
+    let programs = Arc::new(Programs::default());
+    let gateway = gateway::Config {
+        listener: http,
+        bottom: Bottom::new(programs.clone()),
+        trusted_proxies: networks(&settings.trusted_proxies)?,
+        limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
+        access_log: Arc::new(access::StoredAccess { logs: logs.clone() }),
+        metrics: gateway::Metrics::register(&mut registry),
+    };
+    let (gateway, handle) = gateway.bind()?;
+
+    let (seat, seats) = watch::channel(Seat::default());
+    let (keep, wishes) = watch::channel(None);
+    let (connect, connected) = watch::channel(false);
+    let (offer, offers) = mpsc::channel(4);
+    let jobs = Jobs { engine, control: control.clone(), lifeline: lifeline.clone(), directories: directories.clone(), metrics: counts };
+    let agent = Agent { jobs: Arc::new(jobs), programs, directories: directories.clone(), gateway: handle.clone(), seat, keep };
+    let saved = saved::load(&directories.assignment()).unwrap_or_else(|error| {
+        tracing::error!(error = %agent::chain(&error), "the last assignment cannot be used; waiting for the control plane");
+        None
+    });
+    let resuming = saved.is_some();
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(lifeline_task);
+    tasks.spawn(saved::keep(directories.assignment(), wishes));
+    tasks.spawn(agent.run(saved, offers, CancellationToken::new()));
+    let stream = control.clone();
+    tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
+    let reports = seats.clone();
+    tasks.spawn(async move { control.send_reports(reports).await });
+    let mesh_state = mesh::Mesh { logs, registry: Arc::new(registry), seat: seats.clone(), connected, gateway: handle, started_at };
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(mesh, mesh::router(mesh_state)).await {
+            tracing::error!(error = %error, "the mesh listener ended");
+        }
+    });
+
+    if resuming {
+        resume(seats).await;
+    }
+    lifeline.listening().await;
+    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+    // The gateway's end is the worker's: what the other tasks still do is not worth a wait.
+    gateway.run(stop.cancelled_owned()).await;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.
+async fn resume(mut seats: watch::Receiver<Seat>) {
+    if timeout(RESUME_WAIT_MAX, seats.wait_for(|seat| seat.settled && seat.report.is_some())).await.is_err() {
+        tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
+    }
+}
+
+fn networks(texts: &[String]) -> Result<Vec<gateway::Cidr>, RunError> {
+    texts.iter().map(|text| text.parse().map_err(|_| RunError::Network { text: text.clone() })).collect()
+}

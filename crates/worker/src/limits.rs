@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-/// Longest line of the assignment stream. An assignment of 4,096 programs with 1 KiB each is 4 MiB; four times that is a fault, not a size.
-pub const ASSIGNMENT_BYTES_MAX: usize = 16 << 20;
-
 /// Longest line between worker and supervisor: a compile error's first sentences fit.
 pub const LIFELINE_LINE_BYTES_MAX: usize = 64 << 10;
-
-/// Largest artifact fetched: the control plane refuses larger uploads (E0208), so more bytes are a fault.
-pub const ARTIFACT_BYTES_MAX: u64 = 256 << 20;
 
 /// Between signs of life to the control plane; it calls a node silent after several of them.
 pub const REPORT_EVERY: Duration = Duration::from_secs(3);
 
 /// How long one exchange with the control plane over its socket may take before it counts as lost.
 pub const CONTROL_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// An assignment stream without a byte for this long is dead: the control plane writes a blank line more often.
-pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// First wait after a failure that may pass by itself.
 pub const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
@@ -30,13 +21,16 @@ pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 pub const STEP_TRIES_MAX: u32 = 12;
 
 /// How long an instance stays callable after it left the routing table: a request that picked it just before must still find it.
-pub const WITHDRAWN_FOR_MIN: Duration = Duration::from_millis(200);
+pub const WITHDRAWN_FOR_MIN: Duration = Duration::from_millis(50);
 
 /// Between looks at whether a draining instance has finished.
 pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Longest drain at the worker's end; the supervisor kills after 35 s.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long guests that go on after their responses get at the worker's end, after the drain and before the supervisor's patience ends.
+pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// How long a restarted worker prepares its last assignment before it accepts connections; they wait in the accept queue meanwhile.
 pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -143,9 +143,15 @@ impl Roster {
     /// What the control plane is told; nothing before the first assignment, which says who we are.
     pub fn report(&self, pid: u32) -> Option<Report> {
         let assignment = self.assignment.as_ref()?;
-        let placements =
-            self.placements.iter().map(|(id, held)| ReportedPlacement { placement: *id, phase: held.seen.phase() }).collect();
+        let placements = self.placements.iter().map(|(id, held)| ReportedPlacement { placement: *id, phase: held.seen.phase() }).collect();
         Some(Report { node: assignment.node, generation: assignment.generation, pid, placements })
+    }
+}
+
+impl Held {
+    /// The instance as the gateway names it.
+    pub fn target(&self) -> gateway::Target {
+        gateway::Target { component: self.key.component.clone(), revision: self.key.revision, ordinal: self.ordinal }
     }
 }
 

@@ -64,7 +64,11 @@ mod tests {
 
     fn endpoints(table: &RoutingTable) -> Vec<String> {
         let each = |instances: &Instances| {
-            instances.endpoints.iter().map(|endpoint| format!("{}.{}@{}", instances.component, endpoint.ordinal, instances.revision)).collect()
+            instances
+                .endpoints
+                .iter()
+                .map(|endpoint| format!("{}.{}@{}", instances.component, endpoint.ordinal, instances.revision))
+                .collect()
         };
         table.instances().iter().flat_map(|instances| -> Vec<String> { each(instances) }).collect()
     }

@@ -23,7 +23,7 @@ use api::v1::{AccessLine, LogEntry, LogLine};
 use model::id::ComponentId;
 use tokio::sync::{broadcast, oneshot};
 
-pub use query::{Filter, InvalidQuery};
+pub use query::Filter;
 
 use crate::limits::{ACCESS_RECORDS_WAITING_MAX, LOG_FILE_BYTES_MAX, LOG_LINES_WAITING_MAX, LOG_TEXT_BYTES_MAX};
 

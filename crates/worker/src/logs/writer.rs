@@ -209,7 +209,9 @@ fn path_of(root: &Path, (component, kind): &FileKey) -> PathBuf {
         Kind::Access => "access.ndjson",
     };
     match component {
-        Some(ComponentId { app, component }) => root.join(app.namespace.as_str()).join(app.name.as_str()).join(component.as_str()).join(file),
+        Some(ComponentId { app, component }) => {
+            root.join(app.namespace.as_str()).join(app.name.as_str()).join(component.as_str()).join(file)
+        }
         None => root.join(UNROUTED).join(file),
     }
 }
@@ -234,9 +236,8 @@ fn names(directory: &Path) -> Vec<(Name, PathBuf)> {
 
 /// Removes the log directory least recently written when there are as many as may be kept.
 fn forget_oldest(root: &Path) {
-    let directories: Vec<PathBuf> = components(root)
-        .filter_map(|component| path_of(root, &(Some(component), Kind::Lines)).parent().map(Path::to_owned))
-        .collect();
+    let directories: Vec<PathBuf> =
+        components(root).filter_map(|component| path_of(root, &(Some(component), Kind::Lines)).parent().map(Path::to_owned)).collect();
     if directories.len() < LOG_COMPONENTS_MAX {
         return;
     }

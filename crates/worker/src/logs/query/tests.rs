@@ -76,9 +76,8 @@ impl Fixture {
         String::from_utf8(bytes).unwrap().lines().map(brief).collect()
     }
 
-    #[track_caller]
-    fn check<'a>(&'a self, query: LogQuery, expected: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
-        async move { assert_eq!(self.ask(query.clone()).await, expected, "{query:?}") }
+    async fn check(&self, query: LogQuery, expected: &[&str]) {
+        assert_eq!(self.ask(query.clone()).await, expected, "{query:?}");
     }
 }
 

@@ -1,0 +1,127 @@
+//! What a worker answers its control plane: logs, metrics, why, status. Owns these handlers; must never change anything.
+
+use std::{convert::Infallible, process, sync::Arc, time::Instant};
+
+use api::{
+    mesh::{InstanceLoad, LOGS_PATH, METRICS_PATH, STATUS_PATH, WHY_PATH, WorkerStatus},
+    v1::{Details, ErrorBody, ErrorDetail, LogQuery, WhyAnswer, WhyQuery, WhyState, WhyStep},
+};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{Method, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::{StreamExt, stream};
+use model::quantity::Millis;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::{
+    agent::Seat,
+    logs::{Filter, LogStore},
+};
+
+/// What the handlers read.
+#[derive(Clone)]
+pub struct Mesh {
+    /// The logs.
+    pub logs: Arc<LogStore>,
+    /// Every metric of this process.
+    pub registry: Arc<Registry>,
+    /// The agent as others see it.
+    pub seat: watch::Receiver<Seat>,
+    /// Whether the control plane's stream is up.
+    pub connected: watch::Receiver<bool>,
+    /// The gateway.
+    pub gateway: gateway::Handle,
+    /// When the worker started.
+    pub started_at: Instant,
+}
+
+/// All routes.
+pub fn router(mesh: Mesh) -> Router {
+    Router::new()
+        .route(LOGS_PATH, get(logs))
+        .route(METRICS_PATH, get(metrics))
+        .route(WHY_PATH, get(why))
+        .route(STATUS_PATH, get(status))
+        .with_state(mesh)
+}
+
+async fn logs(State(mesh): State<Mesh>, Query(query): Query<LogQuery>) -> Response {
+    let filter = match Filter::try_from(query) {
+        Ok(filter) => filter,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, "E0408", error.to_string()),
+    };
+    let Some(chunks) = mesh.logs.query(filter).await else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "E0405", "too many log queries wait on this node".into());
+    };
+    let chunks = stream::unfold(chunks, |mut chunks| async move { Some((chunks.recv().await?, chunks)) });
+    let body = Body::from_stream(chunks.map(Ok::<Bytes, Infallible>));
+    ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+async fn metrics(State(mesh): State<Mesh>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &mesh.registry) {
+        Ok(()) => ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "E0407", error.to_string()),
+    }
+}
+
+async fn why(State(mesh): State<Mesh>, Query(query): Query<WhyQuery>) -> Response {
+    let Some(url) = query.url else {
+        return refusal(StatusCode::BAD_REQUEST, "E0408", "a worker knows the way of a URL only: ask with `url`".into());
+    };
+    let method = query.method.as_deref().map_or(Ok(Method::GET), |method| Method::from_bytes(method.as_bytes()));
+    let Ok(method) = method else {
+        return refusal(StatusCode::BAD_REQUEST, "E0408", "`method` is not a method".into());
+    };
+    Json(explain(url.clone(), mesh.gateway.why(&method, &url))).into_response()
+}
+
+async fn status(State(mesh): State<Mesh>) -> Json<WorkerStatus> {
+    let roster = mesh.seat.borrow().roster.clone();
+    let instances = roster.placements().iter().map(|(placement, held)| InstanceLoad {
+        placement: *placement,
+        component: held.key.component.clone(),
+        revision: held.key.revision,
+        ordinal: held.ordinal,
+        phase: held.seen.phase(),
+        in_flight: mesh.gateway.in_flight(&held.target()),
+    });
+    Json(WorkerStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: process::id(),
+        uptime: Millis(u64::try_from(mesh.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        generation: roster.assignment().map(|assignment| assignment.generation),
+        connected: *mesh.connected.borrow(),
+        instances: instances.collect(),
+    })
+}
+
+/// The gateway's walk in the words of the API.
+fn explain(subject: String, walk: gateway::WhyAnswer) -> WhyAnswer {
+    let gateway::WhyAnswer { steps, ok: works, mut code, component, revision } = walk;
+    let verdict = match (works, &component, revision, steps.last()) {
+        (true, Some(component), Some(revision), _) => format!("{component} answers it, {revision}"),
+        (_, _, _, Some(last)) => last.message.clone(),
+        _ => "nothing is known about it".to_owned(),
+    };
+    let steps = steps.into_iter().map(|step| WhyStep {
+        name: step.step,
+        state: if step.ok { WhyState::Passes } else { WhyState::Blocks },
+        text: step.message,
+        code: if step.ok { None } else { code.take() },
+        help: None,
+    });
+    WhyAnswer { subject, verdict, works, steps: steps.collect() }
+}
+
+fn refusal(status: StatusCode, code: &str, message: String) -> Response {
+    let error = ErrorDetail { code: code.to_owned(), message, help: String::new(), details: Details::default() };
+    (status, Json(ErrorBody { error })).into_response()
+}

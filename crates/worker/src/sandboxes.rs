@@ -1,0 +1,115 @@
+//! The worker's engine for real: code files become programs of the runtime, and their lines go to the log store. Must never hold a rule about when.
+
+use std::{path::PathBuf, sync::Arc};
+
+use api::{
+    node::AssignedProgram,
+    time::Time,
+    v1::{LogLine, LogStream},
+};
+use model::id::{Digest, Timestamp};
+use runtime::{
+    Code, Line, LogSink, OpenError, Program, ProgramConfig, Runtime, SandboxError, Settings, StartError, Stream, code_store::CodeStore,
+};
+
+use crate::{
+    agent::chain,
+    engine::{Again, Engine, Failure},
+    logs::LogStore,
+};
+
+/// The runtime of this node and its code.
+pub struct Sandboxes {
+    runtime: Arc<Runtime>,
+    code: CodeStore,
+}
+
+impl Sandboxes {
+    /// Starts the engine. Lines of guests go to `logs`.
+    pub fn start(settings: &Settings, code: PathBuf, logs: Arc<LogStore>) -> Result<Self, StartError> {
+        let runtime = Arc::new(Runtime::start(settings, Arc::new(Lines { logs }))?);
+        Ok(Self { runtime, code: CodeStore::new(code) })
+    }
+
+    /// The runtime itself, for its figures and its end.
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    async fn open(&self, digest: Digest) -> Result<Code, Failure> {
+        let Some(path) = self.code.path(&digest) else {
+            return Err(Failure::new(Again::WithNewCode, "E0302", format!("the code of artifact {digest} is gone")));
+        };
+        let runtime = self.runtime.clone();
+        match tokio::task::spawn_blocking(move || runtime.open(&path)).await {
+            Ok(opened) => opened.map_err(|error| cannot_open(&error)),
+            Err(error) => Err(Failure::new(Again::Sometimes, "E0302", error)),
+        }
+    }
+}
+
+impl Engine for Sandboxes {
+    type Program = Program;
+
+    fn has_code(&self, digest: Digest) -> bool {
+        self.code.path(&digest).is_some()
+    }
+
+    async fn start(&self, assigned: &AssignedProgram) -> Result<Arc<Program>, Failure> {
+        let code = self.open(assigned.digest).await?;
+        let config = ProgramConfig {
+            component: assigned.component.clone(),
+            revision: assigned.revision,
+            env: assigned.env.clone(),
+            args: assigned.args.clone(),
+            config: assigned.config.clone(),
+            memory_bytes: assigned.resources.memory.0,
+            timeout: assigned.resources.timeout.duration(),
+        };
+        let program = self.runtime.program(&code, config).map_err(|error| cannot_open(&error))?;
+        program.probe().await.map_err(|error| {
+            let again = if matches!(error, SandboxError::Exhausted { .. }) { Again::Sometimes } else { Again::Never };
+            Failure::new(again, error.code(), chain(&error))
+        })?;
+        Ok(program)
+    }
+}
+
+fn cannot_open(error: &OpenError) -> Failure {
+    let again = match error {
+        // What is wrong with a file is mended by writing it anew.
+        OpenError::Read { .. } | OpenError::Unprotected { .. } | OpenError::Damaged { .. } | OpenError::Foreign { .. } => {
+            Again::WithNewCode
+        }
+        OpenError::Import { .. } | OpenError::Handler { .. } | OpenError::TooLarge { .. } => Again::Never,
+    };
+    Failure::new(again, error.code(), chain(error))
+}
+
+/// Hands guest lines on to the log store.
+struct Lines {
+    logs: Arc<LogStore>,
+}
+
+impl LogSink for Lines {
+    fn line(&self, line: Line) {
+        self.logs.line(LogLine {
+            at: Time(now()),
+            component: line.component,
+            revision: line.revision,
+            node: String::new(),
+            stream: match line.stream {
+                Stream::Stdout => LogStream::Stdout,
+                Stream::Stderr => LogStream::Stderr,
+                Stream::Host => LogStream::Host,
+            },
+            request_id: line.request_id.map(|id| id.as_ref().to_owned()),
+            text: line.text,
+        });
+    }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
