@@ -122,3 +122,6 @@ impl ChunkScan {
         (!is_control(byte) && self.trailer_bytes <= TRAILER_BYTES_MAX).then_some(Place::Trailer)
     }
 }
+
+#[cfg(test)]
+mod tests;

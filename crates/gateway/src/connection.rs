@@ -30,8 +30,9 @@ use crate::{
     exchange::Exchange,
     forward::X_REQUEST_ID,
     guarded_io::GuardedIo,
-    head_scan::HeadFacts,
+    head_scan::{HeadFacts, HeadFault},
     limits,
+    refusal::BadRequest,
     request_id::RequestId,
     run::Shared,
     stack::{Arrived, Bottom, stack},
@@ -107,7 +108,9 @@ impl Connection {
         if let Some(waker) = facts.waker.take() {
             waker.wake();
         }
-        facts.of_next.take().expect("hyper calls the service once per head, and gets heads from the scanner only")
+        // hyper calls the service once per head and gets heads from the scanner only; should the two ever disagree about where a head ends, that is
+        // the very ambiguity the scanner is here for.
+        facts.of_next.take().unwrap_or(HeadFacts { fault: Some(HeadFault::Bad(BadRequest::RequestLine)) })
     }
 
     pub(crate) fn enter(&self) {

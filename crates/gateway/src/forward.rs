@@ -167,3 +167,6 @@ fn chain(before: &[HeaderValue], peer: IpAddr, peer_text: &HeaderValue) -> Heade
     let kept = elements.len().saturating_sub(FORWARDED_HOPS_MAX);
     HeaderValue::from_str(&elements[kept..].join(", ")).unwrap_or_else(|_| peer_text.clone())
 }
+
+#[cfg(test)]
+mod tests;

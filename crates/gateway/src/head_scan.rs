@@ -292,3 +292,6 @@ pub(crate) fn is_token(byte: u8) -> bool {
 pub(crate) fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ const REFUSED: [&str; 12] = ["E0501", "E0502", "E0503", "E0504", "E0505", "E0506
 
 /// Upper bounds of the latency buckets in seconds: a request to a sandbox takes tens of microseconds, a slow one seconds.
 const BUCKETS_S: [f64; 15] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, f64::MAX];
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, f64::INFINITY];
 
 /// The gateway's metrics. Cheap to clone; clones count together.
 #[derive(Clone, Default)]
@@ -225,3 +225,6 @@ fn encode_durations(components: &[Arc<ComponentState>], encoder: &mut Descriptor
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,3 +160,6 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
     let only_offers = upgrade.to_str().is_ok_and(|protocols| protocols.split(',').map(str::trim).all(is_offer));
     if only_offers { Ok(()) } else { Err(Refusal::Upgrade) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ impl Drop for Ticket {
         drop(queue);
     }
 }
+
+#[cfg(test)]
+mod tests;

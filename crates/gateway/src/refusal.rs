@@ -157,11 +157,10 @@ impl Refusal {
 
     /// Where a client should not try again on this connection: what follows on it cannot be trusted, or is a body nobody reads.
     pub(crate) fn closes(&self) -> bool {
-        match self {
-            Self::BadRequest(_) | Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge | Self::HeadTimeout => true,
-            Self::Connect | Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyIdle { .. } | Self::Draining => true,
-            _ => false,
-        }
+        let unreadable =
+            matches!(self, Self::BadRequest(_) | Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge | Self::HeadTimeout);
+        let unread = matches!(self, Self::Connect | Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyIdle { .. } | Self::Draining);
+        unreadable || unread
     }
 
     /// `Retry-After` in seconds, where trying again makes sense.

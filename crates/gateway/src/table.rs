@@ -351,3 +351,6 @@ impl Builder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
