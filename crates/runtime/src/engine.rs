@@ -87,6 +87,8 @@ fn pool(settings: &Settings) -> PoolingAllocationConfig {
         .max_core_instances_per_component(limits::CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_memories_per_component(limits::MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(limits::TABLES_PER_COMPONENT_MAX)
+        .max_memories_per_module(limits::MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_module(limits::TABLES_PER_COMPONENT_MAX)
         .max_core_instance_size(limits::INSTANCE_METADATA_BYTES_MAX)
         .max_component_instance_size(limits::INSTANCE_METADATA_BYTES_MAX)
         .max_unused_warm_slots(limits::WARM_SLOTS_MAX.min(slots))

@@ -72,14 +72,10 @@ pub enum OpenError {
         reason: String,
     },
     /// The component needs more than a slot holds.
-    #[error("the component needs {needs} {what}, a sandbox holds {limit}")]
-    TooLarge {
-        /// `memories`, `tables`, `bytes of memory`.
-        what: &'static str,
-        /// What it needs.
-        needs: u64,
-        /// What there is.
-        limit: u64,
+    #[error("the component does not fit into a sandbox: {reason}")]
+    Unfit {
+        /// What it needs and what there is.
+        reason: String,
     },
 }
 
@@ -90,7 +86,7 @@ impl OpenError {
             Self::Read { .. } | Self::Unprotected { .. } | Self::Damaged { .. } | Self::Foreign { .. } => "E0302",
             Self::Import { .. } => "E0204",
             Self::Handler { .. } => "E0205",
-            Self::TooLarge { .. } => "E0303",
+            Self::Unfit { .. } => "E0303",
         }
     }
 }

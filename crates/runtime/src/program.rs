@@ -197,16 +197,11 @@ struct Driven {
 
 /// Lets the guest work until it has answered, returned or failed.
 fn drive(guest: &mut Guest, answer: &mut oneshot::Receiver<Answer>, context: &mut Context<'_>) -> Poll<Result<Driven, SandboxError>> {
-    let ended = match guest.as_mut().poll(context) {
-        Poll::Ready(Ok(())) => true,
+    match guest.as_mut().poll(context) {
+        // Its end dropped the sandbox and with it the sender, so the answer is there now or never.
+        Poll::Ready(Ok(())) => return Poll::Ready(Ok(Driven { answer: answer.try_recv().ok(), ended: true })),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-        Poll::Pending => false,
-    };
-    match Pin::new(answer).poll(context) {
-        Poll::Ready(answer) => Poll::Ready(Ok(Driven { answer: answer.ok(), ended })),
-        Poll::Pending => {
-            assert!(!ended, "the guest's end drops its sandbox and with it the sender of the answer");
-            Poll::Pending
-        }
+        Poll::Pending => {}
     }
+    Pin::new(answer).poll(context).map(|answer| Ok(Driven { answer: answer.ok(), ended: false }))
 }

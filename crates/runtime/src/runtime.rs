@@ -13,7 +13,6 @@ use crate::{
     code_store, engine,
     error::{OpenError, StartError},
     figures::{Counters, Figures, PoolFigures},
-    limits,
     logs::LogSink,
     program::{Program, ProgramConfig},
     settings::Settings,
@@ -58,17 +57,15 @@ impl Runtime {
         // SAFETY: the file is what the compiler wrote: its checksum was just verified, and nobody but the compile child, which never writes into
         // a file that has its final name, may write it. The engine refuses code of another version or of other settings by itself.
         let component = unsafe { Component::deserialize_file(&self.engine, path) };
-        let component = component.map_err(|error| OpenError::Foreign { path: path.to_owned(), reason: format!("{error:#}") })?;
-        self.check_size(&component)?;
-        Ok(Code { component })
+        component.map(|component| Code { component }).map_err(|error| refusal(path, &error))
     }
 
     /// Makes a program of opened code: every import is linked, so a request finds nothing left to fail.
     pub fn program(&self, code: &Code, config: ProgramConfig) -> Result<Arc<Program>, OpenError> {
         let memory_bytes = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
         if memory_bytes > self.slot_memory_bytes_max {
-            let (needs, limit) = (config.memory_bytes, self.slot_memory_bytes_max as u64);
-            return Err(OpenError::TooLarge { what: "bytes of memory", needs, limit });
+            let (wanted, most) = (config.memory_bytes, self.slot_memory_bytes_max);
+            return Err(OpenError::Unfit { reason: format!("its memory limit of {wanted} bytes is above the {most} bytes of a slot") });
         }
         let linked = self.linker.instantiate_pre(&code.component).map_err(|error| OpenError::Import { reason: format!("{error:#}") })?;
         Program::new(linked, config, memory_bytes, Arc::clone(&self.logs), self.shared.clone()).map(Arc::new)
@@ -91,14 +88,10 @@ impl Runtime {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
+}
 
-    /// What a slot cannot hold is told now, in words, and not at the first request.
-    fn check_size(&self, component: &Component) -> Result<(), OpenError> {
-        let Some(needs) = component.resources_required() else { return Ok(()) };
-        let check = |what, needs: u64, limit: u64| if needs > limit { Err(OpenError::TooLarge { what, needs, limit }) } else { Ok(()) };
-        check("memories", needs.num_memories.into(), limits::MEMORIES_PER_COMPONENT_MAX.into())?;
-        check("tables", needs.num_tables.into(), limits::TABLES_PER_COMPONENT_MAX.into())?;
-        check("bytes of memory", needs.max_initial_memory_size.unwrap_or(0), self.slot_memory_bytes_max as u64)?;
-        check("table elements", needs.max_initial_table_size.unwrap_or(0), limits::TABLE_ELEMENTS_MAX as u64)
-    }
+/// The engine measures a component against the pool before anything runs; its errors are text.
+fn refusal(path: &Path, error: &wasmtime::Error) -> OpenError {
+    let reason = format!("{error:#}");
+    if reason.contains("pooling allocator") { OpenError::Unfit { reason } } else { OpenError::Foreign { path: path.to_owned(), reason } }
 }

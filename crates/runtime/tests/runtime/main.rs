@@ -1,0 +1,8 @@
+//! The runtime with real guests: what a request gets, what it leaves behind, and what every way of failing looks like from outside.
+//! Needs the guests of sample-apps, built by `cargo xtask guests`.
+
+mod answers;
+mod code;
+mod failures;
+mod support;
+mod work;
