@@ -128,7 +128,7 @@ mod tests {
     fn the_layout_is_for_ever() {
         let frame = encode(Schema::Entry, &(7u64, "hello")).expect("encodes");
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, concat!("a5", "0001", "00", "00000007", "00000000", "07", "0568656c6c6f"));
+        assert_eq!(hex, concat!("a5", "0001", "00", "00000007", "19f1d1d4", "07", "0568656c6c6f"));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::{
     collections::BTreeMap,
     io,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::{
 
 /// The disk. Clones are the same disk; it outlives the logs that are opened on it.
 #[derive(Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<Platter>>);
+pub struct MemoryDisk(Arc<(Mutex<Platter>, Condvar)>);
 
 #[derive(Default)]
 struct Platter {
@@ -26,6 +27,7 @@ struct Platter {
     flushed: usize,
     /// Flushes that wait for [`MemoryDisk::flush`], each with the length it makes safe.
     waiting: Vec<(usize, Flushed)>,
+    flushes: usize,
     held: bool,
     full: bool,
     broken: bool,
@@ -37,9 +39,28 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// From here on flushes wait until [`Self::flush`].
+    /// From here on flushes wait until [`Self::flush`] or [`Self::release`].
     pub fn hold(&self) {
         self.platter().held = true;
+    }
+
+    /// Blocks until a flush waits, at most `patience`; says whether one does.
+    pub fn until_held(&self, patience: Duration) -> bool {
+        let waits = |platter: &mut Platter| platter.waiting.is_empty();
+        let (platter, changed) = &*self.0;
+        let platter = platter.lock().expect("no holder of the platter's lock calls out while it holds it");
+        changed.wait_timeout_while(platter, patience, waits).is_ok_and(|(platter, _)| !platter.waiting.is_empty())
+    }
+
+    /// Flushes asked for so far.
+    pub fn flushes(&self) -> usize {
+        self.platter().flushes
+    }
+
+    /// Flushes no longer wait, and those that do are completed.
+    pub fn release(&self) {
+        self.platter().held = false;
+        self.flush();
     }
 
     /// Completes every flush that waits.
@@ -93,7 +114,7 @@ impl MemoryDisk {
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
-        self.0.lock().expect("no holder of the platter's lock calls out while it holds it")
+        self.0.0.lock().expect("no holder of the platter's lock calls out while it holds it")
     }
 }
 
@@ -158,6 +179,8 @@ impl MemoryLog {
         }
         let end = platter.bytes.len();
         platter.waiting.push((end, flushed));
+        platter.flushes += 1;
+        self.disk.0.1.notify_all();
         let held = platter.held;
         drop(platter);
         if !held {

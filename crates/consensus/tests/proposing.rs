@@ -1,0 +1,183 @@
+//! What a proposer may rely on, over a disk that can be held, filled, broken and unplugged.
+
+mod support;
+
+use std::{io, sync::Arc};
+
+use consensus::{
+    Consensus, Health, ProposeError,
+    memory_log::{MemoryDisk, MemoryLog},
+};
+use support::{Journal, PATIENCE};
+use tokio::time::timeout;
+
+fn start(disk: &MemoryDisk) -> Consensus<Journal> {
+    let log = MemoryLog::open(disk).expect("the disk is whole");
+    Consensus::start(Box::new(log), 7, Journal::default()).expect("the log replays")
+}
+
+#[tokio::test]
+async fn an_answer_has_an_index_and_the_state_shows_it() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    assert_eq!(consensus.propose("one".into()).await.expect("accepted"), (1, 1));
+    let answers = consensus.propose_batch(vec!["two".into(), "three".into()]).await.expect("accepted");
+    assert_eq!(answers, [(2, 2), (3, 3)]);
+    assert_eq!(*consensus.state(), Journal::of(["one", "two", "three"]));
+    assert_eq!(*consensus.applied().borrow(), 3);
+    assert_eq!(*consensus.leader().borrow(), Some(7));
+    assert_eq!(disk.flushes(), 2, "a batch is flushed once");
+}
+
+#[tokio::test]
+async fn nothing_is_answered_or_shown_before_it_is_flushed() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    disk.hold();
+    let asked = consensus.clone();
+    let mut proposal = tokio::spawn(async move { asked.propose("one".into()).await });
+    let written = disk.clone();
+    assert!(tokio::task::spawn_blocking(move || written.until_held(PATIENCE)).await.expect("waits"), "it was never written");
+    assert!(!disk.is_empty() && !proposal.is_finished());
+    assert_eq!(*consensus.state(), Journal::default());
+    disk.release();
+    let answer = timeout(PATIENCE, &mut proposal).await.expect("in time").expect("no panic");
+    assert_eq!(answer.expect("accepted"), (1, 1));
+}
+
+#[tokio::test]
+async fn what_queues_behind_a_flush_shares_the_next_one() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    disk.hold();
+    let first = consensus.clone();
+    let first = tokio::spawn(async move { first.propose("first".into()).await });
+    let written = disk.clone();
+    assert!(tokio::task::spawn_blocking(move || written.until_held(PATIENCE)).await.expect("waits"));
+    let mut others = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let consensus = consensus.clone();
+        others.spawn(async move { consensus.propose(number.to_string()).await });
+    }
+    // On one thread: after one turn each of them has queued its proposal.
+    tokio::task::yield_now().await;
+    disk.release();
+    first.await.expect("no panic").expect("accepted");
+    while let Some(answer) = timeout(PATIENCE, others.join_next()).await.expect("in time") {
+        answer.expect("no panic").expect("accepted");
+    }
+    assert_eq!((consensus.state().0.len(), disk.flushes()), (101, 2));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_nothing_and_recovers() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    consensus.propose("one".into()).await.expect("accepted");
+    disk.set_full(true);
+    for _ in 0..3 {
+        let refused = consensus.propose_batch(vec!["lost".into(), "lost too".into()]).await.expect_err("the disk is full");
+        assert!(matches!(&refused, ProposeError::Storage { source } if source.kind() == io::ErrorKind::StorageFull), "{refused:?}");
+    }
+    assert!(matches!(*consensus.health().borrow(), Health::Refusing { .. }));
+    assert_eq!(*consensus.state(), Journal::of(["one"]));
+    disk.set_full(false);
+    assert_eq!(consensus.propose("two".into()).await.expect("accepted"), (2, 2));
+    assert_eq!(*consensus.health().borrow(), Health::Working);
+    drop(consensus);
+    assert_eq!(*start(&disk).state(), Journal::of(["one", "two"]), "nothing refused came back");
+}
+
+#[tokio::test]
+async fn a_broken_disk_ends_it() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    consensus.propose("one".into()).await.expect("accepted");
+    disk.break_down();
+    assert!(matches!(consensus.propose("two".into()).await, Err(ProposeError::Failed { .. })));
+    let why = timeout(PATIENCE, consensus.failed()).await.expect("in time");
+    assert_eq!(why, "writing to it failed: the disk is broken");
+    assert!(matches!(consensus.propose("three".into()).await, Err(ProposeError::Failed { .. })));
+    assert_eq!(*consensus.state(), Journal::of(["one"]));
+}
+
+#[tokio::test]
+async fn a_panic_in_the_machine_is_told_not_hidden() {
+    let consensus = start(&MemoryDisk::new());
+    assert!(matches!(consensus.propose("panic".into()).await, Err(ProposeError::Failed { .. })));
+    assert_eq!(timeout(PATIENCE, consensus.failed()).await.expect("in time"), "the log's thread panicked");
+}
+
+#[tokio::test]
+async fn an_oversized_command_is_refused_alone() {
+    let consensus = start(&MemoryDisk::new());
+    let refused = consensus.propose("x".repeat(5 << 20)).await.expect_err("too large");
+    assert_eq!(refused.to_string(), "a command of 5242898 bytes is more than one log entry may have (4194304)");
+    consensus.propose("one".into()).await.expect("accepted");
+}
+
+#[tokio::test]
+async fn shutting_down_answers_what_was_proposed() {
+    let disk = MemoryDisk::new();
+    let consensus = start(&disk);
+    disk.hold();
+    let asked = consensus.clone();
+    let proposal = tokio::spawn(async move { asked.propose("one".into()).await });
+    let written = disk.clone();
+    assert!(tokio::task::spawn_blocking(move || written.until_held(PATIENCE)).await.expect("waits"));
+    let stopping = consensus.clone();
+    let stop = tokio::spawn(async move { stopping.shutdown().await });
+    disk.release();
+    assert_eq!(proposal.await.expect("no panic").expect("accepted"), (1, 1));
+    timeout(PATIENCE, stop).await.expect("in time").expect("no panic");
+    assert!(matches!(consensus.propose("two".into()).await, Err(ProposeError::Stopped)));
+    assert_eq!(*consensus.health().borrow(), Health::Stopped);
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_answered() {
+    for kept in 0.. {
+        let (disk, runtime) = (MemoryDisk::new(), support::runtime());
+        let consensus = start(&disk);
+        runtime.block_on(async { consensus.propose_batch(vec!["one".into(), "two".into()]).await }).expect("accepted");
+        disk.hold();
+        let asked = consensus.clone();
+        runtime.spawn(async move { asked.propose_batch(vec!["three".into(), "four".into()]).await });
+        runtime.block_on(tokio::task::yield_now());
+        assert!(disk.until_held(PATIENCE));
+        let loose = disk.crash(kept);
+        drop((runtime, consensus));
+        let found = start(&disk).state();
+        let all = Journal::of(["one", "two", "three", "four"]);
+        assert!(found.0.len() >= 2 && all.0.starts_with(&found.0), "kept {kept}: {found:?}");
+        if kept >= loose {
+            assert_eq!(*found, all);
+            return;
+        }
+    }
+}
+
+#[test]
+fn damage_on_the_disk_is_refused() {
+    let disk = MemoryDisk::new();
+    support::runtime().block_on(async {
+        let consensus = start(&disk);
+        for command in ["one", "two"] {
+            consensus.propose(command.into()).await.expect("accepted");
+        }
+    });
+    for bit in 0..disk.len() * 8 {
+        disk.damage(bit / 8, 1 << (bit % 8));
+        assert!(MemoryLog::open(&disk).is_err(), "bit {bit} was not noticed");
+        disk.damage(bit / 8, 1 << (bit % 8));
+    }
+    assert_eq!(*start(&disk).state(), Journal::of(["one", "two"]));
+}
+
+#[test]
+fn errors_say_what_was_tried() {
+    let error = ProposeError::Storage { source: Arc::new(io::Error::from(io::ErrorKind::StorageFull)) };
+    assert_eq!(error.to_string(), "writing to the log");
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("no storage space"));
+}
