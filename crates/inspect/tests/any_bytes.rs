@@ -17,7 +17,7 @@ fn component() -> Vec<u8> {
             (core instance $c (instantiate $m))
             (component $inner (import "a" (func)) (type (component (import "b:c/d" (instance (export "e" (func)))))))
             (type $t (record (field "x" u32) (field "y" (option string))))
-            (func $f (param "s" string) (canon lift (core func $c "handle") (memory $c "memory") (realloc (func $c "realloc"))))
+            (func $f (param "s" string) (canon lift (core func $c "handle") (memory (core memory $c "memory")) (realloc (core func $c "realloc"))))
             (instance $i (export "handle" (func $f)))
             (export "wasi:http/incoming-handler@0.2.12" (instance $i)))"#,
     )

@@ -99,12 +99,61 @@ fn an_unknown_import_is_refused_with_what_mends_it() {
             "wasi:keyvalue/atomics@0.2.0-draft",
             "wasi:http/types@0.2.0",
         ]),
-        expect![[]],
+        expect![[r#"
+            Http02
+            E0204 component `web` imports `acme:billing/ledger@1.2.0`, and nothing provides it
+              spec.components.web: `acme:billing` is not a package of this host
+              help: compose it with the component that exports it: `wac plug ./web.wasm --plug other.wasm -o composed.wasm`
+            E0204 component `web` imports `wasi:keyvalue/store@0.2.0-draft`, and nothing provides it
+              spec.components.web: key-value stores are not supported yet; it also imports `wasi:keyvalue/atomics@0.2.0-draft`
+              help: build the component without `wasi:keyvalue`; there is no line in the manifest that grants it yet
+        "#]],
     );
-    check(&with_imports(&["wasi:http/types@0.1.0", "wasi:http/types@0.2.0-rc-2023-11-10"]), expect![[]]);
-    check(&with_imports(&["wasi:clocks/timezone@0.2.0", "wasi:config/runtime@0.2.0-draft", "wasi:threads/spawn@0.1.0"]), expect![[]]);
-    check(&with_imports(&["wasi:http/incoming-handler@0.2.0", "wasi:io/poll"]), expect![[]]);
-    check(r#"(component (import "log" (func)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#, expect![[]]);
+    check(
+        &with_imports(&["wasi:http/types@0.1.0", "wasi:http/types@0.2.0-rc-2023-11-10"]),
+        expect![[r#"
+        Http02
+        E0204 component `web` imports `wasi:http/types@0.1.0`, and nothing provides it
+          spec.components.web: version 0.1.0, and the host has 0.2.12; it also imports `wasi:http/types@0.2.0-rc-2023-11-10`
+          help: build the component against `wasi:http/types@0.2.12`
+    "#]],
+    );
+    check(
+        &with_imports(&["wasi:clocks/timezone@0.2.0", "wasi:config/runtime@0.2.0-draft", "wasi:threads/spawn@0.1.0"]),
+        expect![[r#"
+        Http02
+        E0204 component `web` imports `wasi:clocks/timezone@0.2.0`, and nothing provides it
+          spec.components.web: `wasi:clocks` has no `timezone` here
+          help: the host has monotonic-clock, wall-clock of `wasi:clocks@0.2.12`
+        E0204 component `web` imports `wasi:config/runtime@0.2.0-draft`, and nothing provides it
+          spec.components.web: the host has `wasi:config/store@0.2.0-rc.1`
+          help: build the component against `wasi:config/store@0.2.0-rc.1`
+        E0204 component `web` imports `wasi:threads/spawn@0.1.0`, and nothing provides it
+          spec.components.web: `wasi:threads` is not supported
+          help: build the component without `wasi:threads`
+    "#]],
+    );
+    check(
+        &with_imports(&["wasi:http/incoming-handler@0.2.0", "wasi:io/poll"]),
+        expect![[r#"
+        Http02
+        E0204 component `web` imports `wasi:http/incoming-handler@0.2.0`, and nothing provides it
+          spec.components.web: it passes requests on to another component
+          help: compose it with the component that exports it: `wac plug ./web.wasm --plug other.wasm -o composed.wasm`
+        E0204 component `web` imports `wasi:io/poll`, and nothing provides it
+          spec.components.web: an import without a version, and the host has 0.2.12
+          help: build the component against `wasi:io/poll@0.2.12`
+    "#]],
+    );
+    check(
+        r#"(component (import "log" (func)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+        expect![[r#"
+        Http02
+        E0204 component `web` imports `log`, and nothing provides it
+          spec.components.web: a function of no interface
+          help: compose it with the component that exports it: `wac plug ./web.wasm --plug other.wasm -o composed.wasm`
+    "#]],
+    );
 }
 
 #[test]
@@ -124,9 +173,33 @@ fn wasi_03_is_refused_by_what_it_is() {
             "(component (import \"wasi:http/types@{version}\" (instance)) (instance $i) (export \"wasi:http/handler@{version}\" (instance $i)))"
         )
     };
-    check(&made_for("0.3.0-rc-2025-09-16"), expect![[]]);
-    check(&made_for("0.3.0"), expect![[]]);
-    check(&with_imports(&["wasi:clocks/monotonic-clock@0.3.1"]), expect![[]]);
+    check(
+        &made_for("0.3.0-rc-2025-09-16"),
+        expect![[r#"
+        Http03
+        E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
+          spec.components.web.source: answers requests by `wasi:http/handler`
+          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+    "#]],
+    );
+    check(
+        &made_for("0.3.0"),
+        expect![[r#"
+        Http03
+        E0107 component `web` is made for WASI 0.3.0, which is not supported yet
+          spec.components.web.source: answers requests by `wasi:http/handler`
+          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+    "#]],
+    );
+    check(
+        &with_imports(&["wasi:clocks/monotonic-clock@0.3.1"]),
+        expect![[r#"
+        Http02
+        E0107 component `web` is made for WASI 0.3.1, which is not supported yet
+          spec.components.web.source: imports interfaces of WASI 0.3
+          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+    "#]],
+    );
 }
 
 #[test]
@@ -134,12 +207,29 @@ fn a_candidate_in_an_encoding_of_its_time_is_still_called_by_its_name() {
     let mut bytes = wat::parse_str("(component (import \"wasi:http/types@0.3.0-rc-2025-09-16\" (instance)))").unwrap();
     // A section kind that no reader of today knows.
     bytes.extend([0x7f, 0x00]);
-    check_bytes(&bytes, true, expect![[]]);
+    check_bytes(
+        &bytes,
+        true,
+        expect![[r#"
+        None
+        E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
+          spec.components.web.source: imports interfaces of WASI 0.3
+          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+    "#]],
+    );
 }
 
 #[test]
 fn routes_need_a_handler() {
-    check("(component)", expect![[]]);
+    check(
+        "(component)",
+        expect![[r#"
+        None
+        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
+          spec.components.web.routes: it exports nothing
+          help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
+    "#]],
+    );
     check_bytes(
         &wat::parse_str("(component)").unwrap(),
         false,
@@ -147,49 +237,169 @@ fn routes_need_a_handler() {
             None
         "#]],
     );
-    check("(component (instance $i) (export \"wasi:cli/run@0.2.12\" (instance $i)))", expect![[]]);
-    check("(component (instance $i) (export \"wasi:http/incoming-handler@0.1.0\" (instance $i)))", expect![[]]);
+    check(
+        "(component (instance $i) (export \"wasi:cli/run@0.2.12\" (instance $i)))",
+        expect![[r#"
+        Command
+        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
+          spec.components.web.routes: a program that runs once (`wasi:cli/run`)
+          help: answer requests instead of running once (in Rust `#[wstd::http_server]`), or take `routes` out
+    "#]],
+    );
+    check(
+        "(component (instance $i) (export \"wasi:http/incoming-handler@0.1.0\" (instance $i)))",
+        expect![[r#"
+        None
+        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
+          spec.components.web.routes: it exports `wasi:http/incoming-handler@0.1.0`
+          help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
+    "#]],
+    );
 }
 
 #[test]
 fn a_core_module_is_told_how_it_becomes_a_component() {
     let import = r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#;
-    check(&format!("(module {import} (func (export \"_start\")))"), expect![[]]);
-    check(&format!("(module {import} (func (export \"_initialize\")))"), expect![[]]);
-    check("(module (func (export \"_start\")))", expect![[]]);
+    check(
+        &format!("(module {import} (func (export \"_start\")))"),
+        expect![[r#"
+        E0202 the source of component `web` is a core module, not a component
+          spec.components.web.source: a program for WASI preview 1
+          help: build for the target wasm32-wasip2 instead of wasm32-wasip1, or wrap it: `wasm-tools component new x.wasm --adapt wasi_snapshot_preview1.command.wasm -o y.wasm`
+    "#]],
+    );
+    check(
+        &format!("(module {import} (func (export \"_initialize\")))"),
+        expect![[r#"
+        E0202 the source of component `web` is a core module, not a component
+          spec.components.web.source: a library for WASI preview 1
+          help: build for the target wasm32-wasip2 instead of wasm32-wasip1, or wrap it: `wasm-tools component new x.wasm --adapt wasi_snapshot_preview1.reactor.wasm -o y.wasm`
+    "#]],
+    );
+    check(
+        "(module (func (export \"_start\")))",
+        expect![[r#"
+        E0202 the source of component `web` is a core module, not a component
+          spec.components.web.source: a core module without WASI
+          help: build for the target wasm32-wasip2, or wrap it: `wasm-tools component new x.wasm -o y.wasm`
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_not_a_component_is_told_what_it_seems_to_be() {
-    check_bytes(b"", true, expect![[]]);
-    check_bytes(b"not wasm at all", true, expect![[]]);
-    check_bytes(b"  (component)", true, expect![[]]);
-    check_bytes(b"\x7fELF\x02\x01", true, expect![[]]);
-    check_bytes(b"\x1f\x8b\x08", true, expect![[]]);
-    check_bytes(b"\0asm", true, expect![[]]);
+    check_bytes(
+        b"",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not WebAssembly: it is empty
+          spec.components.web.source: not WebAssembly
+          help: name the `.wasm` file your build makes
+    "#]],
+    );
+    check_bytes(
+        b"not wasm at all",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not WebAssembly: it does not begin with the four bytes `\0asm`
+          spec.components.web.source: not WebAssembly
+          help: name the `.wasm` file your build makes
+    "#]],
+    );
+    check_bytes(
+        b"  (component)",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not WebAssembly: it is the text format, which must be parsed first
+          spec.components.web.source: the text format
+          help: parse it first: `wasm-tools parse x.wat -o x.wasm`
+    "#]],
+    );
+    check_bytes(
+        b"\x7fELF\x02\x01",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not WebAssembly: it is an ELF file; code compiled elsewhere is never accepted, only the component itself
+          spec.components.web.source: not WebAssembly
+          help: name the `.wasm` file your build makes
+    "#]],
+    );
+    check_bytes(
+        b"\x1f\x8b\x08",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not WebAssembly: it is an archive or compressed
+          spec.components.web.source: not WebAssembly
+          help: name the `.wasm` file your build makes
+    "#]],
+    );
+    check_bytes(
+        b"\0asm",
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is cut short: it ends in the middle of the part at byte 4
+          spec.components.web.source: cut short
+          help: build or copy it again: the end of the file is missing
+    "#]],
+    );
     let whole = wat::parse_str(with_imports(&["wasi:http/types@0.2.0"])).unwrap();
-    check_bytes(&whole[..whole.len() / 2], true, expect![[]]);
+    check_bytes(
+        &whole[..whole.len() / 2],
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is cut short: it ends in the middle of the part at byte 48
+          spec.components.web.source: cut short
+          help: build or copy it again: the end of the file is missing
+    "#]],
+    );
     let mut damaged = wat::parse_str("(component (core module (func (result i32) i32.const 7)))").unwrap();
     let place = damaged.windows(2).position(|pair| pair == [0x41, 0x07]).unwrap();
     damaged[place] = 0x42;
-    check_bytes(&damaged, true, expect![[]]);
+    check_bytes(
+        &damaged,
+        true,
+        expect![[r#"
+        E0201 the source of component `web` is not valid WebAssembly: type mismatch: expected i32, found i64 (at byte 36)
+          spec.components.web.source: not valid
+          help: build it again; `wasm-tools validate x.wasm` says more
+    "#]],
+    );
 }
 
 #[test]
 fn more_than_any_real_component_has_is_refused() {
     let names: Vec<String> = (0..=inspect::limits::EXTERNS_MAX).map(|number| format!("a:b/c{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    check(&with_imports(&names), expect![[]]);
+    check(
+        &with_imports(&names),
+        expect![[r#"
+        E0201 the source of component `web` has more than 1000 imports
+          spec.components.web.source: beyond the limits
+          help: split it into several components
+    "#]],
+    );
     let long = format!("a:b/{}", "c".repeat(inspect::limits::NAME_BYTES_MAX));
-    check(&with_imports(&[&long]), expect![[]]);
+    check(
+        &with_imports(&[&long]),
+        expect![[r#"
+        E0201 the source of component `web` has more than 512 bytes in the name of an import or export
+          spec.components.web.source: beyond the limits
+          help: split it into several components
+    "#]],
+    );
     let deep = (0..=inspect::limits::NESTING_MAX).fold(String::new(), |inner, _| format!("(component {inner})"));
-    check(&format!("(component {deep})"), expect![[]]);
+    check(
+        &format!("(component {deep})"),
+        expect![[r#"
+        E0201 the source of component `web` has more than 32 components in components
+          spec.components.web.source: beyond the limits
+          help: split it into several components
+    "#]],
+    );
 }
 
-#[test]
-fn types_nested_without_end_do_not_overflow_the_stack() {
-    // A section of types in which every level is a component type with one declaration, of a component type: three bytes per level.
-    let levels = 1_000_000;
+/// A component with one section of types in which every level is a component type with one declaration, of a component type: three bytes per level.
+fn nested_types(levels: usize) -> Vec<u8> {
     let mut section = vec![0x01];
     for _ in 0..levels {
         section.extend([0x41, 0x01, 0x01]);
@@ -202,8 +412,18 @@ fn types_nested_without_end_do_not_overflow_the_stack() {
     }
     bytes.push(u8::try_from(length).unwrap());
     bytes.extend(section);
-    // Left to the compiler, which runs in a process of its own.
-    assert!(inspect(&bytes).is_ok());
+    bytes
+}
+
+#[test]
+fn types_nested_without_end_do_not_overflow_the_stack() {
+    // A quarter of the stack that threads get.
+    let stack = std::thread::Builder::new().stack_size(512 << 10);
+    let checked = stack.spawn(|| {
+        assert!(inspect(&nested_types(inspect::limits::NESTED_TYPES_MAX)).is_err(), "validated, and refused");
+        assert!(inspect(&nested_types(1_000_000)).is_ok(), "left to the compiler, which runs in a process of its own");
+    });
+    checked.unwrap().join().unwrap();
 }
 
 #[test]
