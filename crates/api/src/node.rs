@@ -10,6 +10,13 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+/// `GET`, NDJSON of [`Assignment`]: the current one at once, then each newer one.
+pub const ASSIGNMENTS_PATH: &str = "/node/v1/assignments";
+/// `POST`, JSON of [`Report`]; answers 204.
+pub const REPORT_PATH: &str = "/node/v1/report";
+/// `GET`, with `/DIGEST` behind it: the artifact's bytes.
+pub const ARTIFACTS_PATH: &str = "/node/v1/artifacts";
+
 /// Everything one worker must know. Sent whole; a worker refuses one with an older generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,7 +66,7 @@ pub struct AssignedPlacement {
 }
 
 /// What the control plane wants of a placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Wanted {
     /// Serve.

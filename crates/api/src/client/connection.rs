@@ -1,0 +1,214 @@
+//! One HTTP/1.1 connection per call, over a Unix socket or TCP. Owns dialing and reading whole answers; must never outlive the answer's body.
+
+use std::{fmt, io, path::PathBuf, pin::Pin, str::FromStr, task, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::ClientError;
+use crate::limits::CONNECT_MAX;
+
+/// A request's body.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// A Unix socket on this machine.
+    Socket(PathBuf),
+    /// `HOST:PORT`, without TLS.
+    Http(String),
+}
+
+impl FromStr for Server {
+    type Err = ClientError;
+
+    fn from_str(text: &str) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Address { text: text.to_owned() };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Socket(path.strip_prefix("//").unwrap_or(path).into()));
+        }
+        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong())?;
+        match parsed.port_u16() {
+            Some(_) => Ok(Self::Http(authority.to_owned())),
+            None => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(out, "unix:{}", path.display()),
+            Self::Http(authority) => write!(out, "http://{authority}"),
+        }
+    }
+}
+
+/// A response body that keeps its connection going and ends it when dropped.
+pub struct Tied {
+    body: Incoming,
+    _driver: Driver,
+}
+
+impl http_body::Body for Tied {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The task that moves a connection's bytes.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// No body.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The whole body at once.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+impl Server {
+    /// Sends one request and returns the answer's head with its body to come. No deadline but the one on dialing: the caller sets it.
+    ///
+    /// # Errors
+    /// `Unreachable` when nobody listens, `Broken` when the connection ends early.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Tied>, ClientError> {
+        let host = match self {
+            Self::Socket(_) => "localhost",
+            Self::Http(authority) => authority.as_str(),
+        };
+        let host = HeaderValue::from_str(host).map_err(|_| ClientError::Address { text: host.to_owned() })?;
+        request.headers_mut().insert(header::HOST, host);
+        let broken = |source: hyper::Error| ClientError::Broken { server: self.clone(), source: Box::new(source) };
+        let (mut sender, driver) = self.dial().await?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        Ok(answer.map(|body| Tied { body, _driver: driver }))
+    }
+
+    async fn dial(&self) -> Result<(http1::SendRequest<Body>, Driver), ClientError> {
+        let unreachable = |source: io::Error| ClientError::Unreachable { server: self.clone(), source };
+        let late = |_| unreachable(io::ErrorKind::TimedOut.into());
+        match self {
+            Self::Socket(path) => {
+                self.start(timeout(CONNECT_MAX, UnixStream::connect(path)).await.map_err(late)?.map_err(unreachable)?).await
+            }
+            Self::Http(authority) => {
+                let stream = timeout(CONNECT_MAX, TcpStream::connect(authority)).await.map_err(late)?.map_err(unreachable)?;
+                stream.set_nodelay(true).map_err(unreachable)?;
+                self.start(stream).await
+            }
+        }
+    }
+
+    async fn start<S>(&self, stream: S) -> Result<(http1::SendRequest<Body>, Driver), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let broken = |source: hyper::Error| ClientError::Broken { server: self.clone(), source: Box::new(source) };
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "connection ended with an error");
+            }
+        });
+        Ok((sender, Driver(driver)))
+    }
+}
+
+/// Sends a request and reads the whole answer, at most `bytes_max`, within `deadline`.
+pub(super) async fn exchange(
+    server: &Server,
+    method: Method,
+    path: &str,
+    body: Option<Vec<u8>>,
+    deadline: Duration,
+    bytes_max: usize,
+) -> Result<(StatusCode, Bytes), ClientError> {
+    let request = request(server, method, path, body)?;
+    let exchange = async {
+        let (head, body) = server.send(request).await?.into_parts();
+        Ok((head.status, read(server, body, bytes_max).await?))
+    };
+    timeout(deadline, exchange).await.map_err(|_| ClientError::Deadline { server: server.clone(), after: deadline })?
+}
+
+/// A request with a JSON body or none.
+pub(super) fn request(server: &Server, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Request<Body>, ClientError> {
+    let builder = Request::builder().method(method).uri(path);
+    let request = match body {
+        Some(json) => builder.header(header::CONTENT_TYPE, "application/json").body(full(json)),
+        None => builder.body(empty()),
+    };
+    request.map_err(|_| ClientError::Address { text: format!("{server}{path}") })
+}
+
+/// The whole body, at most `bytes_max`.
+pub(super) async fn read(server: &Server, body: Tied, bytes_max: usize) -> Result<Bytes, ClientError> {
+    let whole = Limited::new(body, bytes_max).collect().await;
+    Ok(whole.map_err(|source| ClientError::Broken { server: server.clone(), source })?.to_bytes())
+}
+
+/// The answer in `bytes`.
+pub(super) fn parse<A: DeserializeOwned>(server: &Server, bytes: &[u8]) -> Result<A, ClientError> {
+    serde_json::from_slice(bytes).map_err(|source| ClientError::Unreadable { server: server.clone(), source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_users_write_them() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(text.parse::<Server>().ok().map(|server| server.to_string()).as_deref(), expected, "{text}");
+        };
+        check("http://127.0.0.1:7070", Some("http://127.0.0.1:7070"));
+        check("http://[::1]:7070/", Some("http://[::1]:7070"));
+        check("localhost:7070", Some("http://localhost:7070"));
+        check("unix:/run/shoal/api.sock", Some("unix:/run/shoal/api.sock"));
+        check("unix:///run/shoal/api.sock", Some("unix:/run/shoal/api.sock"));
+        check("https://example.com", None);
+        check("localhost", None);
+        check("", None);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_unreachable() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = Server::Socket(directory.path().join("none.sock"));
+        let error = exchange(&server, Method::GET, "/healthz", None, Duration::from_secs(5), 1024).await.expect_err("nobody listens");
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with a call. Owns the distinction that matters to a caller: not reached, refused, or not understood.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use http::StatusCode;
+
+use super::{Server, seconds};
+use crate::v1::{ErrorBody, ErrorDetail};
+
+/// A call that gave no answer one can use.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there. Nothing was sent: safe to try again.
+    #[error("cannot reach the server at {server}")]
+    Unreachable {
+        /// Where it was looked for.
+        server: Server,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The connection broke before the whole answer came; the call may have had its effect.
+    #[error("the server at {server} broke off")]
+    Broken {
+        /// Which server.
+        server: Server,
+        /// How.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time; the call may have had its effect.
+    #[error("the server at {server} gave no answer within {}", seconds(*.after))]
+    Deadline {
+        /// Which server.
+        server: Server,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The server says no.
+    #[error("{}", .error.message)]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it says.
+        error: Box<ErrorDetail>,
+    },
+    /// The answer is not what this version expects.
+    #[error("the server at {server} gave an answer that cannot be read")]
+    Unreadable {
+        /// Which server.
+        server: Server,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A local file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A local file is larger than any server takes.
+    #[error("{} is {size} bytes; an artifact may have {max}", .path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The most it may have.
+        max: u64,
+    },
+    /// The address cannot be a server's.
+    #[error("`{text}` is not a server: write http://HOST:PORT or unix:PATH")]
+    Address {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl ClientError {
+    /// The code of the error: the server's own, or the one for what happened on the way.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => "E0605",
+            Self::Refused { error, .. } => &error.code,
+            Self::Unreadable { .. } | Self::Address { .. } => "E0408",
+            Self::File { .. } => "E0207",
+            Self::TooLarge { .. } => "E0208",
+        }
+    }
+
+    pub(super) fn refused(server: &Server, status: StatusCode, body: &[u8]) -> Self {
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) => Self::Refused { status, error: Box::new(body.error) },
+            Err(_) => Self::Unreadable { server: server.clone(), source: format!("status {status} without an error body").into() },
+        }
+    }
+}

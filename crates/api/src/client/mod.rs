@@ -1,0 +1,187 @@
+//! Typed clients: one method per endpoint, a deadline on every call that is not a stream. Owns dialing and the translation of answers;
+//! must never retry, print, or decide what an error means for the user.
+
+mod connection;
+mod error;
+mod lines;
+mod node;
+mod query;
+mod upload;
+
+use std::{path::Path, time::Duration};
+
+use http::{Method, StatusCode};
+use model::id::{AppId, Digest, Name};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    connection::{Body, Server, Tied, empty, full},
+    error::ClientError,
+    lines::Lines,
+    node::NodeClient,
+};
+use crate::{
+    limits::{CALL_MAX, JSON_BYTES_MAX},
+    v1::{
+        AppView, ApplyAnswer, ApplyRequest, DeleteAnswer, EventQuery, EventView, InstanceView, List, LogEntry, LogQuery, NodeView,
+        ObjectAnswer, PlanAnswer, PlanRequest, ReadyView, RevisionView, UndoRequest, VersionView, WatchEvent, WhyAnswer, WhyQuery,
+    },
+};
+
+/// Calls the public API of one server. Cheap to clone; dials anew for each call.
+#[derive(Debug, Clone)]
+pub struct Client {
+    server: Server,
+}
+
+impl Client {
+    /// A client of `server`. Nothing is dialed yet.
+    pub fn new(server: Server) -> Self {
+        Self { server }
+    }
+
+    /// The server it calls.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Version and limits of the server.
+    pub async fn version(&self) -> Result<VersionView, ClientError> {
+        self.get("/v1/version").await
+    }
+
+    /// Whether the server answers reads and writes, and what it waits for when not.
+    pub async fn ready(&self) -> Result<ReadyView, ClientError> {
+        let (status, bytes) = self.exchange(Method::GET, "/readyz", None).await?;
+        match status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => connection::parse(&self.server, &bytes),
+            _ => Err(ClientError::refused(&self.server, status, &bytes)),
+        }
+    }
+
+    /// Whether the server has the artifact.
+    pub async fn has_artifact(&self, digest: &Digest) -> Result<bool, ClientError> {
+        let (status, bytes) = self.exchange(Method::HEAD, &format!("/v1/artifacts/{digest}"), None).await?;
+        match status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(ClientError::refused(&self.server, status, &bytes)),
+        }
+    }
+
+    /// Uploads the file at `path` as the artifact `digest`; `progress` hears bytes sent and bytes in all, and ends with both equal.
+    pub async fn put_artifact(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<(), ClientError> {
+        upload::put_artifact(&self.server, digest, path, Box::new(progress)).await
+    }
+
+    /// What an apply would do.
+    pub async fn plan(&self, request: &PlanRequest) -> Result<PlanAnswer, ClientError> {
+        self.post("/v1/plan", request).await
+    }
+
+    /// Writes wishes.
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<ApplyAnswer, ClientError> {
+        self.post("/v1/apply", request).await
+    }
+
+    /// All apps, or those of one namespace.
+    pub async fn apps(&self, namespace: Option<&Name>) -> Result<List<AppView>, ClientError> {
+        self.get(&in_namespace("/v1/apps", namespace)).await
+    }
+
+    /// One app.
+    pub async fn app(&self, app: &AppId) -> Result<AppView, ClientError> {
+        self.get(&app_path(app, "")).await
+    }
+
+    /// Starts to delete an app.
+    pub async fn delete(&self, app: &AppId, by: &str) -> Result<DeleteAnswer, ClientError> {
+        let path = format!("{}?by={}", app_path(app, ""), query::escape(by));
+        self.call(Method::DELETE, &path, None).await
+    }
+
+    /// An app's revisions, the newest first.
+    pub async fn revisions(&self, app: &AppId) -> Result<List<RevisionView>, ClientError> {
+        self.get(&app_path(app, "/revisions")).await
+    }
+
+    /// Makes an earlier revision the newest.
+    pub async fn undo(&self, app: &AppId, request: &UndoRequest) -> Result<ObjectAnswer, ClientError> {
+        self.post(&app_path(app, "/undo"), request).await
+    }
+
+    /// First how the app is, then each change, until it is gone.
+    pub async fn watch_app(&self, app: &AppId) -> Result<Lines<WatchEvent>, ClientError> {
+        self.stream(&app_path(app, "/watch")).await
+    }
+
+    /// All instances, or those of one namespace.
+    pub async fn instances(&self, namespace: Option<&Name>) -> Result<List<InstanceView>, ClientError> {
+        self.get(&in_namespace("/v1/instances", namespace)).await
+    }
+
+    /// All nodes.
+    pub async fn nodes(&self) -> Result<List<NodeView>, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
+    /// What happened, the oldest first.
+    pub async fn events(&self, question: &EventQuery) -> Result<List<EventView>, ClientError> {
+        self.get(&query::append("/v1/events", &EventQuery { watch: false, ..question.clone() })).await
+    }
+
+    /// What happened, then what happens.
+    pub async fn watch_events(&self, question: &EventQuery) -> Result<Lines<EventView>, ClientError> {
+        self.stream(&query::append("/v1/events", &EventQuery { watch: true, ..question.clone() })).await
+    }
+
+    /// Log lines; with `follow` they do not end.
+    pub async fn logs(&self, question: &LogQuery) -> Result<Lines<LogEntry>, ClientError> {
+        self.stream(&query::append("/v1/logs", question)).await
+    }
+
+    /// Why something does not answer.
+    pub async fn why(&self, question: &WhyQuery) -> Result<WhyAnswer, ClientError> {
+        self.get(&query::append("/v1/why", question)).await
+    }
+
+    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    async fn post<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, ClientError> {
+        let body = serde_json::to_vec(request).expect("wire types have string keys only");
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<A, ClientError> {
+        let (status, bytes) = self.exchange(method, path, body).await?;
+        if status.is_success() { connection::parse(&self.server, &bytes) } else { Err(ClientError::refused(&self.server, status, &bytes)) }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<(StatusCode, bytes::Bytes), ClientError> {
+        connection::exchange(&self.server, method, path, body, CALL_MAX, JSON_BYTES_MAX * 4).await
+    }
+
+    async fn stream<L: DeserializeOwned>(&self, path: &str) -> Result<Lines<L>, ClientError> {
+        lines::open(&self.server, path, CALL_MAX).await
+    }
+}
+
+/// A deadline in words, for errors.
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs())
+}
+
+fn app_path(app: &AppId, rest: &str) -> String {
+    format!("/v1/namespaces/{}/apps/{}{rest}", app.namespace, app.name)
+}
+
+fn in_namespace(path: &str, namespace: Option<&Name>) -> String {
+    namespace.map_or_else(|| path.to_owned(), |namespace| format!("{path}?namespace={namespace}"))
+}

@@ -1,0 +1,25 @@
+//! The public API, version 1: what users and tools send and read. Owns these shapes; must never lose or rename a field within the version.
+
+mod app;
+mod apply;
+mod cluster;
+mod error;
+mod log;
+mod plan;
+mod why;
+
+pub use app::{
+    AppStatus, AppView, ComponentStatus, Condition, InstancePhase, InstanceView, RevisionComponent, RevisionView, RolloutPhase,
+    RolloutView, Waiting, WatchEvent,
+};
+pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, UndoRequest};
+pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
+pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
+pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
+pub use plan::{ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedObject, PlannedPlacement};
+pub use why::{WhyAnswer, WhyQuery, WhyState, WhyStep};
+
+/// What every document of this version says in `apiVersion`.
+pub const API_VERSION: &str = "shoal.dev/v1";
+/// What an app's document says in `kind`.
+pub const KIND_APP: &str = "App";
