@@ -12,10 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::{error::SandboxError, limits, logs::SandboxLog, program::Guest, runtime::Shared};
+use crate::{error::SandboxError, logs::SandboxLog, program::Guest, runtime::Shared};
 
-/// A response body. Reading it lets the guest work; dropping it before its end ends the guest at once, and what the guest does after the end goes on for
-/// at most 30 s in a task of its own.
+/// A response body. Reading it lets the guest work; dropping it before its end ends the guest at once, and what the guest does after the end goes on in
+/// a task of its own, for a bounded time.
 pub struct SandboxBody {
     body: WasiBody,
     guest: Option<Guest>,
@@ -57,14 +57,11 @@ impl Remains {
     fn finish(&self, guest: Guest, body: WasiBody) {
         // Without an executor nothing can go on: the process is ending.
         let Ok(executor) = Handle::try_current() else { return };
-        let (log, counters) = (self.log.clone(), self.shared.counters.clone());
+        let (log, counters, limit) = (self.log.clone(), self.shared.counters.clone(), self.shared.after_response);
         let rest = async move {
-            if tokio::time::timeout(limits::AFTER_RESPONSE, finish(guest, body)).await.is_err() {
+            if tokio::time::timeout(limit, finish(guest, body)).await.is_err() {
                 counters.count(&counters.overruns);
-                log.host(format!(
-                    "the component was still at work {} s after its response; the sandbox was ended",
-                    limits::AFTER_RESPONSE.as_secs()
-                ));
+                log.host(format!("the component was still at work {} ms after its response; the sandbox was ended", limit.as_millis()));
             }
         };
         self.shared.tasks.spawn_on(rest, &executor);

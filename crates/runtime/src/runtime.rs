@@ -1,6 +1,6 @@
 //! The engine of a node and what is opened on it. Owns the life of the engine; must never know which programs a node should have.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 use wasmtime::{
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// Work that goes on after a response.
     pub(crate) tasks: TaskTracker,
+    /// For how long.
+    pub(crate) after_response: Duration,
 }
 
 /// An opened code file. Cheap to clone; programs of any configuration can be made of it.
@@ -47,7 +49,8 @@ impl Runtime {
         let engine = engine::serving(settings)?;
         let mut linker = Linker::new(&engine);
         capabilities::link(&mut linker).map_err(|error| StartError::Link { reason: format!("{error:#}") })?;
-        let shared = Shared { counters: Arc::new(Counters::new(settings.slots)), tasks: TaskTracker::new() };
+        let counters = Arc::new(Counters::new(settings.slots));
+        let shared = Shared { counters, tasks: TaskTracker::new(), after_response: settings.after_response };
         Ok(Self { engine, linker, logs, slot_memory_bytes_max: settings.slot_memory_bytes_max, shared })
     }
 
@@ -83,7 +86,7 @@ impl Runtime {
         self.shared.counters.figures(pool)
     }
 
-    /// Waits until no guest works on after its response. Each does so for at most 30 s.
+    /// Waits until no guest works on after its response. Each does so for a bounded time.
     pub async fn finish(&self) {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;

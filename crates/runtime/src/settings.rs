@@ -15,6 +15,8 @@ pub struct Settings {
     pub slot_memory_bytes_max: usize,
     /// How often a computing guest lets others run.
     pub tick: Duration,
+    /// How long a guest may work on after its response has been sent whole.
+    pub after_response: Duration,
     /// Where memories come from.
     pub allocator: Allocator,
     /// How a used memory is cleared.
@@ -61,6 +63,7 @@ impl Settings {
             slots: limits::SLOTS_DEFAULT,
             slot_memory_bytes_max: limits::SLOT_MEMORY_BYTES_MAX,
             tick: limits::TICK,
+            after_response: limits::AFTER_RESPONSE,
             allocator: Allocator::Pool,
             dirty_pages: machine.dirty_pages(),
         };
@@ -180,7 +183,8 @@ mod tests {
         let settings = Settings {
             slots: 10,
             slot_memory_bytes_max: 1,
-            tick: Duration::from_millis(10),
+            tick: limits::TICK,
+            after_response: limits::AFTER_RESPONSE,
             allocator: Allocator::Pool,
             dirty_pages: DirtyPages::Dropped,
         };

@@ -21,6 +21,9 @@ use runtime::{
 /// Enough for every test, and few enough to run out of.
 pub const SLOTS: u32 = 4;
 
+/// Longer than any guest needs, and short enough to wait for.
+pub const AFTER_RESPONSE: Duration = Duration::from_millis(300);
+
 /// A runtime with everything it says kept.
 pub struct Bench {
     pub runtime: Runtime,
@@ -52,7 +55,7 @@ impl Lines {
 impl Bench {
     pub fn new() -> Self {
         let lines = Arc::new(Lines::default());
-        let settings = Settings { slots: SLOTS, ..Settings::for_this_machine() };
+        let settings = Settings { slots: SLOTS, after_response: AFTER_RESPONSE, ..Settings::for_this_machine() };
         let runtime = Runtime::start(&settings, Arc::clone(&lines) as _).expect("a few slots fit every machine");
         Self { runtime, lines }
     }

@@ -22,6 +22,20 @@ async fn a_client_that_leaves_frees_the_slot_at_once() {
     assert_eq!(bench.lines.all(), []);
 }
 
+/// Goal: a guest may work on after its response, but not for ever. Method: nobody reads the echo of a body that never ends.
+#[tokio::test]
+async fn work_after_the_response_is_bounded() {
+    let bench = Bench::new();
+    let program = bench.sample("echo");
+    let (_sender, body) = Channel::<Bytes, std::io::Error>::new(1);
+    let request = http::Request::head("/").header("host", "x").body(body).unwrap();
+    drop(program.handle(request, call("request-1")).await.unwrap());
+    assert_eq!(bench.live(), 1, "the guest is still at work");
+    bench.runtime.finish().await;
+    assert_eq!((bench.live(), bench.runtime.figures().overruns), (0, 1));
+    assert_eq!(bench.lines.of(Stream::Host), ["the component was still at work 300 ms after its response; the sandbox was ended"]);
+}
+
 /// Goal: a guest that traps inside its response breaks the response, and the log says why. Method: the sample traps when the request it echoes breaks off.
 #[tokio::test]
 async fn a_trap_inside_the_body_breaks_the_body() {
