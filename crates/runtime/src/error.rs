@@ -73,7 +73,7 @@ pub enum OpenError {
     },
     /// The component needs more than a slot holds.
     #[error("the component does not fit into a sandbox: {reason}")]
-    Unfit {
+    TooLarge {
         /// What it needs and what there is.
         reason: String,
     },
@@ -86,7 +86,7 @@ impl OpenError {
             Self::Read { .. } | Self::Unprotected { .. } | Self::Damaged { .. } | Self::Foreign { .. } => "E0302",
             Self::Import { .. } => "E0204",
             Self::Handler { .. } => "E0205",
-            Self::Unfit { .. } => "E0303",
+            Self::TooLarge { .. } => "E0303",
         }
     }
 }

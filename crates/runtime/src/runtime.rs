@@ -68,7 +68,7 @@ impl Runtime {
         let memory_bytes = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
         if memory_bytes > self.slot_memory_bytes_max {
             let (wanted, most) = (config.memory_bytes, self.slot_memory_bytes_max);
-            return Err(OpenError::Unfit { reason: format!("its memory limit of {wanted} bytes is above the {most} bytes of a slot") });
+            return Err(OpenError::TooLarge { reason: format!("its memory limit of {wanted} bytes is above the {most} bytes of a slot") });
         }
         let linked = self.linker.instantiate_pre(&code.component).map_err(|error| OpenError::Import { reason: format!("{error:#}") })?;
         Program::new(linked, config, memory_bytes, Arc::clone(&self.logs), self.shared.clone()).map(Arc::new)
@@ -96,5 +96,5 @@ impl Runtime {
 /// The engine measures a component against the pool before anything runs; its errors are text.
 fn refusal(path: &Path, error: &wasmtime::Error) -> OpenError {
     let reason = format!("{error:#}");
-    if reason.contains("pooling allocator") { OpenError::Unfit { reason } } else { OpenError::Foreign { path: path.to_owned(), reason } }
+    if reason.contains("pooling allocator") { OpenError::TooLarge { reason } } else { OpenError::Foreign { path: path.to_owned(), reason } }
 }

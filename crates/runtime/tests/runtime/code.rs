@@ -74,5 +74,5 @@ fn more_than_a_slot_holds_is_refused_in_words() {
     assert!(table.starts_with("the component does not fit into a sandbox: ") && table.contains("20001"), "{table}");
     let code = bench.open(&wat::parse_str(handler(EMPTY_HANDLER)).unwrap());
     let error = bench.runtime.program(&code, ProgramConfig { memory_bytes: 2 << 30, ..config() }).err().unwrap();
-    assert!(matches!(error, OpenError::Unfit { .. }) && error.code() == "E0303", "{error:?}");
+    assert!(matches!(error, OpenError::TooLarge { .. }) && error.code() == "E0303", "{error:?}");
 }
