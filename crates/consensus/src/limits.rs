@@ -12,11 +12,11 @@ pub const BATCH_ENTRIES_MAX: usize = 4_096;
 /// Proposals that wait for the writer. Past it proposers wait in their own tasks, where their deadlines run.
 pub const QUEUE_MAX: usize = 1_024;
 
-/// Bytes of one log file. Small, because opening the log reads each file whole.
-pub const FILE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one log file. Small, because opening the log reads each file whole, and what is in the newest one stays in memory.
+pub const FILE_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes of entries kept in memory. Holds at least the file that is written, from which nothing can be read back.
-pub const CACHE_BYTES_MAX: usize = 2 * FILE_BYTES_MAX;
+/// Bytes of entries kept in memory besides those of the newest file: for members that lag by a moment.
+pub const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of the buffer each file is read through at start.
 pub const READ_BUFFER_BYTES: usize = 1 << 20;

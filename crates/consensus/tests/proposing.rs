@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{io, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    sync::Arc,
+    task::Poll,
+};
 
 use consensus::{
     Consensus, Health, ProposeError,
@@ -54,19 +59,19 @@ async fn what_queues_behind_a_flush_shares_the_next_one() {
     let first = tokio::spawn(async move { first.propose("first".into()).await });
     let written = disk.clone();
     assert!(tokio::task::spawn_blocking(move || written.until_held(PATIENCE)).await.expect("waits"));
-    let mut others = tokio::task::JoinSet::new();
-    for number in 0..100 {
-        let consensus = consensus.clone();
-        others.spawn(async move { consensus.propose(number.to_string()).await });
-    }
-    // On one thread: after one turn each of them has queued its proposal.
-    tokio::task::yield_now().await;
+    let mut others: Vec<_> = (0..50).map(|number| Box::pin(consensus.propose(number.to_string()))).collect();
+    // A proposal is queued when it is first polled.
+    poll_fn(|context| {
+        others.iter_mut().for_each(|other| assert!(other.as_mut().poll(context).is_pending()));
+        Poll::Ready(())
+    })
+    .await;
     disk.release();
     first.await.expect("no panic").expect("accepted");
-    while let Some(answer) = timeout(PATIENCE, others.join_next()).await.expect("in time") {
-        answer.expect("no panic").expect("accepted");
+    for other in others {
+        timeout(PATIENCE, other).await.expect("in time").expect("accepted");
     }
-    assert_eq!((consensus.state().0.len(), disk.flushes()), (101, 2));
+    assert_eq!((consensus.state().0.len(), disk.flushes()), (51, 2));
 }
 
 #[tokio::test]
