@@ -119,6 +119,23 @@ async fn start_code_that_traps_or_spins_fails_the_probe() {
 }
 
 #[tokio::test]
+async fn sockets_are_denied_with_a_remedy_and_few_lines() {
+    let bench = Bench::new();
+    bench.text(include_str!("sockets.wat")).probe().await.unwrap();
+    let host = bench.lines.of(Stream::Host);
+    assert_eq!(host.len(), 8, "ten refusals, eight lines");
+    assert!(host[0].starts_with("a TCP socket denied: `hello/web` may not use sockets") && host[0].contains("egress:"), "{host:?}");
+}
+
+#[tokio::test]
+async fn random_bytes_are_bounded() {
+    let bench = Bench::new();
+    let error = bench.text(include_str!("random.wat")).probe().await.unwrap_err();
+    let SandboxError::Trap { message, .. } = error else { panic!("{error:?}") };
+    assert_eq!(message, "asked for 1048577 random bytes at once, the limit is 1048576");
+}
+
+#[tokio::test]
 async fn tables_count_against_the_memory_limit() {
     let bench = Bench::new();
     let module = r#"(table 10000 funcref) (func (export "handle") (param i32 i32))"#;
