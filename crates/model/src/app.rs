@@ -157,6 +157,13 @@ pub struct Scale {
     pub replicas: u32,
 }
 
+impl Default for Scale {
+    /// One instance.
+    fn default() -> Self {
+        Self { replicas: 1 }
+    }
+}
+
 /// What one instance may use. Fields that are not in effect yet hold their defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -175,4 +182,11 @@ pub struct Resources {
     pub queue_wait: Millis,
     /// Until the response headers [30s].
     pub timeout: Millis,
+}
+
+impl Default for Resources {
+    /// The defaults of the manifest format.
+    fn default() -> Self {
+        crate::manifest::default_resources()
+    }
 }

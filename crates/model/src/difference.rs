@@ -75,3 +75,73 @@ fn shown(value: &Value) -> Option<String> {
         other => Some(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::manifest::{Document, parse};
+
+    fn app(component: &str) -> App {
+        let text = format!("apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: a}}\nspec: {{components: {{web: {component}}}}}\n");
+        let documents = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right");
+        let Document::App(app) = documents.into_iter().next().expect("there is one document");
+        app
+    }
+
+    fn check(before: Option<&str>, after: Option<&str>, expected: Expect) {
+        let changes = between(before.map(app).as_ref(), after.map(app).as_ref());
+        let lines: Vec<String> = changes
+            .iter()
+            .map(|Change { path, before, after }| {
+                format!("{path}: {} -> {}\n", before.as_deref().unwrap_or("nothing"), after.as_deref().unwrap_or("nothing"))
+            })
+            .collect();
+        expected.assert_eq(&lines.concat());
+    }
+
+    #[test]
+    fn fields_are_compared_as_a_manifest_writes_them() {
+        check(Some("{source: ./a.wasm}"), Some("{source: ./a.wasm, scale: {replicas: 1}, env: {}}"), expect![""]);
+        check(
+            Some("{source: ./a.wasm, args: [x], routes: [{host: a.localhost, timeout: 60s}], env: {OLD: 1, SAME: 2}}"),
+            Some(
+                "{source: ./b.wasm, args: [x, y], routes: [{host: a.localhost}, {host: b.localhost}], env: {NEW: 1, SAME: 2}, scale: {replicas: 3}}",
+            ),
+            expect![[r#"
+                spec.components.web.args: [x] -> [x, y]
+                spec.components.web.env.NEW: nothing -> 1
+                spec.components.web.env.OLD: 1 -> nothing
+                spec.components.web.routes[0].timeout: 1m -> nothing
+                spec.components.web.routes[1].host: nothing -> b.localhost
+                spec.components.web.routes[1].path: nothing -> /
+                spec.components.web.scale.replicas: nothing -> 3
+                spec.components.web.source: ./a.wasm -> ./b.wasm
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_new_app_and_a_gone_one_differ_in_everything_they_say() {
+        check(
+            None,
+            Some("{source: ./a.wasm}"),
+            expect![[r#"
+            metadata.name: nothing -> a
+            spec.components.web.source: nothing -> ./a.wasm
+        "#]],
+        );
+        check(
+            Some("{source: ./a.wasm}"),
+            None,
+            expect![[r#"
+            metadata.name: a -> nothing
+            spec.components.web.source: ./a.wasm -> nothing
+        "#]],
+        );
+        check(None, None, expect![""]);
+    }
+}

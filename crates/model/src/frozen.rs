@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::App,
+    app::{App, Source},
     id::{Digest, Name},
 };
 
@@ -56,8 +56,19 @@ pub struct RouteKeyV1 {
     pub headers: Vec<(String, String)>,
 }
 
-/// Freezes `app`, or names the first component whose source is not resolved to a digest yet.
+/// Freezes `app`. What belongs to one write and not to the wish is left out: the version that write expects, and the path that a digest was read from
+/// on somebody's machine. So the same wish freezes to the same bytes, whoever applies it.
+///
+/// # Errors
+/// The first component whose source is not resolved to a digest yet.
 pub fn freeze(app: &App) -> Result<Frozen, Name> {
+    let mut app = app.clone();
+    app.metadata.resource_version = None;
+    for component in app.spec.components.values_mut() {
+        if let Source::Digest { digest, from } = &mut component.source {
+            *from = digest.to_string();
+        }
+    }
     let components = app
         .spec
         .components
@@ -73,7 +84,7 @@ pub fn freeze(app: &App) -> Result<Frozen, Name> {
             })
         })
         .collect::<Result<_, Name>>()?;
-    let canonical = serde_json::to_string(app).expect("an app's canonical form has string keys only");
+    let canonical = serde_json::to_string(&app).expect("an app's canonical form has string keys only");
     Ok(Frozen { canonical, spec: AppSpecV1 { components } })
 }
 
@@ -87,5 +98,53 @@ impl RouteKeyV1 {
             methods: route.methods.clone(),
             headers: route.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{
+        id::Index,
+        manifest::{Document, parse},
+    };
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn app(source: &str) -> App {
+        let text = format!(
+            "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: hello, labels: {{b: x, a: y}}}}\nspec:\n  components:\n    web:\n      \
+             source: {source}\n      env: {{ZED: 1, ALPHA: 2}}\n      routes: [{{host: Hello.localhost, methods: [post, GET]}}]\n"
+        );
+        let documents = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right");
+        let Document::App(app) = documents.into_iter().next().expect("there is one document");
+        app
+    }
+
+    /// The canonical bytes are kept in the log and compared to tell whether a wish changed: they must not move between versions.
+    #[test]
+    fn the_canonical_form_is_stable() {
+        let frozen = freeze(&app(DIGEST)).expect("the source is a digest");
+        expect![[r#"{"metadata":{"name":"hello","namespace":"default","labels":{"a":"y","b":"x"},"annotations":{},"protected":false},"spec":{"components":{"web":{"source":{"digest":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","from":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},"env":{"ALPHA":"2","ZED":"1"},"config":{},"args":[],"routes":[{"host":"hello.localhost","path":"/","exact":false,"methods":["GET","POST"],"headers":{},"timeout":30000,"idleTimeout":300000,"maxBody":10485760}],"scale":{"replicas":1},"resources":{"memory":67108864,"instanceMemory":268435456,"cpu":100,"maxInFlight":100,"queueLength":1024,"queueWait":5000,"timeout":30000}}}}}"#]]
+        .assert_eq(&frozen.canonical);
+    }
+
+    #[test]
+    fn what_belongs_to_one_write_is_not_frozen() {
+        let mut other = app(DIGEST);
+        other.metadata.resource_version = Some(Index(41));
+        for component in other.spec.components.values_mut() {
+            component.source = Source::Digest { digest: DIGEST.parse().expect("a digest"), from: "./hello.wasm".into() };
+        }
+        assert_eq!(freeze(&app(DIGEST)), freeze(&other));
+    }
+
+    #[test]
+    fn a_file_cannot_be_frozen() {
+        assert_eq!(freeze(&app("./hello.wasm")).map_err(|name| name.to_string()), Err("web".to_owned()));
     }
 }

@@ -237,7 +237,7 @@ impl FromStr for Digest {
 macro_rules! number_ids {
     ($($(#[$doc:meta])+ $id:ident $prefix:literal),+ $(,)?) => {$(
         $(#[$doc])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $id(pub u64);
 

@@ -302,6 +302,11 @@ impl<'a> Reader<'a> {
             _ => "mend the indentation, quotes or brackets around this place",
         };
         let place = self.place_at(error.marker(), 1);
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            let message = format!("{} has more than {} levels of nesting", self.file, limits::MANIFEST_DEPTH_MAX);
+            let help = "write fewer levels; a manifest needs ten";
+            return Problem::new("E0108", message).label("reading stopped here").help(help).span(Some(place.span()));
+        }
         let message = format!("{} is not YAML: {}", self.file, error.info());
         Problem::new("E0101", message).label("reading stopped here").help(help).span(Some(place.span()))
     }

@@ -93,11 +93,11 @@ record! {
         /// Values for `wasi:config/store`, or `{config: NAME}`.
         "config": Shape::Settings,
         /// Secret values for `wasi:config/store` and the environment.
-        "secrets": Shape::Map(&Shape::Record(&SECRET_REFERENCE)); later(), instead("put values that are not secret into `env` or `config`"),
+        "secrets": Shape::Map(&Shape::Record(&SECRET_REFERENCE)); later(), instead("remove it; values that are not secret go into `env` or `config`"),
         /// Arguments of the guest.
         "args": Shape::List(&Shape::Raw),
         /// Read-only files for the guest.
-        "files": Shape::List(&Shape::Record(&FILE)); later(), instead("build the files into the component"),
+        "files": Shape::List(&Shape::Record(&FILE)); later(), instead("remove it, and build the files into the component"),
         /// Which requests it answers.
         "routes": Shape::List(&Shape::Record(&ROUTE)),
         /// How many instances.
@@ -105,7 +105,7 @@ record! {
         /// What one instance may use.
         "resources": record_of!(RESOURCES),
         /// How sandboxes are used again.
-        "reuse": record_of!(REUSE); later(), instead("every request runs in a fresh sandbox"),
+        "reuse": record_of!(REUSE); later(), instead("remove it: every request runs in a fresh sandbox"),
         /// How an instance is asked whether it is well.
         "health": record_of!(HEALTH); later(),
         /// What the guest may reach inside the cluster.
@@ -137,11 +137,11 @@ record! {
         /// A fixed number of instances.
         "replicas": Shape::Integer { min: 1, max: REPLICAS_MAX as u64 }; default("1"),
         /// Fewest instances.
-        "min": COUNT; default("0"), later(), instead("write `scale: {replicas: N}`"),
+        "min": COUNT; default("0"), later(), instead("write   scale: {replicas: VALUE}"),
         /// Most instances.
-        "max": AT_LEAST_ONE; default("100"), later(), instead("write `scale: {replicas: N}`"),
+        "max": AT_LEAST_ONE; default("100"), later(), instead("write   scale: {replicas: N}"),
         /// What the number of instances follows.
-        "target": record_of!(TARGET); later(), instead("write `scale: {replicas: N}`"),
+        "target": record_of!(TARGET); later(), instead("write   scale: {replicas: N}"),
         /// How far from the target nothing is done yet.
         "tolerance": Shape::Percent; default("10%"), later(),
         /// How long a wish must last.
@@ -149,7 +149,7 @@ record! {
         /// How long without a request until the last instance goes.
         "idleAfter": Shape::Duration; default("60s"), later(),
         /// One instance on every node.
-        "perNode": Shape::Boolean; default("false"), later(), instead("write `scale: {replicas: N}`"),
+        "perNode": Shape::Boolean; default("false"), later(), instead("write   scale: {replicas: N}"),
     }
 }
 
@@ -193,7 +193,7 @@ record! {
         /// Requests that wait for their turn.
         "queue": record_of!(WAITING); later(),
         /// Until the response headers, also for links and triggers.
-        "timeout": Shape::Duration; default("30s"), later(), instead("set `timeout` on the route"),
+        "timeout": Shape::Duration; default("30s"), later(), instead("remove it, and set `timeout` on the route"),
         /// Processor time of one request; refills while a response streams.
         "cpuTime": Shape::Duration; default("5s"), later(),
     }

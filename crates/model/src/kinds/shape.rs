@@ -150,7 +150,7 @@ impl Shape {
         match self {
             Self::Text | Self::Raw => "text".into(),
             Self::Name => "a name".into(),
-            Self::Source => "a source: a file, or sha256: and 64 hex digits".into(),
+            Self::Source => "the path of a file or a digest".into(),
             Self::Boolean => "true or false".into(),
             Self::Integer { .. } => "a whole number".into(),
             Self::Duration => "a duration like 30s".into(),
@@ -168,8 +168,13 @@ impl Shape {
     }
 }
 
+/// The first fields of `record`; nobody reads twenty in one sentence.
 fn names(record: &Record) -> String {
-    record.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ")
+    let mut names: Vec<&str> = record.fields.iter().map(|field| field.name).take(4).collect();
+    if record.fields.len() > names.len() {
+        names.push("…");
+    }
+    names.join(", ")
 }
 
 fn text(lines: &[&str]) -> String {

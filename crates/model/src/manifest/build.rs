@@ -78,7 +78,7 @@ fn route(values: &Json) -> Route {
 }
 
 /// What an instance may use; the fields of `values` that are set, and the defaults of the rest.
-pub(crate) fn resources(values: &Json) -> Resources {
+pub(super) fn resources(values: &Json) -> Resources {
     let fields = Fields { record: &RESOURCES, values };
     let queue = fields.inside("queue", &values["queue"]);
     Resources {

@@ -3,17 +3,33 @@
 
 use std::collections::HashMap;
 
-use super::{build, document::component_path};
+use super::document::component_path;
 use crate::{
-    app::{App, Component, Metadata, Route, Source},
+    app::{App, Component, Metadata, Resources, Route, Source},
     frozen::RouteKeyV1,
     limits,
     problem::Problem,
     quantity::Millis,
 };
 
+/// A problem, and what of its field is to be marked.
+pub(super) struct Finding {
+    /// The problem, with its path.
+    pub problem: Problem,
+    /// What is to be marked.
+    pub mark: Mark,
+}
+
+/// What of a field is to be marked.
+pub(super) enum Mark {
+    /// Its value.
+    Value,
+    /// Its key, because that is what is wrong.
+    Key,
+}
+
 /// What is wrong with `app`, made from a manifest.
-pub(super) fn app(app: &App) -> Vec<Problem> {
+pub(super) fn app(app: &App) -> Vec<Finding> {
     let mut check = Check::default();
     check.metadata(&app.metadata);
     let components = &app.spec.components;
@@ -34,13 +50,13 @@ pub(super) fn app(app: &App) -> Vec<Problem> {
         check.component(name.as_str(), component);
     }
     check.collisions(app);
-    check.problems
+    check.findings
 }
 
 /// What is wrong with `app`, which came as canonical JSON: the same, and whatever is not canonical or not in effect.
 pub(super) fn canonical(app: &App) -> Vec<Problem> {
-    let mut problems = self::app(app);
-    let defaults = build::resources(&serde_json::Value::Null);
+    let mut problems: Vec<Problem> = self::app(app).into_iter().map(|finding| finding.problem).collect();
+    let defaults = Resources::default();
     for (name, component) in &app.spec.components {
         let path = |field: &str| component_path(name.as_str(), field);
         if let Source::File(file) = &component.source {
@@ -73,12 +89,16 @@ fn is_canonical(route: &Route) -> bool {
 
 #[derive(Default)]
 struct Check {
-    problems: Vec<Problem>,
+    findings: Vec<Finding>,
 }
 
 impl Check {
     fn add(&mut self, problem: Problem, path: String) {
-        self.problems.push(problem.at(path));
+        self.findings.push(Finding { problem: problem.at(path), mark: Mark::Value });
+    }
+
+    fn add_key(&mut self, problem: Problem, path: String) {
+        self.findings.push(Finding { problem: problem.at(path), mark: Mark::Key });
     }
 
     fn metadata(&mut self, metadata: &Metadata) {
@@ -89,7 +109,7 @@ impl Check {
         }
         for key in metadata.labels.keys().filter(|key| !is_label_key(key)) {
             let problem = Problem::new("E0106", format!("`{key}` is not a label key"));
-            self.add(problem.help("use letters, digits, `-`, `_`, `.` and `/`"), format!("metadata.labels.{key}"));
+            self.add_key(problem.help("use letters, digits, `-`, `_`, `.` and `/`"), format!("metadata.labels.{key}"));
         }
         for (key, value) in &metadata.labels {
             if value.len() > 63 || value.chars().any(|any| any.is_control() || any == ',' || any == '=') {
@@ -108,7 +128,7 @@ impl Check {
         for (key, value) in &component.env {
             if key.is_empty() || key.contains(['=', '\0']) {
                 let problem = Problem::new("E0106", format!("`{}` cannot name an environment variable", key.replace('\0', "\\0")));
-                self.add(problem.help("a name has no `=`"), path(&format!("env.{key}")));
+                self.add_key(problem.help("a name has no `=`"), path(&format!("env.{key}")));
             }
             self.no_nul(value, &format!("env.{key}"), name);
         }
@@ -163,36 +183,23 @@ impl Check {
 
     fn route(&mut self, component: &str, path: &str, route: &Route) {
         let mut wrong = |field: &str, message: String, help: &str| {
-            let message = format!("{message} in a route of component `{component}`");
-            self.problems.push(Problem::new("E0106", message).label("invalid").help(help).at(format!("{path}.{field}")));
+            let problem = Problem::new("E0106", format!("{message} in a route of component `{component}`"));
+            self.add(problem.label("invalid").help(help), format!("{path}.{field}"));
         };
         if let Err(help) = host(&route.host) {
             wrong("host", format!("`{}` is not a host", clip(&route.host)), help);
         }
-        if let Err(help) = self::path(&route.path) {
-            wrong("path", format!("`{}` is not a path", clip(&route.path)), help);
+        for (field, value) in [("path", Some(&route.path)), ("rewrite", route.rewrite.as_ref())] {
+            if let Some((value, help)) = value.and_then(|value| Some((value, self::path(value).err()?))) {
+                wrong(field, format!("`{}` is not a path", clip(value)), help);
+            }
         }
-        if let Some(rewrite) = &route.rewrite
-            && let Err(help) = self::path(rewrite)
-        {
-            wrong("rewrite", format!("`{}` is not a path", clip(rewrite)), help);
-        }
-        for (index, method) in route.methods.iter().enumerate() {
+        for method in &route.methods {
             if !is_token(method) {
-                wrong(&format!("methods[{index}]"), format!("`{}` is not a method", clip(method)), "write GET, POST and the like");
+                wrong("methods", format!("`{}` is not a method", clip(method)), "write GET, POST and the like");
             } else if method == "CONNECT" {
                 wrong("methods", "`CONNECT` cannot be routed".to_owned(), "remove it: the gateway is no tunnel");
             }
-        }
-        for name in route.headers.keys() {
-            if !is_token(name) {
-                wrong(&format!("headers.{name}"), format!("`{}` is not a header name", clip(name)), "write a name like x-version");
-            } else if let Some(help) = reserved(name) {
-                wrong(&format!("headers.{name}"), format!("the header `{name}` cannot be matched"), help);
-            }
-        }
-        if let Some((name, _)) = route.headers.iter().find(|(_, value)| value.bytes().any(|byte| byte < b' ' || byte == 0x7f)) {
-            wrong(&format!("headers.{name}"), format!("the value of `{}` is not a header value", clip(name)), "write it in one line");
         }
         for (field, value, max) in
             [("timeout", route.timeout, limits::TIMEOUT_MAX), ("idleTimeout", route.idle_timeout, limits::IDLE_TIMEOUT_MAX)]
@@ -207,6 +214,23 @@ impl Check {
                 format!("`maxBody: {}` is out of range", route.max_body),
                 &format!("write at most {}", limits::BODY_BYTES_MAX),
             );
+        }
+        for (name, value) in &route.headers {
+            self.header(component, path, name, value);
+        }
+    }
+
+    fn header(&mut self, component: &str, path: &str, name: &str, value: &str) {
+        let wrong = if !is_token(name) {
+            Some((format!("`{}` is not a header name", clip(name)), "write a name like x-version"))
+        } else if value.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+            Some((format!("the value of `{name}` is not a header value"), "write it in one line"))
+        } else {
+            reserved(name).map(|help| (format!("the header `{name}` cannot be matched"), help))
+        };
+        if let Some((message, help)) = wrong {
+            let problem = Problem::new("E0106", format!("{message} in a route of component `{component}`")).label("invalid");
+            self.add_key(problem.help(help), format!("{path}.headers.{name}"));
         }
     }
 

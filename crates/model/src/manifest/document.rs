@@ -1,11 +1,12 @@
 //! One document: its kind, then everything below. Owns the order in which a document is read; must never know how an app is built or checked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value as Json;
 
 use super::{
-    build, check,
+    build,
+    check::{self, Finding, Mark},
     places::Places,
     vars,
     walk::{Walk, join},
@@ -15,7 +16,7 @@ use crate::{
     app::App,
     kinds::{self, KINDS, KUBERNETES, Kind, Shape, Standing},
     limits,
-    problem::Problem,
+    problem::{Problem, Span},
     tree::{self, Node, Value},
 };
 
@@ -43,18 +44,19 @@ pub(super) fn read(document: &mut Node, given: &BTreeMap<String, String>, proble
     }
     let mut found = Vec::new();
     let substituted = vars::substitute(document, given, &mut found);
+    let about_vars = found.len();
     if kind.standing == Standing::Built {
         merge_defaults(document, &mut found);
     }
     let values = walk(document, kind, &mut found);
     let app = match kind.standing {
-        Standing::Built => app(document, &values, &mut found),
+        Standing::Built => Some(app(document, &values, &mut found)),
         Standing::Later | Standing::ReadOnly => {
             found.push(refuse_kind(kind, document));
             None
         }
     };
-    tidy(&mut found, &substituted.failed);
+    tidy(&mut found, about_vars, &substituted.failed);
     let app = app.filter(|_| found.is_empty());
     problems.append(&mut found);
     Outcome { app, vars: substituted.declared }
@@ -99,7 +101,7 @@ fn kubernetes(version: &str, kind: &str) -> Option<Problem> {
     if !theirs && (foreign.is_none() || version == kinds::API_VERSION && kinds::find(kind).is_some()) {
         return None;
     }
-    let named = if version.is_empty() { format!("`{kind}`") } else { format!("`{kind}` of `{version}`") };
+    let named = if version.is_empty() || !theirs { format!("`{kind}`") } else { format!("`{kind}` of `{version}`") };
     let help = match (foreign, kinds::find(kind)) {
         (Some((_, ours)), _) => format!("here it is {ours}; documents start with   apiVersion: {}", kinds::API_VERSION),
         (None, Some(kind)) => format!("shoal has its own {}: apiVersion: {}", kind.name, kinds::API_VERSION),
@@ -163,11 +165,7 @@ fn walk(document: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Json {
                 continue;
             }
         };
-        let value = match (shape, &entry.node.value) {
-            (Shape::Record(record), Value::Map(_)) => Some(walk.record(record, &entry.node, &entry.key_place, &entry.key, true)),
-            _ => walk.value(shape, &entry.node, &entry.key),
-        };
-        if let Some(value) = value {
+        if let Some(value) = walk.entry(shape, entry, &entry.key) {
             values.insert(entry.key.clone(), value);
         }
     }
@@ -179,31 +177,41 @@ fn walk(document: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Json {
     Json::Object(values)
 }
 
-/// Builds the app from what is right, and checks it. Checks that fail below a field already told of are not told.
-fn app(document: &Node, values: &Json, problems: &mut Vec<Problem>) -> Option<App> {
+/// Builds the app from what is right, and checks it. Checks that fail beside, below or around a field already told of are not told.
+fn app(document: &Node, values: &Json, problems: &mut Vec<Problem>) -> App {
     let app = build::app(values);
     let places = Places::of(document);
     let told: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
-    let below = |path: &str, told: &str| path == told || path.strip_prefix(told).is_some_and(|rest| rest.starts_with(['.', '[']));
-    let fresh = check::app(&app).into_iter().filter(|problem| !told.iter().any(|told| !told.is_empty() && below(&problem.path, told)));
-    problems.extend(fresh.map(|problem| places.locate(problem)));
-    Some(app)
+    let below = |path: &str, other: &str| path == other || path.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let known = |path: &str| told.iter().any(|told| below(path, told) || below(told, path));
+    let fresh = check::app(&app).into_iter().filter(|finding| !known(&finding.problem.path));
+    problems.extend(fresh.map(|Finding { problem, mark }| match mark {
+        Mark::Value => places.locate(problem),
+        Mark::Key => {
+            let span = places.key(&problem.path);
+            problem.span(span)
+        }
+    }));
+    app
 }
 
-/// Puts problems into the order of the file, each told once: what stands once in `defaults` is walked once per component.
-fn tidy(problems: &mut Vec<Problem>, failed: &HashSet<crate::problem::Span>) {
-    let mut seen = HashSet::new();
+/// Drops what only follows from a variable that could not be replaced (told among the first `about_vars`), and what is told twice: what stands once in
+/// `defaults` is walked once per component.
+fn tidy(problems: &mut Vec<Problem>, about_vars: usize, failed: &HashSet<Span>) {
+    let (mut owners, mut index) = (HashMap::new(), 0);
     problems.retain(|problem| {
+        index += 1;
         let Some(span) = &problem.span else { return true };
-        let follows = failed.contains(span) && !matches!(problem.code.as_str(), "E0106" | "E0108" | "E0111");
-        !follows && seen.insert((problem.code.clone(), span.clone()))
+        let follows = index > about_vars && failed.contains(span);
+        let field = problem.path.rsplit('.').next().unwrap_or_default().to_owned();
+        let owner = owner(&problem.path);
+        !follows && *owners.entry((problem.code.clone(), field, span.clone())).or_insert_with(|| owner.clone()) == owner
     });
-    problems.sort_by(|one, other| {
-        one.span
-            .as_ref()
-            .map(|span| (&span.file, span.line, span.column))
-            .cmp(&other.span.as_ref().map(|span| (&span.file, span.line, span.column)))
-    });
+}
+
+/// The component a path leads into, or whatever else stands at that depth.
+fn owner(path: &str) -> String {
+    path.split('.').take(3).collect::<Vec<_>>().join(".")
 }
 
 /// The path of a component's field, for checks that speak of it.

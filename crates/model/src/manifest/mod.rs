@@ -20,7 +20,7 @@ pub use places::Places;
 pub use print::{to_value, to_yaml};
 
 use crate::{
-    app::App,
+    app::{App, Resources},
     limits,
     problem::{Problem, Problems},
     tree::Node,
@@ -70,26 +70,56 @@ pub fn parse_with_places(text: &str, file: &str, vars: &BTreeMap<String, String>
     merge_overlay(File { name: file, text }, &[], vars)
 }
 
-/// The documents of `base` with `overlays` laid over them, first to last: maps are merged key by key, lists and values are replaced, and an
-/// overlay's document goes to the document with its kind and name. Places lead to the file that said it last.
+/// The documents of `base` with `overlays` laid over them; see [`merge_overlays`].
 ///
 /// # Errors
 /// Everything that is wrong with the texts, in their order.
 pub fn merge_overlay(base: File<'_>, overlays: &[File<'_>], vars: &BTreeMap<String, String>) -> Result<Parsed, Problems> {
-    let mut read = yaml::read(base.text, base.name);
-    for file in overlays {
-        let over = yaml::read(file.text, file.name);
-        read.problems.extend(over.problems);
-        overlay::lay(&mut read.documents, over.documents, &mut read.problems);
-    }
-    if read.documents.is_empty() && read.problems.is_empty() {
-        let problem = Problem::new("E0101", format!("{} holds no document", base.name));
-        return Err(problem.help("a manifest starts with   apiVersion: shoal.dev/v1").into());
-    }
-    finish(read.documents, vars, read.problems)
+    merge_overlays(&[base], overlays, vars)
 }
 
-fn finish(trees: Vec<Node>, vars: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Parsed, Problems> {
+/// The documents of all files of `bases` with `overlays` laid over them, first to last: maps are merged key by key, lists and values are replaced, and
+/// an overlay's document goes to the document with its kind and name, in whichever file that is. Places lead to the file that said it last;
+/// [`Places::file`] names the file a document began in.
+///
+/// # Errors
+/// Everything that is wrong with the texts, in their order, and an overlay's document that fits none or several.
+pub fn merge_overlays(bases: &[File<'_>], overlays: &[File<'_>], vars: &BTreeMap<String, String>) -> Result<Parsed, Problems> {
+    let (mut trees, mut problems) = (Vec::new(), Vec::new());
+    for file in bases {
+        let read = yaml::read(file.text, file.name);
+        if read.documents.is_empty() && read.problems.is_empty() {
+            let problem = Problem::new("E0101", format!("{} holds no document", file.name));
+            problems.push(problem.help("a manifest starts with   apiVersion: shoal.dev/v1"));
+        }
+        trees.extend(read.documents);
+        problems.extend(read.problems);
+    }
+    let whole = problems.is_empty();
+    for file in overlays {
+        let over = yaml::read(file.text, file.name);
+        problems.extend(over.problems);
+        // A document that could not be read might be the one an overlay is for.
+        let mut homeless = Vec::new();
+        overlay::lay(&mut trees, over.documents, &mut homeless);
+        problems.extend(homeless.into_iter().filter(|_| whole));
+    }
+    let files: Vec<&str> = bases.iter().chain(overlays).map(|file| file.name).collect();
+    finish(trees, &files, vars, problems)
+}
+
+/// The resources of a component that says nothing about them.
+pub(crate) fn default_resources() -> Resources {
+    build::resources(&serde_json::Value::Null)
+}
+
+/// Whether the table's default of `field` is a value of its shape.
+#[cfg(test)]
+pub(crate) fn has_default(field: &crate::kinds::Field) -> bool {
+    walk::default_of(field).is_some()
+}
+
+fn finish(trees: Vec<Node>, files: &[&str], vars: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Parsed, Problems> {
     let mut parsed = Parsed { documents: Vec::new(), places: Vec::new(), vars: BTreeSet::new() };
     let mut names = BTreeMap::new();
     for mut tree in trees {
@@ -107,6 +137,9 @@ fn finish(trees: Vec<Node>, vars: &BTreeMap<String, String>, mut problems: Vec<P
             parsed.places.push(places);
         }
     }
+    // Whole-file problems first, then in the order of the files and in them.
+    let file = |name: &str| files.iter().position(|file| *file == name);
+    problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (file(&span.file), span.line, span.column)));
     let cut = problems.len().saturating_sub(limits::PROBLEMS_MAX);
     if cut > 0 {
         problems.truncate(limits::PROBLEMS_MAX);

@@ -12,13 +12,14 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     places: BTreeMap<String, Place>,
+    keys: BTreeMap<String, Place>,
     root: Option<Place>,
 }
 
 impl Places {
     /// The places of `tree`.
     pub(super) fn of(tree: &Node) -> Self {
-        let mut places = Self { places: BTreeMap::new(), root: Some(tree.place.clone()) };
+        let mut places = Self { places: BTreeMap::new(), keys: BTreeMap::new(), root: Some(tree.place.clone()) };
         places.walk(tree, "");
         places
     }
@@ -36,6 +37,21 @@ impl Places {
                 None => return self.root.as_ref().map(Place::span),
             }
         }
+    }
+
+    /// Where the key of the field at `path` stands, or the nearest thing around it.
+    pub(super) fn key(&self, path: &str) -> Option<Span> {
+        self.keys.get(path).map(Place::span).or_else(|| self.span(path))
+    }
+
+    /// Whether the field at `path` is written in the manifest, rather than left to its default.
+    pub fn is_written(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
+    /// The file in which the document begins, as the user named it.
+    pub fn file(&self) -> &str {
+        self.root.as_ref().map_or("", |place| &place.file)
     }
 
     /// `problem` with its place, when it has a path and no place yet.
@@ -60,6 +76,7 @@ impl Places {
                     let path = join(path, &entry.key);
                     self.walk(&entry.node, &path);
                     let scalar = matches!(entry.node.value, Value::Scalar(_)) && !entry.node.is_null();
+                    self.keys.insert(path.clone(), entry.key_place.clone());
                     self.places.insert(path, if scalar { entry.node.place.clone() } else { entry.key_place.clone() });
                 }
             }

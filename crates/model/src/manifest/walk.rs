@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::words::{found, near, object};
 use crate::{
-    id::{Digest, Name},
+    id::{Digest, InvalidId, Name},
     kinds::{Field, Record, Shape},
     problem::Problem,
     quantity::{Bytes, CpuMillis, Millis},
@@ -51,11 +51,7 @@ impl Walk {
             if entry.node.is_null() && !field.required {
                 continue;
             }
-            let value = match (field.shape, &entry.node.value) {
-                (Shape::Record(inner), Value::Map(_)) => Some(self.record(inner, &entry.node, &entry.key_place, &path, true)),
-                (shape, _) => self.value(shape, &entry.node, &path),
-            };
-            let Some(value) = value else { continue };
+            let Some(value) = self.entry(field.shape, entry, &path) else { continue };
             if field.later && !is_default(field, &value) {
                 self.not_yet(field, entry, &path);
             }
@@ -84,16 +80,15 @@ impl Walk {
         for entry in entries {
             if let Err(invalid) = entry.key.parse::<Name>() {
                 let problem = Problem::new("E0106", format!("`{}` cannot name an entry of {}", entry.key, object(path)));
-                let suggestion =
-                    as_name(&entry.key).map_or_else(|| invalid.rule.to_owned(), |name| format!("write `{name}`: {}", invalid.rule));
-                self.at(problem.label("not a name").help(suggestion), &join(path, &entry.key), &entry.key_place);
+                self.at(problem.label("not a name").help(name_help(&entry.key, &invalid)), &join(path, &entry.key), &entry.key_place);
             }
         }
         let valid: Vec<Entry> = entries.iter().filter(|entry| entry.key.parse::<Name>().is_ok()).cloned().collect();
         self.map(inner, &valid, path)
     }
 
-    fn entry(&mut self, inner: Shape, entry: &Entry, path: &str) -> Option<Json> {
+    /// The value of `entry`, which stands at `path`. An empty record is one whose fields are all missing.
+    pub fn entry(&mut self, inner: Shape, entry: &Entry, path: &str) -> Option<Json> {
         match (inner, &entry.node.value) {
             (Shape::Record(record), Value::Map(_)) => Some(self.record(record, &entry.node, &entry.key_place, path, true)),
             (Shape::Record(record), _) if entry.node.is_null() => Some(self.record(record, &entry.node, &entry.key_place, path, true)),
@@ -119,9 +114,7 @@ impl Walk {
         match shape {
             Shape::Raw | Shape::RawOr(_) if scalar.resolve() != Resolved::Null => Some(text.into()),
             Shape::Text if scalar.resolve() == Resolved::Text => Some(text.into()),
-            Shape::Name if scalar.resolve() == Resolved::Text => {
-                self.parsed(text.parse::<Name>().map(|name| name.as_str().into()), node, path)
-            }
+            Shape::Name if scalar.resolve() == Resolved::Text => self.name(text, node, path),
             Shape::Source if scalar.resolve() == Resolved::Text => self.source(text, node, path),
             Shape::Boolean if bare => match text {
                 "true" => Some(true.into()),
@@ -135,6 +128,17 @@ impl Walk {
             Shape::Percent | Shape::CountOrPercent => self.share(shape, text, node, path),
             Shape::Word(words) | Shape::WordOr(words, _) if scalar.resolve() != Resolved::Null => self.word(words, text, node, path),
             _ => self.wrong_type(shape, node, path),
+        }
+    }
+
+    fn name(&mut self, text: &str, node: &Node, path: &str) -> Option<Json> {
+        match text.parse::<Name>() {
+            Ok(name) => Some(name.as_str().into()),
+            Err(invalid) => {
+                let problem = Problem::new("E0106", format!("`{text}` is not a name for {}", object(path))).label("not a name");
+                self.at(problem.help(name_help(text, &invalid)), path, &node.place);
+                None
+            }
         }
     }
 
@@ -215,6 +219,8 @@ impl Walk {
         let last = path.rsplit('.').next().unwrap_or(path);
         let key = last.split('[').next().unwrap_or(last);
         let help = match (shape, &node.value) {
+            (Shape::Text | Shape::Raw, Value::Scalar(_)) if node.is_null() => format!("for the empty text write {key}: \"\""),
+            (_, Value::Scalar(_)) if node.is_null() => String::new(),
             (Shape::Text | Shape::Name | Shape::Source | Shape::Raw, Value::Scalar(scalar)) => {
                 format!("quote it: {key}: \"{}\"", scalar.text)
             }
@@ -277,7 +283,10 @@ impl Walk {
             Some(default) => format!("only its default `{default}` is in effect"),
             None => "not in effect in this version".to_owned(),
         };
-        let help = if field.instead.is_empty() { "remove it".to_owned() } else { format!("remove it; {}", field.instead) };
+        let help = match field.instead {
+            "" => "remove it".to_owned(),
+            line => line.replace("VALUE", entry.node.text().unwrap_or("N")),
+        };
         self.at(problem.label(label).help(help), path, &entry.key_place);
     }
 
@@ -334,8 +343,8 @@ fn short(shape: Shape) -> String {
     }
 }
 
-/// `text` made into a name, when little is wrong with it.
-fn as_name(text: &str) -> Option<String> {
-    let name: String = text.to_ascii_lowercase().replace(['_', '.', ' '], "-");
-    name.parse::<Name>().is_ok().then_some(name)
+/// How to write the name that `text` tried to be.
+fn name_help(text: &str, invalid: &InvalidId) -> String {
+    let name = text.to_ascii_lowercase().replace(['_', '.', ' '], "-");
+    if name.parse::<Name>().is_ok() { format!("write `{name}`: {}", invalid.rule) } else { invalid.rule.to_owned() }
 }

@@ -1,12 +1,18 @@
-//! The manifest format for editors and readers: JSON Schema and `explain`. Owns how the tables of `kinds` are shown; must never say anything about a field
-//! that is not in them.
+//! The manifest format for editors and readers: JSON Schema, `explain` and the reference page. Owns how the tables of `kinds` are shown; must never say
+//! anything about a field that is not in them.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod explain;
+mod reference;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+pub use explain::explain;
+pub use reference::reference_page;
+
 use crate::{
-    kinds::{self, API_VERSION, Field, KINDS, Kind, METADATA, Record, Shape, Standing},
+    kinds::{API_VERSION, Field, KINDS, Kind, METADATA, Record, Shape, Standing},
     limits::PATH_BYTES_MAX,
 };
 
@@ -87,7 +93,10 @@ fn property(field: &Field) -> Value {
     }
     schema["description"] = description.into();
     if let Some(default) = field.default {
-        schema["default"] = serde_json::from_str(default).unwrap_or_else(|_| default.into());
+        schema["default"] = match default.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+            Some(list) => list.split(", ").collect(),
+            None => serde_json::from_str(default).unwrap_or_else(|_| default.into()),
+        };
     }
     schema
 }
@@ -128,102 +137,60 @@ fn shape(shape: Shape) -> Value {
     }
 }
 
-/// What stands at a path of the format: `app`, `app.spec.components.scale`. Names of components and the like may be left out.
-/// Nothing when there is no such kind or field.
-pub fn explain(path: &str) -> Option<String> {
-    let mut segments = path.split('.').filter(|segment| !segment.is_empty());
-    let kind = kinds::find(segments.next()?.trim_end_matches('s'))?;
-    let mut at = Place { path: kind.name.to_lowercase(), record: None, field: None };
-    let mut rest: Vec<&str> = segments.map(|segment| segment.split('[').next().unwrap_or(segment)).collect();
-    rest.reverse();
-    match rest.pop() {
-        None => return Some(explain_kind(kind)),
-        Some("spec") => at.record = Some(kind.spec),
-        Some("metadata") => at.record = Some(&METADATA),
-        Some(_) => return None,
+/// What `field` holds, with lists and maps of records named by the record.
+fn type_of(field: &Field) -> String {
+    match (field.shape, field.shape.record()) {
+        (Shape::List(_), Some(inner)) => format!("list of {}", inner.name),
+        (shape, Some(inner)) if shape.is_map() => format!("map of {}", inner.name),
+        (Shape::WordOr(words, inner), _) => format!("{}, or {}", words.join(", "), inner.name),
+        (Shape::RawOr(inner), _) => format!("text, or {}", inner.name),
+        (_, Some(inner)) => inner.name.to_owned(),
+        (shape, None) => shape.called(),
     }
-    let top = if at.record.is_some_and(|record| std::ptr::eq(record, &METADATA)) { "metadata" } else { "spec" };
-    at.path = format!("{}.{top}", at.path);
-    while let Some(segment) = rest.pop() {
-        at.step(segment)?;
-    }
-    Some(at.text())
 }
 
-/// A place in the format.
-struct Place {
-    path: String,
-    record: Option<&'static Record>,
-    field: Option<&'static Field>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Place {
-    /// Goes one segment down: a field, or the free name of an entry of a map.
-    fn step(&mut self, segment: &str) -> Option<()> {
-        let record = self.record?;
-        if let Some(field) = record.field(segment) {
-            self.path = format!("{}.{segment}", self.path);
-            self.field = Some(field);
-            self.record = field.shape.record();
-            return Some(());
+    #[test]
+    fn the_schema_refers_only_to_what_it_defines() {
+        let schema = json_schema();
+        let text = schema.to_string();
+        let defined = schema["$defs"].as_object().expect("there are definitions");
+        for reference in text.split("#/$defs/").skip(1) {
+            let name = reference.split('"').next().expect("a reference is quoted");
+            assert!(defined.get(name).is_some_and(Value::is_object), "{name} is not defined");
         }
-        self.field.filter(|field| field.shape.is_map()).map(|_| ())
+        let component = &schema["$defs"]["Component"];
+        assert_eq!(component["required"], json!(["source"]));
+        assert_eq!(component["additionalProperties"], json!(false));
+        assert_eq!(component["properties"]["routes"]["items"]["$ref"], "#/$defs/Route");
+        assert!(schema["$defs"]["ComponentDefaults"].get("required").is_none());
     }
 
-    fn text(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(out, "{}", self.path);
-        if let Some(field) = self.field {
-            let _ = writeln!(out, "\n  {}\n", field.text());
-            let _ = writeln!(out, "  type:     {}", field.shape.called());
-            if field.required {
-                let _ = writeln!(out, "  required");
+    #[test]
+    fn every_default_has_the_shape_of_its_field() {
+        fn visit(record: &'static Record, seen: &mut Vec<&'static str>) {
+            if seen.contains(&record.name) {
+                return;
             }
-            if let Some(default) = field.default {
-                let _ = writeln!(out, "  default:  {default}");
+            seen.push(record.name);
+            for field in record.fields {
+                assert_eq!(field.default.is_some(), crate::manifest::has_default(field), "{}.{}", record.name, field.name);
+                assert!(
+                    !(field.required && field.default.is_some()),
+                    "{}.{} cannot be left out and has a default",
+                    record.name,
+                    field.name
+                );
+                if let Some(inner) = field.shape.record() {
+                    visit(inner, seen);
+                }
             }
-            if field.later {
-                let _ = writeln!(out, "  not supported yet: only its default is accepted");
-            }
-        } else if let Some(record) = self.record {
-            let _ = writeln!(out, "\n  {}", record.text());
         }
-        if let Some(record) = self.record {
-            fields(&mut out, record);
-        }
-        out
-    }
-}
-
-fn explain_kind(kind: &Kind) -> String {
-    let mut out = format!("{} ({API_VERSION})\n\n  {}\n", kind.name, kind.doc);
-    match kind.standing {
-        Standing::Built => {}
-        Standing::Later => out.push_str("\n  not supported yet\n"),
-        Standing::ReadOnly => out.push_str("\n  read-only: the cluster writes it\n"),
-    }
-    for (name, record) in [("metadata", &METADATA), ("spec", kind.spec)] {
-        if !record.fields.is_empty() {
-            let _ = writeln!(out, "\n{name}: {}", record.text());
-            fields(&mut out, record);
-        }
-    }
-    out
-}
-
-fn fields(out: &mut String, record: &Record) {
-    let width = record.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
-    let _ = writeln!(out, "\nfields");
-    for field in record.fields {
-        let mut notes = Vec::new();
-        if field.required {
-            notes.push("required".to_owned());
-        }
-        notes.extend(field.default.map(|default| format!("[{default}]")));
-        if field.later {
-            notes.push("(not supported yet)".to_owned());
-        }
-        let notes = if notes.is_empty() { String::new() } else { format!(" {}", notes.join(" ")) };
-        let _ = writeln!(out, "  {:width$}  {}{notes}", field.name, field.text());
+        let mut seen = Vec::new();
+        KINDS.iter().for_each(|kind| visit(kind.spec, &mut seen));
+        assert!(seen.len() > 30, "the walk reached {seen:?}");
     }
 }
