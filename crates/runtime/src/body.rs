@@ -82,6 +82,7 @@ impl SandboxBody {
         let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let length = match declared {
             _ if bodiless => Length::Read,
+            Some(0) => Length::Read,
             Some(bytes) => Length::Left(bytes),
             None => Length::Unknown,
         };

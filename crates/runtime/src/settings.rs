@@ -114,6 +114,7 @@ struct Machine {
     files_max: u64,
     swaps: bool,
     kernel: (u32, u32),
+    pagemap: bool,
 }
 
 impl Machine {
@@ -126,6 +127,8 @@ impl Machine {
             files_max: process::getrlimit(process::Resource::Nofile).current.unwrap_or(u64::MAX),
             swaps,
             kernel: kernel_version(&system::uname().release().to_string_lossy()),
+            // Closed to processes that changed their user, and where a sandbox around the process leaves out /proc.
+            pagemap: fs::File::open("/proc/self/pagemap").is_ok(),
         }
     }
 
@@ -135,7 +138,7 @@ impl Machine {
 
     /// The kernel lists dirty pages since 6.7.
     fn dirty_pages(self) -> DirtyPages {
-        if !self.swaps && self.kernel >= (6, 7) { DirtyPages::Listed } else { DirtyPages::Dropped }
+        if !self.swaps && self.pagemap && self.kernel >= (6, 7) { DirtyPages::Listed } else { DirtyPages::Dropped }
     }
 }
 
@@ -167,8 +170,9 @@ mod tests {
     #[test]
     fn dirty_pages_are_listed_only_without_swap_on_a_new_kernel() {
         let check = |swaps, release: &str, expected| {
-            let machine = Machine { maps_max: 65_530, files_max: 1_024, swaps, kernel: kernel_version(release) };
+            let machine = Machine { maps_max: 65_530, files_max: 1_024, swaps, kernel: kernel_version(release), pagemap: true };
             assert_eq!(machine.dirty_pages(), expected, "{release} swap {swaps}");
+            assert_eq!(Machine { pagemap: false, ..machine }.dirty_pages(), DirtyPages::Dropped);
         };
         check(false, "6.18.44-fc-v669", DirtyPages::Listed);
         check(false, "6.7.0", DirtyPages::Listed);
