@@ -38,7 +38,7 @@ fn every_beginning_of_a_component_is_refused_or_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_damaged_component_never_panics(changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {

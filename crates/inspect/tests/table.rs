@@ -352,14 +352,19 @@ fn what_is_not_a_component_is_told_what_it_seems_to_be() {
           help: build or copy it again: the end of the file is missing
     "#]],
     );
-    let mut damaged = wat::parse_str("(component (core module (func (result i32) i32.const 7)))").unwrap();
-    let place = damaged.windows(2).position(|pair| pair == [0x41, 0x07]).unwrap();
-    damaged[place] = 0x42;
+    let mut damaged = wat::parse_str("(component (core module) (core instance (instantiate 0)))").unwrap();
+    let index = damaged.len() - 2;
+    assert_eq!(
+        damaged[index - 4..],
+        [0x02, 0x04, 0x01, 0x00, 0x00, 0x00],
+        "a section with one instance: of the module 0, without arguments"
+    );
+    damaged[index] = 7;
     check_bytes(
         &damaged,
         true,
         expect![[r#"
-        E0201 the source of component `web` is not valid WebAssembly: type mismatch: expected i32, found i64 (at byte 36)
+        E0201 the source of component `web` is not valid WebAssembly: unknown module 7: module index out of bounds (at byte 21)
           spec.components.web.source: not valid
           help: build it again; `wasm-tools validate x.wasm` says more
     "#]],
