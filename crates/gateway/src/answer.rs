@@ -24,7 +24,8 @@ use crate::{
     limits::ACCESS_PATH_BYTES_MAX,
     refusal::Refusal,
     respond,
-    stack::{Answered, Arrived, BoxError},
+    stack::{Answered, Arrived, BoxError, CallError, CallErrorKind},
+    stall,
 };
 
 /// See `stack.rs`.
@@ -70,7 +71,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(Ok(match ready!(this.call.poll(cx)) {
+        Poll::Ready(Ok(match ready!(this.call.poll(cx)).and_then(final_status) {
             Ok(response) => (response.map(|inner| AnswerBody::Guest { inner }), None),
             Err(refusal) => {
                 this.exchange.connection.gateway.metrics.refused(refusal.code());
@@ -79,6 +80,15 @@ where
             }
         }))
     }
+}
+
+/// A component's answer is a final one: an informational status (a 101 that switches protocols among them) is none.
+fn final_status<B>(response: Response<B>) -> Result<Response<B>, Refusal> {
+    if !response.status().is_informational() {
+        return Ok(response);
+    }
+    let message = format!("the component answered with the informational status {}", response.status());
+    Err(Refusal::Failed(CallError { kind: CallErrorKind::Failed, code: "E0307", message }))
 }
 
 /// See `stack.rs`.
@@ -204,7 +214,9 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GuestBodyError>>> {
         let this = self.project();
-        let frame = ready!(this.answer.poll_frame(cx));
+        let said = this.answer.poll_frame(cx);
+        stall::note(&said);
+        let frame = ready!(said);
         match &frame {
             Some(Ok(frame)) => this.recorder.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(GuestBodyError::Idle { .. })) => this.recorder.error = Some("E0511"),

@@ -36,6 +36,7 @@ use crate::{
     request_id::RequestId,
     run::Shared,
     stack::{Arrived, Bottom, stack},
+    stall,
 };
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
@@ -135,7 +136,12 @@ pub(crate) async fn serve<S: Bottom>(mut stream: TcpStream, connection: Arc<Conn
     // Answers are written whole; waiting for more to send with them only costs time. Fails only on a dead socket, which the next read tells.
     let _ = stream.set_nodelay(true);
     let limits = &connection.gateway.limits;
-    let Ok(Ok((is_h2, input))) = tokio::time::timeout(limits.head_timeout, peek(&mut stream)).await else {
+    let peeked = tokio::select! {
+        biased;
+        peeked = tokio::time::timeout(limits.head_timeout, peek(&mut stream)) => peeked,
+        () = quiet_in_drain(&connection) => return,
+    };
+    let Ok(Ok((is_h2, input))) = peeked else {
         return;
     };
     let _ = connection.is_h1.set(!is_h2);
@@ -233,22 +239,23 @@ where
 async fn supervise(served: impl Served, connection: &Connection) -> Result<(), hyper::Error> {
     let limits = &connection.gateway.limits;
     let mut served = std::pin::pin!(served);
-    let drain = async {
-        connection.gateway.drain.cancelled().await;
-        // HTTP/1 cannot say "no further requests" to an idle client without losing the one it may just be sending: its next answer says it,
-        // and only clients that stay quiet are cut off. GOAWAY can.
-        if connection.is_h1() {
-            tokio::time::sleep(limits.drain_idle).await;
-        }
-    };
     tokio::select! {
         biased;
         outcome = &mut served => return outcome,
-        () = drain => {}
+        () = quiet_in_drain(connection) => {}
         () = quiet_too_long(connection, limits.keep_alive) => {}
     }
     served.as_mut().finish();
     served.await
+}
+
+/// Ready when the gateway drains and this connection need not be waited for. HTTP/1 cannot say "no further requests" to an idle client without losing the
+/// one it may just be sending: its next answer says it, and only clients that stay quiet are cut off. HTTP/2 can, by GOAWAY.
+async fn quiet_in_drain(connection: &Connection) {
+    connection.gateway.drain.cancelled().await;
+    if connection.is_h1() {
+        tokio::time::sleep(connection.gateway.limits.drain_idle).await;
+    }
 }
 
 /// Ready when there was no request for `limit`. One timer per connection, however many requests there are.
@@ -276,8 +283,8 @@ where
 {
     fn execute(&self, stream: F) {
         let gateway = &self.connection.gateway;
-        let cut = gateway.cut.clone();
-        gateway.tasks.spawn(async move { cut.run_until_cancelled(stream).await.map(drop) });
+        let (cut, limit) = (gateway.cut.clone(), gateway.limits.write_stall);
+        gateway.tasks.spawn(async move { cut.run_until_cancelled(stall::watched(stream, limit)).await });
     }
 }
 

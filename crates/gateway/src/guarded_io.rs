@@ -120,6 +120,10 @@ impl<T: AsyncRead + Unpin> GuardedIo<T> {
         loop {
             if self.released > 0 {
                 self.released -= copy(&mut self.input, self.released, buf);
+                if self.input.is_empty() {
+                    // Most connections are idle most of the time: they keep no buffer.
+                    self.input = BytesMut::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             match &mut self.reading {

@@ -30,6 +30,7 @@ mod respond;
 mod route;
 mod run;
 mod stack;
+mod stall;
 pub mod table;
 pub mod why;
 

@@ -49,8 +49,9 @@ async fn every_refusal_has_its_code_and_is_told_apart() {
     let nobody = bench.ask("GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
     assert_eq!(nobody.verdict(), "503 E0503");
     assert!(nobody.body.starts_with("E0503: no instance of the component was ready within"), "{nobody:?}");
+    check(get("/switch"), "500 E0510", "http_response_incomplete", "").await;
     bench.log.wait_for("GET hello.localhost /trap hello/web.1 500 in=0 out=0 E0304").await;
-    bench.log.wait_for("GET nobody.localhost / hello/nobody.- 503 in=0 out=113 E0503").await;
+    bench.log.wait_for(&format!("GET nobody.localhost / hello/nobody.- 503 in=0 out={} E0503", nobody.body.len())).await;
 }
 
 #[tokio::test]
@@ -71,7 +72,8 @@ async fn a_response_that_breaks_off_does_not_look_complete() {
     let mut raw = bench.connect().await;
     raw.send(get("/half")).await;
     let all = String::from_utf8(raw.read_end().await).expect("text");
-    assert!(all.starts_with("HTTP/1.1 200 OK\r\n") && all.contains("half") && !all.contains("\r\n0\r\n"), "{all}");
+    // What hyper had not written yet when the component failed is not written any more.
+    assert!(!all.contains("\r\n0\r\n"), "{all}");
     bench.log.wait_for("GET hello.localhost /half hello/web.1 200 in=0 out=4 E0510").await;
 }
 

@@ -1,7 +1,7 @@
 //! Streams both ways, and HTTP/2 on the same port.
 
 use bytes::Bytes;
-use gateway::BoxError;
+use gateway::{BoxError, Limits};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty, Full, channel::Channel, combinators::UnsyncBoxBody};
 use hyper::{
@@ -104,9 +104,29 @@ async fn http_2_limits_are_those_of_http_1() {
     let mut sender = h2(&endless).await;
     let (mut writer, body) = Channel::<Bytes, BoxError>::new(1);
     let call = ask(&mut sender, request("/read").method("POST").body(body.boxed_unsync()).expect("a request"));
-    let write = async { while writer.send_data(Bytes::from_static(b"more")).await.is_ok() {} };
-    let (response, ()) = tokio::join!(call, write);
+    let write = async {
+        for _ in 0..3 {
+            let _ = writer.send_data(Bytes::from_static(b"more")).await;
+        }
+        writer
+    };
+    let (response, _unfinished) = tokio::join!(call, write);
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_takes_nothing_is_given_up() {
+    let (sender, frames) = mpsc::channel(1);
+    let stub = Stub { frames: std::sync::Mutex::new(Some(frames)), ..Stub::default() };
+    let limits = Limits { write_stall: std::time::Duration::from_millis(50), ..Limits::standard() };
+    let bench = Bench::with(Wish { limits, stub, ..Wish::default() });
+    let mut client = h2(&bench).await;
+    let response = ask(&mut client, request("/stream").body(empty()).expect("a request")).await;
+    // Its window fills; from then on nobody takes the component's frames, until the component is told.
+    soon("the end of the stream", async { while sender.send(vec![b'x'; 1 << 20].into()).await.is_ok() {} }).await;
+    // The connection, and its other streams, are none the worse.
+    assert_eq!(text(ask(&mut client, request("/").body(empty()).expect("a request")).await).await, "hello\n");
+    drop(response);
 }
 
 #[tokio::test]
@@ -118,10 +138,10 @@ async fn draining_sends_goaway_and_finishes() {
     let call = tokio::spawn(sender.send_request(request("/wait").body(empty()).expect("a request")));
     until("a request in flight", || bench.calls() == 1).await;
     bench.handle.drain();
-    until("GOAWAY", || sender.is_closed()).await;
     bench.stub.gate.as_ref().expect("a gate").add_permits(1);
     let response = soon("the answer", call).await.expect("no panic").expect("a response");
     assert_eq!(text(response).await, "waited");
+    until("the end of the connection", || sender.is_closed()).await;
     assert_eq!(bench.stop().await.left, 0);
 }
 

@@ -127,6 +127,7 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
         "/trap" => return fail(CallErrorKind::Failed, "E0304", "wasm trap: the guest's secret"),
         "/late" => return fail(CallErrorKind::Timeout, "E0306", "epoch deadline"),
         "/busy" => return fail(CallErrorKind::Overloaded, "E0308", "no slot"),
+        "/switch" => Response::builder().status(101).body(text("")).expect("a response"),
         "/forge" => Response::builder()
             .header("proxy-status", "shoal; error=destination_unavailable")
             .header("x-request-id", "forged")
