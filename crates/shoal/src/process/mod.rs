@@ -1,20 +1,51 @@
-//! The processes of a node: a small supervisor that owns every listening socket and starts the control plane, the worker and the
-//! compile children from the same binary. Must never know what an app is or how anything is decided.
+//! The processes of a node: a small supervisor that owns every listening socket and starts the control plane, the worker and the compile children from
+//! the same binary. Must never know what an app is or how anything is decided.
+//!
+//! Start with [`start`], then `node.rs` (what can be refused), `supervisor.rs` (who runs when) and `sandbox_process.rs` (what a worker gives up).
 
+mod child;
+mod compile;
+mod compile_pool;
+mod control_plane;
+mod data_directory;
+mod limits;
+mod node;
+mod notify;
 mod options;
+mod ready_file;
+mod sandbox_process;
+mod sockets;
+mod start_error;
+mod supervisor;
+mod system_limits;
+mod telemetry;
+mod worker_process;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{oneshot, watch},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use options::{InternalCommand, LogFormat, LogOptions, Ready, ServerOptions};
-use tokio::sync::{oneshot, watch};
+
+use node::Node;
+use sockets::Inherited;
+use start_error::StartError;
+
+/// How a node ended: by itself with words, or because it was told to.
+type NodeEnd = Option<Result<(), String>>;
 
 /// A node that is ready. Dropping it stops the node as [`Running::stop`] does, without waiting.
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub ready: Ready,
-    stop: Option<oneshot::Sender<()>>,
-    ended: watch::Receiver<Option<Result<(), String>>>,
+    stop: Option<DropGuard>,
+    ended: watch::Receiver<NodeEnd>,
 }
 
 impl Running {
@@ -36,17 +67,115 @@ impl Running {
 
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
-/// An error carries a [`model::problem::Problem`] in its chain when it has a code (E0601, E0602, E0603, E0604, E0606, E0607).
+/// # Errors
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0604, E0606, E0607.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
-    anyhow::bail!("cannot start {}", options.name)
+    let (ready, told) = oneshot::channel();
+    let (end, ended) = watch::channel(None);
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    // A thread that lives as long as the node: the kernel kills compile children when the thread that started them ends, and a runtime's threads may.
+    thread::Builder::new().name("supervisor".into()).spawn(move || {
+        let result = run_on_this_thread(options, ready, stop);
+        end.send_replace(Some(result.map_err(|error| format!("{error:#}"))));
+    })?;
+    match told.await {
+        Ok(Ok(ready)) => Ok(Running { ready, stop: Some(guard), ended }),
+        Ok(Err(error)) => Err(explain(error)),
+        Err(_) => Err(anyhow::anyhow!(last_words(ended).await)),
+    }
 }
 
 /// Runs a node until SIGTERM or SIGINT. Starts its own runtime and the process's log, so the caller must have neither.
 pub fn run_server(options: ServerOptions) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("cannot start {}", options.name)
+    telemetry::start(&options.log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut running = tokio::select! {
+            started = start(options) => started?,
+            // The supervisor's thread finds the channel closed and stops what it started.
+            _ = first(&mut term, &mut interrupt) => return Ok(ExitCode::SUCCESS),
+        };
+        tokio::select! {
+            ended = running.wait() => { ended?; return Ok(ExitCode::FAILURE) }
+            name = first(&mut term, &mut interrupt) => tracing::info!(signal = name, "the node is told to stop"),
+        }
+        tokio::select! {
+            stopped = running.stop() => stopped?,
+            // Asked twice: the children see our end and finish by themselves.
+            _ = first(&mut term, &mut interrupt) => return Ok(ExitCode::FAILURE),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Runs one of the children. Starts its own runtime and the process's log, so the caller must have neither, and no thread.
 pub fn internal(command: InternalCommand) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("cannot start {command:?}")
+    let config = std::env::var(child::CHILD_CONFIG).context("the supervisor starts this command, not people")?;
+    // SAFETY: main does nothing before this but parse its arguments, so nobody owns a descriptor above 2.
+    let inherited = unsafe { Inherited::take() };
+    match command {
+        InternalCommand::ControlPlane => {
+            let config: control_plane::ControlPlaneConfig = serde_json::from_str(&config)?;
+            enter(&config.log, c"control-plane")?;
+            control_plane::run(config, inherited)
+        }
+        InternalCommand::Worker => {
+            let config: worker_process::WorkerConfig = serde_json::from_str(&config)?;
+            enter(&config.log, c"worker")?;
+            worker_process::run(config, inherited)
+        }
+        InternalCommand::Compile => {
+            let config: compile::CompileConfig = serde_json::from_str(&config)?;
+            enter(&config.log, c"compile")?;
+            compile::run(&config)
+        }
+    }
+}
+
+/// What every child does first: its log, and a name that `ps` and `top` show.
+fn enter(log: &LogOptions, name: &std::ffi::CStr) -> anyhow::Result<()> {
+    telemetry::start(log);
+    rustix::thread::set_name(name).context("naming the process")
+}
+
+fn run_on_this_thread(
+    options: ServerOptions,
+    ready: oneshot::Sender<Result<Ready, StartError>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let node = match Node::prepare(options) {
+        Ok(node) => node,
+        Err(error) => {
+            // Whoever started the node may have stopped waiting for it.
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervisor::supervise(node, ready, stop));
+    Ok(())
+}
+
+/// The refusal in the form the command line renders, with its help.
+fn explain(error: StartError) -> anyhow::Error {
+    match error.problem() {
+        Some(problem) => anyhow::Error::new(problem),
+        None => anyhow::Error::new(error),
+    }
+}
+
+async fn last_words(mut ended: watch::Receiver<NodeEnd>) -> String {
+    match ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()) {
+        Some(Err(words)) => words,
+        _ => "the node was stopped before it was ready".to_owned(),
+    }
+}
+
+async fn first(term: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
 }

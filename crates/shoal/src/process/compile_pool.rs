@@ -1,0 +1,121 @@
+//! The supervisor's side of a worker's lifeline: requests for code become compile children, one per core at most. Owns those children; must never
+//! compile itself.
+
+use std::{io, process::Stdio, sync::Arc};
+
+use futures_util::StreamExt;
+use model::id::Digest;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_util::codec::{FramedRead, LinesCodec};
+use worker::lifeline::{ToSupervisor, ToWorker};
+
+use super::{
+    child::command_of,
+    compile::Said,
+    limits::{COMPILE_WAIT_MAX, COMPILE_WORDS_BYTES_MAX, COMPILES_WAITING_MAX},
+    node::Node,
+    sockets::Lent,
+    supervisor::Event,
+};
+
+/// Longest line a worker may send.
+const LINE_BYTES_MAX: usize = 4 << 10;
+
+/// Answers a worker until its lifeline ends, which its own end does. Compile children die with the future.
+pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<Event>) -> io::Result<()> {
+    let (reader, mut writer) = lifeline.into_split();
+    let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
+    let mut compiles: JoinSet<ToWorker> = JoinSet::new();
+    loop {
+        let answer = tokio::select! {
+            line = lines.next() => {
+                let Some(line) = line else { return Ok(()) };
+                match serde_json::from_str(&line.map_err(io::Error::other)?)? {
+                    ToSupervisor::Listening {} => {
+                        // Nobody listens any more when the node is being stopped.
+                        let _ = events.send(Event::Listening).await;
+                        continue;
+                    }
+                    ToSupervisor::Compile { digest } if compiles.len() >= COMPILES_WAITING_MAX => {
+                        failed(digest, "E0301", "too many components wait to be compiled".into(), true)
+                    }
+                    ToSupervisor::Compile { digest } => {
+                        let node = node.clone();
+                        compiles.spawn(async move { compile(&node, digest).await });
+                        continue;
+                    }
+                }
+            }
+            Some(done) = compiles.join_next() => match done {
+                Ok(answer) => answer,
+                Err(error) => return Err(io::Error::other(error)),
+            },
+        };
+        let mut line = serde_json::to_vec(&answer)?;
+        line.push(b'\n');
+        writer.write_all(&line).await?;
+    }
+}
+
+async fn compile(node: &Node, digest: Digest) -> ToWorker {
+    let Ok(_permit) = node.compiles.acquire().await else {
+        return failed(digest, "E0301", "the supervisor is stopping".into(), true);
+    };
+    match tokio::time::timeout(COMPILE_WAIT_MAX, run_child(node, digest)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => failed(digest, "E0301", format!("starting the compiler: {error}"), true),
+        Err(_) => failed(digest, "E0309", format!("compiling took longer than {} s", COMPILE_WAIT_MAX.as_secs()), false),
+    }
+}
+
+async fn run_child(node: &Node, digest: Digest) -> io::Result<ToWorker> {
+    let mut command = command_of(node, "compile", &node.compile_config(digest), Lent::default())?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (said, complaint, status) = tokio::join!(read(out), read(err), child.wait());
+    let status = status?;
+    match serde_json::from_str(said.trim()) {
+        Ok(Said::Compiled { millis }) => {
+            tracing::info!(artifact = %digest.short(), took.ms = millis, "code is made");
+            Ok(ToWorker::Compiled { digest, millis })
+        }
+        Ok(Said::Failed { code, message, passing }) => Ok(failed(digest, &code, message, passing)),
+        Err(_) => {
+            tracing::warn!(artifact = %digest, status = %status, words = complaint, "a compile child ended without a word");
+            Ok(explain(digest, status))
+        }
+    }
+}
+
+/// What an end without a word means: its limits ended it, or it crashed on its input. Either way the next try ends the same.
+fn explain(digest: Digest, status: std::process::ExitStatus) -> ToWorker {
+    use std::os::unix::process::ExitStatusExt;
+    match status.signal() {
+        Some(libc::SIGXCPU | libc::SIGKILL) => failed(digest, "E0309", "compiling took too much processor time".into(), false),
+        Some(libc::SIGABRT | libc::SIGSEGV) => failed(digest, "E0309", "compiling took too much memory".into(), false),
+        Some(libc::SIGXFSZ) => failed(digest, "E0309", "the code is too large".into(), false),
+        _ => failed(digest, "E0301", format!("the compiler crashed ({status})"), false),
+    }
+}
+
+/// Reads what a child says, and throws away what is too much, so that it is never blocked by us.
+async fn read(from: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut from) = from else { return String::new() };
+    let mut bytes = Vec::new();
+    // A child that is killed breaks its pipe off; what came before it still counts.
+    let _ = (&mut from).take(COMPILE_WORDS_BYTES_MAX).read_to_end(&mut bytes).await;
+    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn failed(digest: Digest, code: &str, message: String, passing: bool) -> ToWorker {
+    tracing::warn!(artifact = %digest.short(), error.code = code, error = message, "code is not made");
+    ToWorker::Failed { digest, code: code.to_owned(), message, passing }
+}
+

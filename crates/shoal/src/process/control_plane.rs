@@ -1,0 +1,64 @@
+//! The control plane as a process: takes what the supervisor lent and runs. Must never do the control plane's work.
+
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{node::Node, options::LogOptions, sockets::Inherited};
+
+/// What a control-plane process is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlaneConfig {
+    /// The control plane's own settings.
+    pub settings: server::Settings,
+    /// How to log.
+    pub log: LogOptions,
+}
+
+impl ControlPlaneConfig {
+    /// The configuration of `node`'s control plane.
+    pub fn of(node: &Node) -> Self {
+        let (memory_bytes, cpu_millis) = server::Settings::resources_of_this_machine();
+        let settings = server::Settings {
+            node: node.options.name.clone(),
+            data: Node::directory_of_children().to_owned(),
+            gateway_port: node.sockets.http.local_addr().map_or(node.options.http.port(), |address| address.port()),
+            allowed_hosts: Vec::new(),
+            memory_bytes,
+            cpu_millis,
+            supervisor_pid: std::process::id(),
+        };
+        Self { settings, log: node.options.log.clone() }
+    }
+}
+
+/// Runs the control plane until SIGTERM or the supervisor's end.
+pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Result<ExitCode> {
+    let _children_lock = inherited.fd("children-lock")?;
+    let config_of_server = server::Config {
+        api: inherited.tcp_listener("api")?,
+        api_socket: inherited.unix_listener("api-socket")?,
+        control: inherited.unix_listener("control")?,
+        metrics: inherited.tcp_listener_if_lent("metrics")?,
+        lifeline: inherited.unix_stream("lifeline")?,
+        settings: config.settings,
+    };
+    drop(inherited);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("control-plane").build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut term = signal(SignalKind::terminate())?;
+        let told = stop.clone();
+        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
+            term.recv().await;
+            told.cancel();
+        }));
+        server::run(config_of_server, stop).await?;
+        anyhow::Ok(())
+    })?;
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,51 @@
+//! Every limit of the supervisor and its compile children, with its reason. Must never hold a limit of a child's own work.
+
+use std::time::Duration;
+
+/// Least free space a node starts with: below it the log could not take one write and the next checkpoint.
+pub const FREE_BYTES_MIN: u64 = 16 << 20;
+
+/// How long a new supervisor waits for the children of the last one; they drain 30 s at most.
+pub const ORPHANS_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// First wait before a child that died young is started again.
+pub const RESTART_WAIT_MIN: Duration = Duration::from_millis(100);
+
+/// Longest such wait.
+pub const RESTART_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A child that lived this long starts again at once, and its waits from the beginning.
+pub const RESTART_LIFE_MIN: Duration = Duration::from_secs(10);
+
+/// After SIGTERM a child drains for at most 30 s; five more and it is killed.
+pub const STOP_WAIT_MAX: Duration = Duration::from_secs(35);
+
+/// How long a node may take to be ready: the replay of a large log.
+pub const READY_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// Between looks at whether the API answers.
+pub const READY_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Ends of a child before the node was ever ready, until the start is given up: a fault of the machine, not of a moment.
+pub const STARTS_MAX: u32 = 5;
+
+/// Connections that wait while a worker is replaced: at 10,000 per second, 400 ms.
+pub const ACCEPT_QUEUE: i32 = 4_096;
+
+/// Address space of a compile child in bytes: 30 times what the largest real component took.
+pub const COMPILE_ADDRESS_BYTES_MAX: u64 = 4 << 30;
+
+/// CPU time of a compile child in seconds.
+pub const COMPILE_CPU_SECONDS_MAX: u64 = 300;
+
+/// Wall time of a compile child: twice its CPU time, because it runs at idle priority.
+pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Largest code file in bytes: three times the largest artifact.
+pub const CODE_BYTES_MAX: u64 = 1 << 30;
+
+/// What is kept of a compile child's words.
+pub const COMPILE_WORDS_BYTES_MAX: u64 = 16 << 10;
+
+/// Compile requests that may wait for a core.
+pub const COMPILES_WAITING_MAX: usize = 256;

@@ -1,0 +1,53 @@
+//! The file that says a node is ready and where it listens. Written once, whole; must never be changed afterwards.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use super::options::Ready;
+
+/// Writes `ready` as JSON to `path` with mode 0600; a reader sees all of it or nothing.
+pub fn write(path: &Path, ready: &Ready) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let aside = path.with_file_name(name);
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+    serde_json::to_writer(&mut file, ready)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&aside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_whole_and_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ready.json");
+        let ready = Ready {
+            api: "http://127.0.0.1:7070".into(),
+            http: "http://127.0.0.1:8080".into(),
+            metrics: None,
+            node: "one".into(),
+            api_socket: "/data/api.sock".into(),
+        };
+        write(&path, &ready).unwrap();
+        expect_test::expect![[r#"
+            {"api":"http://127.0.0.1:7070","http":"http://127.0.0.1:8080","node":"one","apiSocket":"/data/api.sock"}
+        "#]]
+        .assert_eq(&fs::read_to_string(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        write(&path, &ready).expect("a later start replaces it");
+    }
+}

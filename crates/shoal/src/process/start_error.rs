@@ -1,0 +1,146 @@
+//! Why a node does not start: each refusal with its code, the object and the remedy. Must never be printed here.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use model::problem::Problem;
+
+/// A node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the address.
+    #[error("cannot listen on {address} for {flag}: the port is in use{}", owner.as_ref().map(|owner| format!(" by {owner}")).unwrap_or_default())]
+    PortInUse {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
+        /// Whose it is, when that could be seen: `nginx (process 812)`.
+        owner: Option<String>,
+    },
+    /// The address cannot be listened on for another reason.
+    #[error("cannot listen on {address} for {flag}")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another server runs on the directory.
+    #[error("cannot use the data directory {}: {} uses it", path.display(), holder.map_or("another server".to_owned(), |pid| format!("the server with process id {pid}")))]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it.
+        holder: Option<u32>,
+    },
+    /// The children of an earlier server have not ended.
+    #[error("cannot use the data directory {}: processes of an earlier server have not ended within {waited_seconds} s", path.display())]
+    Orphans {
+        /// The directory.
+        path: PathBuf,
+        /// How long they were waited for, in seconds.
+        waited_seconds: u64,
+    },
+    /// The directory has another form.
+    #[error("cannot use the data directory {}: its format is `{found}`, this program knows `{known}`", path.display())]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// The number in it, or what stands in its place.
+        found: String,
+        /// Ours.
+        known: &'static str,
+    },
+    /// The API would be reachable from elsewhere.
+    #[error("cannot serve the API on {address}: off loopback it needs tokens and TLS, which this version does not have")]
+    ApiOffLoopback {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// A limit of the system is too low.
+    #[error("cannot start the worker: it needs {needs} {what}, the system allows {allows}")]
+    SystemLimit {
+        /// `memory maps`, `open files`.
+        what: &'static str,
+        /// What the smallest worker needs.
+        needs: u64,
+        /// What there is.
+        allows: u64,
+        /// The line that raises it.
+        remedy: &'static str,
+    },
+    /// Too little space.
+    #[error("cannot use the data directory {}: {free_bytes} bytes are free on its file system", path.display())]
+    DiskFull {
+        /// The directory.
+        path: PathBuf,
+        /// What is free.
+        free_bytes: u64,
+    },
+    /// A file or directory cannot be made or used.
+    #[error("cannot {attempt} {}", path.display())]
+    File {
+        /// `make`, `read`, …
+        attempt: &'static str,
+        /// Of what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A network of `--trusted-proxies` is none.
+    #[error("`{text}` of --trusted-proxies is not a network")]
+    Network {
+        /// What was given.
+        text: String,
+    },
+    /// A child ended again and again before it was ready.
+    #[error("the {role} ended {times} times before it was ready, the last time with {status}")]
+    ChildFails {
+        /// `control plane` or `worker`.
+        role: &'static str,
+        /// How often.
+        times: u32,
+        /// How.
+        status: String,
+    },
+    /// Something was not ready in time.
+    #[error("the node was not ready within {waited_seconds} s: {what} did not answer")]
+    Late {
+        /// What was missing.
+        what: &'static str,
+        /// How long it was waited for, in seconds.
+        waited_seconds: u64,
+    },
+}
+
+impl StartError {
+    /// The code of the refusal; empty where there is only the machine's own word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PortInUse { .. } => "E0601",
+            Self::Locked { .. } | Self::Orphans { .. } => "E0602",
+            Self::Format { .. } => "E0603",
+            Self::ApiOffLoopback { .. } => "E0604",
+            Self::SystemLimit { .. } => "E0606",
+            Self::DiskFull { .. } => "E0607",
+            Self::Bind { .. } | Self::File { .. } | Self::Network { .. } | Self::ChildFails { .. } | Self::Late { .. } => "",
+        }
+    }
+
+    /// The refusal as users are told it; none where there is no code.
+    pub fn problem(&self) -> Option<Problem> {
+        let help = match self {
+            Self::PortInUse { address, flag, .. } => format!("stop the other process, or take another port with   {flag} {}:0", address.ip()),
+            Self::Locked { .. } => "stop that server first, or give this one a directory of its own with   --data-dir DIR".to_owned(),
+            Self::Orphans { .. } => "they hold the file `children.lock`;   fuser -v DIR/children.lock   names them".to_owned(),
+            Self::Format { .. } => "use the version of shoal that wrote it, or an empty directory".to_owned(),
+            Self::ApiOffLoopback { address } => format!("listen on loopback with   --api 127.0.0.1:{}   and reach it through ssh -L", address.port()),
+            Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
+            Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
+            _ => return None,
+        };
+        Some(Problem::new(self.code(), self.to_string()).help(help))
+    }
+}

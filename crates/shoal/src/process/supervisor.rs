@@ -1,0 +1,201 @@
+//! The parent of a node's processes: starts them, restarts them, stops them in order. Must never serve a request or know what an app is.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    child::{self, Ended, Restarts, Role},
+    compile_pool,
+    limits::{READY_LOOK_EVERY, READY_WAIT_MAX, STARTS_MAX},
+    node::Node,
+    notify::notify,
+    options::Ready,
+    ready_file,
+    sockets::connectable,
+    start_error::StartError,
+};
+
+/// What children make known.
+#[derive(Debug)]
+pub enum Event {
+    /// A worker accepts connections.
+    Listening,
+    /// A child ended by itself.
+    Ended(Role, String),
+}
+
+/// Runs the node until `stop`. Says on `ready` that it is ready, or why it will not be.
+pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartError>>, stop: CancellationToken) {
+    let node = Arc::new(node);
+    let (events, mut seen) = mpsc::channel(16);
+    let (stop_worker, stop_control_plane) = (CancellationToken::new(), CancellationToken::new());
+    // The guards stop the children whichever way this ends.
+    let _guards = (stop_worker.clone().drop_guard(), stop_control_plane.clone().drop_guard());
+    let mut control_plane = JoinSet::new();
+    control_plane.spawn(keep(node.clone(), Role::ControlPlane, events.clone(), stop_control_plane.clone()));
+    let mut worker = JoinSet::new();
+    worker.spawn(keep(node.clone(), Role::Worker, events, stop_worker.clone()));
+
+    let outcome = tokio::select! {
+        outcome = wait_ready(&node, &mut seen) => Some(outcome),
+        () = stop.cancelled() => None,
+    };
+    match outcome {
+        Some(Ok(said)) => {
+            tracing::info!(api = said.api, http = said.http, node.name = said.node, "the node is ready");
+            notify("READY=1");
+            // Whoever started the node may have stopped waiting for it.
+            let _ = ready.send(Ok(said));
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    // Restarts go on by themselves; what is seen here was already logged.
+                    event = seen.recv() => if event.is_none() { break },
+                }
+            }
+        }
+        Some(Err(error)) => {
+            let _ = ready.send(Err(error));
+        }
+        None => {}
+    }
+    notify("STOPPING=1");
+    stop_worker.cancel();
+    drain(&mut worker, &mut seen).await;
+    stop_control_plane.cancel();
+    drain(&mut control_plane, &mut seen).await;
+}
+
+/// Waits for the end of a child's task, and takes what it has to say meanwhile so that it is never held up.
+async fn drain(child: &mut JoinSet<()>, seen: &mut mpsc::Receiver<Event>) {
+    loop {
+        tokio::select! {
+            ended = child.join_next() => match ended {
+                None => return,
+                Some(Err(error)) => tracing::error!(error = %error, "a child was lost sight of"),
+                Some(Ok(())) => {}
+            },
+            Some(_) = seen.recv() => {}
+        }
+    }
+}
+
+/// Keeps a child running until `stop`.
+async fn keep(node: Arc<Node>, role: Role, events: mpsc::Sender<Event>, stop: CancellationToken) {
+    let mut restarts = Restarts::default();
+    while !stop.is_cancelled() {
+        let start = Instant::now();
+        let words = match live(&node, role, &events, &stop).await {
+            Ok(Ended::Told) => return,
+            Ok(Ended::Itself(Ok(status))) => status.to_string(),
+            Ok(Ended::Itself(Err(error))) | Err(error) => error.to_string(),
+        };
+        let wait = restarts.wait_after(start.elapsed());
+        tracing::warn!(child = %role, status = words, lived.ms = start.elapsed().as_millis(), wait.ms = wait.as_millis(), "a child ended; it is started again");
+        // Nobody listens any more when the node is being stopped.
+        let _ = events.send(Event::Ended(role, words)).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// One life of a child.
+async fn live(node: &Arc<Node>, role: Role, events: &mpsc::Sender<Event>, stop: &CancellationToken) -> std::io::Result<Ended> {
+    let child::Started { mut process, lifeline } = child::start(node, role)?;
+    tracing::info!(child = %role, process.id = process.id(), "a child is started");
+    match role {
+        Role::ControlPlane => {
+            let ended = child::wait(&mut process, role, stop).await;
+            drop(lifeline);
+            Ok(ended)
+        }
+        Role::Worker => {
+            let serve = compile_pool::serve(node.clone(), lifeline, events.clone());
+            let end = child::wait(&mut process, role, stop);
+            tokio::pin!(serve, end);
+            tokio::select! {
+                ended = &mut end => Ok(ended),
+                served = &mut serve => {
+                    if let Err(error) = served {
+                        tracing::error!(error = %error, "the worker's lifeline broke; it will end");
+                    }
+                    Ok(end.await)
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the worker listens and the API answers.
+async fn wait_ready(node: &Node, seen: &mut mpsc::Receiver<Event>) -> Result<Ready, StartError> {
+    let late = |what| StartError::Late { what, waited_seconds: READY_WAIT_MAX.as_secs() };
+    let start = Instant::now();
+    let mut ends = [0_u32; 2];
+    let mut listens = false;
+    while !listens {
+        let left = READY_WAIT_MAX.saturating_sub(start.elapsed());
+        match tokio::time::timeout(left, seen.recv()).await {
+            Err(_) | Ok(None) => return Err(late("the worker")),
+            Ok(Some(Event::Listening)) => listens = true,
+            Ok(Some(Event::Ended(role, status))) => count_end(&mut ends, role, status)?,
+        }
+    }
+    let api = api_answers(node);
+    tokio::pin!(api);
+    loop {
+        tokio::select! {
+            () = &mut api => break,
+            event = seen.recv() => match event {
+                None => return Err(late("the API")),
+                Some(Event::Listening) => {}
+                Some(Event::Ended(role, status)) => count_end(&mut ends, role, status)?,
+            },
+            () = tokio::time::sleep(READY_WAIT_MAX.saturating_sub(start.elapsed())) => return Err(late("the API")),
+        }
+    }
+    let unwritten = |source| StartError::File { attempt: "write", path: node.options.ready_file.clone().unwrap_or_default(), source };
+    let ready = node.ready().map_err(unwritten)?;
+    if let Some(path) = &node.options.ready_file {
+        ready_file::write(path, &ready).map_err(unwritten)?;
+    }
+    Ok(ready)
+}
+
+fn count_end(ends: &mut [u32; 2], role: Role, status: String) -> Result<(), StartError> {
+    let times = &mut ends[usize::from(role == Role::Worker)];
+    *times += 1;
+    if *times < STARTS_MAX { Ok(()) } else { Err(StartError::ChildFails { role: role.noun(), times: *times, status }) }
+}
+
+/// Returns once the API says on its socket that it is ready.
+async fn api_answers(node: &Node) {
+    let path = node.directory.path.join("api.sock");
+    while !is_ready(&path).await.unwrap_or(false) {
+        tokio::time::sleep(READY_LOOK_EVERY).await;
+    }
+}
+
+async fn is_ready(socket: &std::path::Path) -> anyhow::Result<bool> {
+    let ask = async {
+        let reachable = connectable(socket)?;
+        let stream = tokio::net::UnixStream::connect(reachable.path()).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let request = http::Request::get("/readyz").header("host", "localhost").body(http_body_util::Empty::<bytes::Bytes>::new())?;
+        tokio::select! {
+            response = sender.send_request(request) => Ok(response?.status().is_success()),
+            _ = connection => Ok(false),
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ask).await?
+}

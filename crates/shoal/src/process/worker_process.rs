@@ -1,0 +1,70 @@
+//! The worker as a process: takes what the supervisor lent, gives up what it must not have, and runs. Must never do the worker's work.
+
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    node::Node,
+    options::LogOptions,
+    sandbox_process::{self, Hardening, User},
+    sockets::Inherited,
+};
+
+/// What a worker process is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerConfig {
+    /// The worker's own settings.
+    pub settings: worker::Settings,
+    /// Who it becomes.
+    pub user: Option<User>,
+    /// How to log.
+    pub log: LogOptions,
+}
+
+impl WorkerConfig {
+    /// The configuration of `node`'s worker.
+    pub fn of(node: &Node) -> Self {
+        let settings = worker::Settings {
+            node: node.options.name.clone(),
+            data: Node::directory_of_children().to_owned(),
+            trusted_proxies: node.options.trusted_proxies.clone(),
+        };
+        Self { settings, user: node.worker_user, log: node.options.log.clone() }
+    }
+}
+
+/// Runs the worker until SIGTERM or the supervisor's end. Must be called before the process has a second thread.
+pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<ExitCode> {
+    let _children_lock = inherited.fd("children-lock")?;
+    let config_of_worker = worker::Config {
+        http: inherited.tcp_listener("http")?,
+        mesh: inherited.unix_listener("mesh")?,
+        lifeline: inherited.unix_stream("lifeline")?,
+        settings: config.settings,
+    };
+    drop(inherited);
+    let missing = Hardening { user: config.user, rules: sandbox_process::worker_rules(Node::directory_of_children()) }.apply();
+    match missing.0.as_slice() {
+        [] => tracing::info!(user.id = config.user.map(|user| user.0), "the worker is separated from the control plane's data"),
+        missing => tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut term = signal(SignalKind::terminate())?;
+        let told = stop.clone();
+        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
+            term.recv().await;
+            told.cancel();
+        }));
+        worker::run(config_of_worker, stop).await?;
+        anyhow::Ok(())
+    })?;
+    // What still blocks a thread now, a file of a log query, must not keep the process.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
