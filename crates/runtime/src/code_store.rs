@@ -46,7 +46,7 @@ pub struct StoreError {
 impl StoreError {
     /// The error's code, see docs/reference/errors.
     pub fn code(&self) -> &'static str {
-        "E0301"
+        "E0406"
     }
 }
 

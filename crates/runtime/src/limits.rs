@@ -59,10 +59,10 @@ pub(crate) const MAPS_PER_CODE: u64 = 3;
 /// Files of the process before the first connection: sockets, logs, epoll.
 pub(crate) const FILES_BASE: u64 = 256;
 
-/// Code files the sums of maps and files make room for.
-pub(crate) const CODES_PLANNED: u64 = 1_000;
+/// Code files the sums of maps and files make room for: one per component that is placed on the node.
+pub(crate) const CODES_DEFAULT: u32 = 1_000;
 
-/// Connections the sum of files makes room for: one from the client side per slot, and as many idle ones.
+/// Files per slot: the connection its request came on, and an idle one.
 pub(crate) const FILES_PER_SLOT: u64 = 2;
 
 /// How often a guest that computes lets others run. 10 ms cost 0.1 % of a core in an idle process, 1 ms cost 1.4 %.

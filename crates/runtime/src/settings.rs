@@ -11,6 +11,8 @@ use crate::limits;
 pub struct Settings {
     /// Sandboxes that may live at once.
     pub slots: u32,
+    /// Code files that are opened at once, as far as the sums of what is needed go.
+    pub codes: u32,
     /// Most memory one sandbox may be granted, in bytes.
     pub slot_memory_bytes_max: usize,
     /// How often a computing guest lets others run.
@@ -53,48 +55,35 @@ pub struct SystemNeeds {
     pub address_bytes: u64,
     /// Slots the sums are for.
     slots: u32,
+    /// Code files the sums are for.
+    codes: u32,
 }
 
 impl Settings {
     /// The largest settings up to the default that this machine can hold.
     pub fn for_this_machine() -> Self {
-        let machine = Machine::probe();
-        let mut settings = Self {
-            slots: limits::SLOTS_DEFAULT,
-            slot_memory_bytes_max: limits::SLOT_MEMORY_BYTES_MAX,
-            tick: limits::TICK,
-            after_response: limits::AFTER_RESPONSE,
-            allocator: Allocator::Pool,
-            dirty_pages: machine.dirty_pages(),
-        };
-        while !machine.holds(settings.needs()) && settings.slots > limits::SLOTS_MIN {
-            settings.slots = (settings.slots / 2).max(limits::SLOTS_MIN);
-        }
-        if !address_space_holds(settings.needs().address_bytes) {
-            settings.allocator = Allocator::OnDemand;
-        }
-        settings
+        Machine::probe().settings()
     }
 
     /// What these settings ask of the system.
     pub fn needs(&self) -> SystemNeeds {
-        let slots = u64::from(self.slots);
+        let (slots, codes) = (u64::from(self.slots), u64::from(self.codes));
         SystemNeeds {
-            maps: limits::MAPS_BASE + limits::MAPS_PER_SLOT * slots + limits::MAPS_PER_CODE * limits::CODES_PLANNED,
-            files: limits::FILES_BASE + limits::FILES_PER_SLOT * slots + limits::CODES_PLANNED,
+            maps: limits::MAPS_BASE + limits::MAPS_PER_SLOT * slots + limits::MAPS_PER_CODE * codes,
+            files: limits::FILES_BASE + limits::FILES_PER_SLOT * slots + codes,
             address_bytes: match self.allocator {
                 Allocator::Pool => limits::SLOT_RESERVED_BYTES * slots,
                 Allocator::OnDemand => 0,
             },
             slots: self.slots,
+            codes: self.codes,
         }
     }
 }
 
 impl fmt::Display for SystemNeeds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { maps, files, address_bytes, slots } = self;
-        let codes = limits::CODES_PLANNED;
+        let Self { maps, files, address_bytes, slots, codes } = self;
         writeln!(
             out,
             "memory maps {maps} = {} + {} x {slots} slots + {} x {codes} components",
@@ -130,6 +119,26 @@ impl Machine {
             // Closed to processes that changed their user, and where a sandbox around the process leaves out /proc.
             pagemap: fs::File::open("/proc/self/pagemap").is_ok(),
         }
+    }
+
+    fn settings(self) -> Settings {
+        let mut settings = Settings {
+            slots: limits::SLOTS_DEFAULT,
+            codes: limits::CODES_DEFAULT,
+            slot_memory_bytes_max: limits::SLOT_MEMORY_BYTES_MAX,
+            tick: limits::TICK,
+            after_response: limits::AFTER_RESPONSE,
+            allocator: Allocator::Pool,
+            dirty_pages: self.dirty_pages(),
+        };
+        while !self.holds(settings.needs()) && settings.slots > limits::SLOTS_MIN {
+            settings.slots = (settings.slots / 2).max(limits::SLOTS_MIN);
+            settings.codes = (settings.codes / 2).max(limits::SLOTS_MIN);
+        }
+        if !address_space_holds(settings.needs().address_bytes) {
+            settings.allocator = Allocator::OnDemand;
+        }
+        settings
     }
 
     fn holds(self, needs: SystemNeeds) -> bool {
@@ -186,6 +195,7 @@ mod tests {
     fn the_sum_is_shown() {
         let settings = Settings {
             slots: 10,
+            codes: 1_000,
             slot_memory_bytes_max: 1,
             tick: limits::TICK,
             after_response: limits::AFTER_RESPONSE,
@@ -196,6 +206,17 @@ mod tests {
         assert_eq!((needs.maps, needs.files, needs.address_bytes >> 30), (5_060, 1_276, 40));
         assert!(needs.to_string().contains("memory maps 5060 = 2000 + 6 x 10 slots + 3 x 1000 components"), "{needs}");
         assert_eq!(Settings { allocator: Allocator::OnDemand, ..settings }.needs().address_bytes, 0);
+    }
+
+    /// Goal: a process with the usual 1,024 files still gets a useful number of slots.
+    #[test]
+    fn settings_shrink_to_a_small_machine() {
+        let machine = Machine { maps_max: 65_530, files_max: 1_024, swaps: false, kernel: (6, 18), pagemap: true };
+        let settings = machine.settings();
+        assert_eq!((settings.slots, settings.codes), (250, 250));
+        assert!(settings.needs().files <= 1_024);
+        let crowded = Machine { maps_max: 10, ..machine }.settings();
+        assert_eq!((crowded.slots, crowded.codes), (limits::SLOTS_MIN, limits::SLOTS_MIN));
     }
 
     #[test]
