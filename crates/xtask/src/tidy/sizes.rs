@@ -7,14 +7,17 @@ use super::{File, Offence, line_at, mask::mask};
 /// Longest file in lines: what one reader keeps in mind.
 const FILE_LINES_MAX: usize = 600;
 
-/// Longest function in lines: a screen.
+/// Longest function in lines: a screen. Lines that stand wholly inside a text literal do not count: an expected output is as long as it is.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Longest crate in lines of `src/`: beyond it there is a seam to split at.
+/// Longest crate in lines of `src/`, tests aside: beyond it there is a seam to split at.
 const CRATE_LINES_MAX: usize = 6_000;
 
-/// Files (`path`) and functions (`path function`) over the limit, with the lines they have. Only ever made shorter.
-const RATCHET: &[(&str, usize)] = &[];
+/// Files (`path`), functions (`path function`) and crates over the limit, with the lines they have; a crate with some room. Only ever made shorter.
+const RATCHET: &[(&str, usize)] = &[
+    // The command line, the development mode and the supervisor; the command line is the seam to split at.
+    ("crates/shoal", 8_000),
+];
 
 /// Checks every `.rs` file and every crate.
 pub fn check(files: &[File]) -> Vec<Offence> {
@@ -27,21 +30,29 @@ fn check_with(files: &[File], ratchet: &[(&str, usize)]) -> Vec<Offence> {
     for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
         let lines = file.text.lines().count();
         if let Some((name, _)) = file.path.strip_prefix("crates/").and_then(|rest| rest.split_once("/src/")) {
-            *crates.entry(name).or_default() += lines;
+            *crates.entry(name).or_default() += product_lines(file);
         }
         let judge = |subject: &str, line, lines, max| {
             let message = judge(subject, lines, max, ratchet)?;
             Some(Offence { path: file.path.clone(), line, rule: "length", message })
         };
         offences.extend(judge(&file.path, 0, lines, FILE_LINES_MAX));
-        for function in functions(&mask(&file.text)) {
+        for function in functions(&file.text, &mask(&file.text)) {
             let subject = format!("{} {}", file.path, function.name);
             offences.extend(judge(&subject, function.line, function.lines, FUNCTION_LINES_MAX));
         }
     }
-    for (name, lines) in crates.into_iter().filter(|(_, lines)| *lines > CRATE_LINES_MAX) {
-        let message = format!("{lines} lines, and a crate has at most {CRATE_LINES_MAX}: split it");
-        offences.push(Offence { path: format!("crates/{name}"), line: 0, rule: "length", message });
+    for (name, lines) in crates {
+        let path = format!("crates/{name}");
+        let max = ratchet.iter().find(|(listed, _)| *listed == path).map_or(CRATE_LINES_MAX, |(_, allowed)| *allowed);
+        if lines > max {
+            offences.push(Offence {
+                path,
+                line: 0,
+                rule: "length",
+                message: format!("{lines} lines, and this crate has at most {max}: split it"),
+            });
+        }
     }
     offences
 }
@@ -64,8 +75,15 @@ struct Function<'a> {
     lines: usize,
 }
 
-/// The functions of masked code, nested ones too.
-fn functions(code: &str) -> Vec<Function<'_>> {
+/// The lines of a file that are not tests.
+fn product_lines(file: &File) -> usize {
+    let is_test = file.path.ends_with("/tests.rs") || file.path.contains("/tests/");
+    let product = if is_test { "" } else { file.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default() };
+    product.lines().count()
+}
+
+/// The functions of `text`, nested ones too; `code` is the same text, masked.
+fn functions<'a>(text: &str, code: &'a str) -> Vec<Function<'a>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {
         let starts_word = at == 0 || !code.as_bytes()[at - 1].is_ascii_alphanumeric() && code.as_bytes()[at - 1] != b'_';
@@ -75,11 +93,16 @@ fn functions(code: &str) -> Vec<Function<'_>> {
             continue;
         }
         if let Some(end) = end_of_body(code, at) {
-            let line = line_at(code, at);
-            found.push(Function { name: &rest[..length], line, lines: line_at(code, end) + 1 - line });
+            let lines = text[at..=end].lines().zip(code[at..=end].lines()).filter(|(line, code)| !is_literal(line, code)).count();
+            found.push(Function { name: &rest[..length], line: line_at(code, at), lines });
         }
     }
     found
+}
+
+/// True for a line that stands wholly inside a text literal.
+fn is_literal(line: &str, code: &str) -> bool {
+    code.trim().is_empty() && !line.trim().is_empty() && !line.trim_start().starts_with("//")
 }
 
 /// The place of the brace that closes the body of the function at `at`; none for a declaration.
@@ -130,6 +153,12 @@ mod tests {
     }
 
     #[test]
+    fn an_expected_output_is_as_long_as_it_is() {
+        let text = format!("fn quotes() {{\n    check(\n        \"\n{}\",\n    );\n}}\n", "line\n".repeat(200));
+        check_text(&text, &[], expect![""]);
+    }
+
+    #[test]
     fn the_ratchet_only_turns_one_way() {
         let text = long_function("long", 80);
         check_text(&text, &[("crates/a/src/a.rs long", 80)], expect![""]);
@@ -156,7 +185,7 @@ mod tests {
             &[],
             expect![[r#"
                 crates/a/src/a.rs: length: a file has 6001 lines, and may have 600: split it
-                crates/a: length: 6001 lines, and a crate has at most 6000: split it
+                crates/a: length: 6001 lines, and this crate has at most 6000: split it
             "#]],
         );
     }
@@ -164,7 +193,7 @@ mod tests {
     #[test]
     fn unbalanced_code_is_no_reason_to_panic() {
         for code in ["fn ", "fn a", "fn a(", "fn a() {", "fn a() }", "}}}fn a() {}", "fn", "ffn a() {}"] {
-            functions(code);
+            functions(code, code);
         }
     }
 }

@@ -6,8 +6,9 @@ use super::{File, Offence};
 const HERE: &str = "crates/xtask/src/tidy/words.rs";
 
 /// The word and why it does not belong.
-const FORBIDDEN: [(&str, &str); 12] = [
-    ("/root/", "a path of one machine"),
+const FORBIDDEN: [(&str, &str); 13] = [
+    ("/root/.cargo", "a path of one machine"),
+    ("/root/.rustup", "a path of one machine"),
     ("/home/", "a path of one machine"),
     ("/Users/", "a path of one machine"),
     ("/work/", "a path of one machine"),
