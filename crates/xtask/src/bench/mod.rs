@@ -115,9 +115,8 @@ impl Bench {
             .stderr(log)
             .spawn()
             .context("starting the server")?;
-        let said = wait_for("the server's ready file", || {
-            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ready).ok()?).ok()
-        })?;
+        let said =
+            wait_for("the server's ready file", || serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ready).ok()?).ok())?;
         let address = |key: &str| {
             let url = said[key].as_str().with_context(|| format!("`{key}` in the ready file"))?;
             Ok::<_, anyhow::Error>(url.trim_start_matches("http://").trim_end_matches('/').to_owned())

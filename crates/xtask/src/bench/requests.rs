@@ -66,7 +66,17 @@ fn row(name: &str, runs: &[Run], base: f64) -> Vec<String> {
 fn load(process: u32, address: &str, host: &str, seconds: u64) -> Result<Run> {
     let before = processes::cpu_micros(process)?;
     let output = Command::new("wrk")
-        .args(["-t1", "-c", CONNECTIONS, "--latency", "-d", &format!("{seconds}s"), "-H", &format!("Host: {host}"), &format!("http://{address}/")])
+        .args([
+            "-t1",
+            "-c",
+            CONNECTIONS,
+            "--latency",
+            "-d",
+            &format!("{seconds}s"),
+            "-H",
+            &format!("Host: {host}"),
+            &format!("http://{address}/"),
+        ])
         .output()
         .context("wrk is needed: apt-get install wrk")?;
     let after = processes::cpu_micros(process)?;
