@@ -1,0 +1,201 @@
+//! `shoal apply`: upload, write, wait for the verdict. Owns the order of these steps and what is printed at the end.
+
+use std::{path::PathBuf, time::Duration};
+
+use api::{
+    client::ClientError,
+    v1::{ApplyAnswer, ApplyRequest, LogQuery, ObjectAnswer, Outcome as Written},
+};
+use clap::Args;
+use futures_util::future::join_all;
+use model::id::{AppId, Index};
+use tokio::time::Instant;
+
+use super::{
+    age::parse_span,
+    documents::{Documents, FileArgs},
+    failure::{Exit, Failure, Outcome},
+    follow::{self, Ended, Wish},
+    log_lines,
+    plan::PlanFile,
+    session::{self, Session},
+    sources::{self, Artifacts},
+    terminal::Ink,
+    verdict::Verdict,
+};
+
+/// How many log lines are shown when a rollout failed: enough for a backtrace, few enough to keep the reason in sight.
+const LOG_LINES_ON_FAILURE: u32 = 20;
+
+/// What `shoal apply` takes.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Write and return, without waiting for the verdict.
+    #[arg(long)]
+    detach: bool,
+    /// How long to wait for the verdict.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_span)]
+    timeout: Duration,
+    /// Refuse unless the app still has this version (0: does not exist); `plan` prints it.
+    #[arg(long, value_name = "N")]
+    check_index: Option<u64>,
+    /// Apply exactly what `plan --out` wrote, and only if nothing changed since.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "check_index"])]
+    plan: Option<PathBuf>,
+}
+
+/// What is to be written: canonical JSON, the files behind it, and where it came from.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// One per app.
+    pub canonical: Vec<serde_json::Value>,
+    /// The components' files by digest.
+    pub artifacts: Artifacts,
+    /// The manifests, for places in them; empty when the wish did not come from YAML.
+    pub documents: Documents,
+    /// Refuse unless the app still has this version.
+    pub expect: Option<Index>,
+}
+
+impl Wishes {
+    /// Everything `args` names, read and checked as far as this machine can.
+    ///
+    /// # Errors
+    /// Every problem of every document and component together.
+    pub fn load(args: &FileArgs, session: &Session) -> Result<Self, Failure> {
+        Self::of(Documents::load(args, session.globals.namespace.as_ref())?)
+    }
+
+    /// `documents` with their components read and checked.
+    ///
+    /// # Errors
+    /// Every problem of every component together.
+    pub fn of(mut documents: Documents) -> Result<Self, Failure> {
+        let artifacts = sources::resolve(&mut documents)?;
+        Ok(Self { canonical: documents.canonical(), artifacts, documents, expect: None })
+    }
+
+    /// A refusal with its problems at their places in the user's files.
+    pub fn failure(&self, error: ClientError) -> Failure {
+        match error {
+            ClientError::Refused { error, .. } if !error.details.problems.is_empty() => {
+                self.documents.failure(error.details.problems.into_iter().map(|found| (found.document, found.problem)).collect())
+            }
+            ClientError::Refused { error, .. } => session::refused(*error),
+            other => other.into(),
+        }
+    }
+}
+
+/// Applies and waits.
+pub async fn run(args: ApplyArgs, session: &Session) -> Outcome {
+    let wishes = match &args.plan {
+        Some(path) => PlanFile::read(path)?.wishes()?,
+        None => Wishes { expect: args.check_index.map(Index), ..Wishes::load(&args.files, session)? },
+    };
+    let answer = write(&wishes, session).await?;
+    let terminal = &session.terminal;
+    for object in &answer.objects {
+        terminal.hint(format!("{} {} ({})", object.app, written_word(object.outcome), object.revision));
+    }
+    if args.detach {
+        for object in &answer.objects {
+            terminal.data(format!("app/{} {} ({}, version {})", object.app, written_word(object.outcome), object.revision, object.version));
+        }
+        if let Some(object) = answer.objects.first() {
+            terminal.hint(format!("next: shoal rollout status app/{}", object.app.name));
+        }
+        return Ok(Exit::Done);
+    }
+    wait_for_all(&answer, args.timeout, session).await
+}
+
+/// Uploads what the server lacks and writes all wishes at once.
+///
+/// # Errors
+/// What the server refuses, at its place in the user's files; nothing was written then.
+pub async fn write(wishes: &Wishes, session: &Session) -> Result<ApplyAnswer, Failure> {
+    sources::upload(&wishes.artifacts, session).await?;
+    let request = ApplyRequest { documents: wishes.canonical.clone(), expect: wishes.expect, by: session.by() };
+    let answer = session.client().await?.apply(&request).await.map_err(|error| wishes.failure(error))?;
+    for (object, warning) in answer.objects.iter().flat_map(|object| object.warnings.iter().map(move |warning| (object, warning))) {
+        session.terminal.hint(format!("{}: {}: {}", session.terminal.err(Ink::Moving, "warning"), object.app, warning.message));
+    }
+    Ok(answer)
+}
+
+/// Waits for the verdict on every object of `answer`, says each, and ends with the worst exit code.
+///
+/// # Errors
+/// A server that stays silent.
+pub async fn wait_for_all(answer: &ApplyAnswer, timeout: Duration, session: &Session) -> Outcome {
+    let exit = wait_quietly(answer, timeout, session).await?;
+    if let Some(object) = answer.objects.first() {
+        let next = if exit == Exit::Done { format!("shoal logs -f {}", object.app.name) } else { format!("shoal why {}", object.app.name) };
+        session.terminal.hint(format!("next: {next}"));
+    }
+    Ok(exit)
+}
+
+/// The same without a next step, for commands that take it themselves.
+///
+/// # Errors
+/// A server that stays silent.
+pub async fn wait_quietly(answer: &ApplyAnswer, timeout: Duration, session: &Session) -> Outcome {
+    let deadline = Instant::now() + timeout;
+    let waiting = answer.objects.iter().map(|object| {
+        let wish = Wish { app: object.app.clone(), revision: object.revision, index: answer.index };
+        async move { follow::to_verdict(session, &wish, deadline).await }
+    });
+    let mut exit = Exit::Done;
+    let mut done = 0;
+    for (object, ended) in answer.objects.iter().zip(join_all(waiting).await) {
+        let ended = ended?;
+        say_end(object, &ended, session).await;
+        done += u32::from(ended.verdict.exit() == Exit::Done);
+        exit = exit.worse(ended.verdict.exit());
+    }
+    if let [_, _, ..] = answer.objects.as_slice() {
+        session.terminal.data(format!("{done} of {} apps are done", answer.objects.len()));
+    }
+    Ok(exit)
+}
+
+async fn say_end(object: &ObjectAnswer, ended: &Ended, session: &Session) {
+    let terminal = &session.terminal;
+    if matches!(ended.verdict, Verdict::Failed { .. }) {
+        say_last_lines(&object.app, session).await;
+    }
+    if let (Verdict::Done { .. }, Some(app)) = (&ended.verdict, &ended.app) {
+        app.status.urls.iter().for_each(|url| terminal.data(url));
+    }
+    let sentence = match (&ended.verdict, object.outcome) {
+        (Verdict::Done { ready }, Written::Unchanged) => format!("{} {} is unchanged: {ready} ready", object.app, object.revision),
+        (verdict, _) => verdict.sentence(&object.app, object.revision, ended.took),
+    };
+    let ink = if ended.verdict.exit() == Exit::Done { Ink::Good } else { Ink::Bad };
+    terminal.data(terminal.out(ink, &sentence));
+}
+
+/// The last log lines of an app, for whoever asks why it failed. A log that cannot be read is no second failure.
+async fn say_last_lines(app: &AppId, session: &Session) {
+    let query = LogQuery { app: Some(app.clone()), tail: Some(LOG_LINES_ON_FAILURE), ..LogQuery::default() };
+    let Ok(client) = session.client().await else { return };
+    let Ok(mut lines) = client.logs(&query).await else { return };
+    let shape = log_lines::Shape { color: session.terminal.err_color, ..log_lines::Shape::default() };
+    while let Ok(Some(entry)) = lines.next().await {
+        session.terminal.complain(log_lines::text(&entry, shape));
+    }
+}
+
+/// What happened to an object, in one word.
+pub fn written_word(outcome: Written) -> &'static str {
+    match outcome {
+        Written::Created => "created",
+        Written::Changed => "changed",
+        Written::Scaled => "scaled",
+        Written::Unchanged => "unchanged",
+    }
+}

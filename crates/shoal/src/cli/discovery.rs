@@ -1,0 +1,115 @@
+//! Finding the server: which addresses are tried, in which order, and what is said when none answers. Owns the order; the dialing is passed in.
+
+use std::path::Path;
+
+use api::client::Server;
+use model::problem::Problem;
+
+use super::failure::Failure;
+
+/// Where a system-wide server keeps its data.
+pub const SYSTEM_DATA_DIRECTORY: &str = "/var/lib/shoal";
+/// Where `shoal dev` keeps its data, relative to where it is started.
+pub const DEV_DATA_DIRECTORY: &str = ".shoal";
+/// The socket of a node's API inside its data directory.
+pub const API_SOCKET: &str = "api.sock";
+/// Where a server's API listens when nothing else was said.
+pub const DEFAULT_API: &str = "127.0.0.1:7070";
+
+/// Reads `--server`: `unix:PATH`, `http://HOST:PORT` or `HOST:PORT`.
+///
+/// # Errors
+/// A usage failure when it is none of them, or asks for TLS.
+pub fn parse(text: &str) -> Result<Server, Failure> {
+    text.parse().map_err(|_| {
+        let message = format!("`{text}` is not an address of a server");
+        Failure::usage(message, "write it as http://127.0.0.1:7070 or unix:/var/lib/shoal/api.sock")
+    })
+}
+
+/// The addresses to try, first to last. An explicit one is the only one.
+///
+/// # Errors
+/// As [`parse`].
+pub fn candidates(server: Option<&str>, data_directory: Option<&Path>) -> Result<Vec<Server>, Failure> {
+    let socket = |directory: &Path| Server::Socket(directory.join(API_SOCKET));
+    match (server, data_directory) {
+        (Some(server), _) => Ok(vec![parse(server)?]),
+        (None, Some(directory)) => Ok(vec![socket(directory)]),
+        (None, None) => {
+            let here = Path::new(".").join(DEV_DATA_DIRECTORY);
+            Ok(vec![socket(&here), socket(Path::new(SYSTEM_DATA_DIRECTORY)), Server::Http(DEFAULT_API.to_owned())])
+        }
+    }
+}
+
+/// The first address that `dial` reaches.
+///
+/// # Errors
+/// E0605 naming every address and why it did not answer.
+pub fn first_reachable<C>(addresses: Vec<Server>, mut dial: impl FnMut(&Server) -> std::io::Result<C>) -> Result<(Server, C), Failure> {
+    let mut tried = Vec::new();
+    for address in addresses {
+        match dial(&address) {
+            Ok(connection) => return Ok((address, connection)),
+            Err(error) => tried.push(format!("{address} ({})", reason(&error))),
+        }
+    }
+    Err(unreachable(&tried))
+}
+
+/// E0605 with what was tried.
+pub fn unreachable(tried: &[String]) -> Failure {
+    let message = format!("no server answers; tried {}", tried.join(", "));
+    let help = "start one with `shoal dev` or `shoal server`, or name one with --server or SHOAL_SERVER";
+    Failure::of(Problem::new("E0605", message).help(help))
+}
+
+/// An I/O error in a user's words.
+pub fn reason(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "no such socket".to_owned(),
+        ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    fn shown(server: Option<&str>, data: Option<&str>) -> Vec<String> {
+        candidates(server, data.map(Path::new)).unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_said_explicitly_is_the_only_address() {
+        assert_eq!(shown(Some("http://10.0.0.1:7070/"), Some("/data")), ["http://10.0.0.1:7070"]);
+        assert_eq!(shown(Some("unix:/run/api.sock"), None), ["unix:/run/api.sock"]);
+        assert_eq!(shown(Some("localhost:7070"), None), ["http://localhost:7070"]);
+        assert_eq!(shown(None, Some("/data")), ["unix:/data/api.sock"]);
+        assert_eq!(shown(None, None), ["unix:./.shoal/api.sock", "unix:/var/lib/shoal/api.sock", "http://127.0.0.1:7070"]);
+        for wrong in ["https://a:1", "ftp://a", "http://", "http://a:1/b c"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_first_that_answers_is_taken_and_silence_names_what_was_tried() {
+        let all = candidates(None, None).unwrap_or_default();
+        let found = first_reachable(all.clone(), |address| match address {
+            Server::Http(_) => Ok(7),
+            Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
+        });
+        assert_eq!(found.ok(), Some((Server::Http(DEFAULT_API.to_owned()), 7)));
+        let failure = first_reachable(all, |_| Err::<(), _>(Error::from(ErrorKind::ConnectionRefused))).expect_err("nobody answers");
+        assert_eq!(failure.exit as u8, 10);
+        let message = failure.render(false);
+        assert!(message.contains("./.shoal/api.sock (nobody listens)") && message.contains("http://127.0.0.1:7070"), "{message}");
+    }
+}

@@ -1,0 +1,55 @@
+//! `shoal events`: what happened, once or as it happens. Owns the options; the columns are `views`'.
+
+use api::v1::EventQuery;
+use clap::Args;
+
+use super::{
+    age,
+    failure::{Exit, Outcome},
+    listing::events_listing,
+    output::Format,
+    session::Session,
+    target::Target,
+    views::Shape,
+};
+
+/// What `shoal events` takes.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only events of this app and its parts.
+    #[arg(value_name = "app/NAME")]
+    app: Option<String>,
+    /// Keep watching.
+    #[arg(short, long)]
+    watch: bool,
+    /// wide, json, yaml, name or custom-columns=TITLE:.path,…
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Format>,
+}
+
+/// Prints events, oldest first.
+pub async fn run(args: EventsArgs, session: &Session) -> Outcome {
+    let app = args.app.as_deref().map(|text| Target::app(text, &session.namespace())).transpose()?;
+    let format = args.output.unwrap_or_default();
+    let shape = || Shape { wide: format == Format::Wide, ..Shape::plain(age::now()) };
+    let terminal = &session.terminal;
+    let mut query = EventQuery { app: app.map(|app| app.to_string()), ..EventQuery::default() };
+    let past = session.client().await?.events(&query).await?.items;
+    let mut seen = events_listing(&past, shape());
+    let text = seen.text(&format, terminal.width);
+    if !text.is_empty() {
+        terminal.data(text);
+    }
+    if !args.watch {
+        return Ok(Exit::Done);
+    }
+    query.after = past.last().map(|event| event.sequence);
+    query.watch = true;
+    let mut events = session.client().await?.watch_events(&query).await?;
+    while let Some(event) = events.next().await? {
+        let next = events_listing(&[event], shape());
+        terminal.data(next.news(&seen, &format, terminal.width));
+        seen = next;
+    }
+    Ok(Exit::Unreachable)
+}

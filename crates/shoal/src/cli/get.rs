@@ -1,0 +1,77 @@
+//! `shoal get`: lists of objects, once or watched. Owns the options; what is asked and shown is `listing`'s.
+
+use api::v1::EventQuery;
+use clap::Args;
+
+use super::{
+    age,
+    failure::{Exit, Outcome},
+    listing::{self, Query},
+    output::Format,
+    selector::Selector,
+    session::Session,
+    target,
+    views::Shape,
+};
+
+/// What `shoal get` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Kinds: apps, components, instances, revisions, nodes, events, routes.")]
+pub struct GetArgs {
+    /// apps, components, instances, revisions, nodes, events, routes; KIND/NAME works too.
+    #[arg(value_name = "KIND")]
+    kind: String,
+    /// One object: an app, APP/COMPONENT, APP/COMPONENT.N, a node.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// All namespaces.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only apps with these labels, and parts of such apps: KEY=VALUE, KEY!=VALUE, KEY, !KEY.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<Selector>,
+    /// wide, json, yaml, name or custom-columns=TITLE:.path,…
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Format>,
+    /// Keep watching and print what changes.
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Lists and, with `-w`, keeps listing what changes.
+pub async fn run(args: GetArgs, session: &Session) -> Outcome {
+    let (kind, name) = target::kind_and_name(&args.kind, args.name.as_deref())?;
+    let format = args.output.unwrap_or_default();
+    let shape = Shape { wide: format == Format::Wide, namespaces: args.all_namespaces, now: age::now() };
+    let mut query = Query { kind, name, all_namespaces: args.all_namespaces, selector: args.selector, shape };
+    let terminal = &session.terminal;
+    // Everything after this event is news: asked before the list, so that nothing falls between.
+    let last_event = if args.watch {
+        session.client().await?.events(&EventQuery::default()).await?.items.last().map(|event| event.sequence)
+    } else {
+        None
+    };
+    let mut seen = listing::list(&query, session).await?;
+    let text = seen.text(&format, terminal.width);
+    if !text.is_empty() {
+        terminal.data(text);
+    } else if !args.watch {
+        let within = if args.all_namespaces { String::new() } else { format!(" in namespace {}", session.namespace()) };
+        terminal.hint(format!("no {}s{within}", kind.singular()));
+    }
+    if !args.watch {
+        return Ok(Exit::Done);
+    }
+    let question = EventQuery { after: last_event, watch: true, ..EventQuery::default() };
+    let mut events = session.client().await?.watch_events(&question).await?;
+    while events.next().await?.is_some() {
+        query.shape.now = age::now();
+        let now = listing::list(&query, session).await?;
+        let news = now.news(&seen, &format, terminal.width);
+        if !news.is_empty() {
+            terminal.data(news);
+        }
+        seen = now;
+    }
+    Ok(Exit::Unreachable)
+}

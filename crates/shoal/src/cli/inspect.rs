@@ -1,0 +1,76 @@
+//! `shoal inspect`: what a .wasm is, without running or compiling it. Owns the layout; the facts are `inspect`'s.
+
+use std::path::PathBuf;
+
+use ::inspect::{Handler, Inspection, inspect, offer};
+use clap::Args;
+use model::problem::Problem;
+
+use super::{
+    failure::{Exit, Failure, Outcome},
+    session::Session,
+    temporary,
+    terminal::{Ink, paint},
+    views::bytes,
+};
+
+/// What `shoal inspect` takes.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The component.
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+    /// Print JSON.
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
+    output: Option<String>,
+}
+
+/// Reads and prints.
+pub fn run(args: &InspectArgs, session: &Session) -> Outcome {
+    let shown = args.file.display();
+    let unreadable = |error: std::io::Error| Failure::of(Problem::new("E0207", format!("cannot read `{shown}`: {error}")));
+    let content = std::fs::read(&args.file).map_err(unreadable)?;
+    let inspection = inspect(&content).map_err(|error| {
+        // The problem is told of a component of an app; here there is only a file.
+        let told = error.problem(&temporary::name_of(&args.file));
+        Failure::of(Problem::new(&told.code, format!("`{shown}` {error}")).help(told.help))
+    })?;
+    let terminal = &session.terminal;
+    if args.output.is_some() {
+        terminal.data(serde_json::to_string_pretty(&inspection).expect("an inspection has string keys only"));
+    } else {
+        terminal.data(text(&shown.to_string(), &inspection, terminal.out_color));
+    }
+    let runs = matches!(inspection.handler, Handler::Http02);
+    terminal.hint(if runs {
+        format!("next: shoal run {shown}")
+    } else {
+        "it answers no HTTP requests, so it cannot have routes".to_owned()
+    });
+    Ok(Exit::Done)
+}
+
+fn text(file: &str, inspection: &Inspection, color: bool) -> String {
+    let handler = match inspection.handler {
+        Handler::Http02 => "answers HTTP requests (wasi:http 0.2)",
+        Handler::Http03 => "answers HTTP requests (wasi:http 0.3)",
+        Handler::Command => "runs once and ends (wasi:cli/run)",
+        Handler::None => "exports nothing a host calls",
+    };
+    let mut lines = vec![
+        format!("{:<10}{file}", "File:"),
+        format!("{:<10}{} ({} bytes)", "Size:", bytes(inspection.size), inspection.size),
+        format!("{:<10}{}", "Digest:", inspection.digest),
+        format!("{:<10}{}", "Language:", inspection.language.as_deref().unwrap_or("unknown")),
+        format!("{:<10}{handler}", "Handler:"),
+        "Imports:".to_owned(),
+    ];
+    for import in &inspection.imports {
+        let missing =
+            if offer::is_offered(&import.name) { String::new() } else { format!("  {}", paint(color, Ink::Bad, "(nothing provides it)")) };
+        lines.push(format!("  {}{missing}", import.name));
+    }
+    lines.push("Exports:".to_owned());
+    lines.extend(inspection.exports.iter().map(|export| format!("  {}", export.name)));
+    lines.join("\n")
+}

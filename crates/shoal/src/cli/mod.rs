@@ -1,0 +1,238 @@
+//! The command line: which commands exist and what they share. Owns parsing, the order of output streams and exit codes.
+//! Must never hold a rule of the cluster: commands ask a server and show what it says; what is computed here is pure and tested beside its text.
+
+mod age;
+pub mod apply;
+mod columns;
+mod completions;
+mod delete;
+mod describe;
+mod diff;
+pub mod discovery;
+mod documents;
+mod events;
+mod explain;
+pub mod failure;
+pub mod follow;
+mod get;
+mod http;
+pub mod inline_logs;
+mod inspect;
+pub mod interrupt;
+mod lint;
+mod listing;
+pub mod log_lines;
+mod logs;
+mod output;
+mod plan;
+mod plan_text;
+mod progress;
+mod rollout;
+mod run;
+#[cfg(test)]
+mod samples;
+mod scale;
+mod schema;
+mod selector;
+pub mod server;
+pub mod session;
+mod sources;
+mod table;
+mod target;
+pub mod temporary;
+pub mod terminal;
+pub mod urls;
+mod verdict;
+mod version;
+mod views;
+mod wait;
+mod why;
+mod yaml;
+
+pub use apply::Wishes;
+pub use documents::{Documents, FileArgs};
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::{
+    failure::{Exit, Failure, Outcome},
+    session::Session,
+    terminal::Terminal,
+};
+use crate::{dev, process};
+
+/// Runs WebAssembly components the way Kubernetes runs containers.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, args_override_self = true, arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  shoal dev app.yaml                    one local node, watching your sources
+  shoal apply -f app.yaml               make it so, and wait for the verdict
+  shoal get apps                        what runs
+  shoal logs -f hello --access          what it says and what it answers
+  shoal why http://hello.localhost/     from host to instance, step by step
+  shoal explain E0204                   what an error means and how to mend it";
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// The server: http://HOST:PORT or unix:PATH [env: SHOAL_SERVER].
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub server: Option<String>,
+    /// The data directory of a node on this machine; its socket is used [env: SHOAL_DATA_DIR].
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub data_dir: Option<PathBuf>,
+    /// The namespace [default: default].
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub namespace: Option<model::id::Name>,
+    /// No hints and no progress.
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One local node in one command, watching your sources.
+    Dev(dev::DevArgs),
+    /// A node: control plane, gateway and sandboxes.
+    Server(server::ServerArgs),
+    /// A component as a temporary app, gone at Ctrl-C.
+    Run(run::RunArgs),
+    /// Makes what the manifests say so, and waits for the verdict.
+    Apply(apply::ApplyArgs),
+    /// What an apply would do, without doing it; exit code 2 when there are changes.
+    Plan(plan::PlanArgs),
+    /// Checks manifests and components without a server.
+    Lint(lint::LintArgs),
+    /// The changed fields alone; exit code 2 when there are any.
+    Diff(diff::DiffArgs),
+    /// Lists apps, components, instances, revisions, nodes, events or routes.
+    Get(get::GetArgs),
+    /// Everything about one object.
+    Describe(describe::DescribeArgs),
+    /// Deletes apps.
+    Delete(delete::DeleteArgs),
+    /// Sets the number of instances of a component.
+    Scale(scale::ScaleArgs),
+    /// Waits until an app is ready or gone.
+    Wait(wait::WaitArgs),
+    /// What components wrote and, with --access, what was answered.
+    Logs(logs::LogsArgs),
+    /// What happened.
+    Events(events::EventsArgs),
+    /// How a rollout goes, what was before, and back to it.
+    Rollout(rollout::RolloutArgs),
+    /// Why an app, a URL or a request does not work.
+    Why(why::WhyArgs),
+    /// Sends a request to a component through the gateway.
+    Http(http::HttpArgs),
+    /// What a .wasm is: size, language, imports, exports.
+    Inspect(inspect::InspectArgs),
+    /// What a manifest field or an error code means.
+    Explain(explain::ExplainArgs),
+    /// The JSON schema of manifests, for editors.
+    Schema(schema::SchemaArgs),
+    /// Completions for a shell.
+    Completions(completions::CompletionsArgs),
+    /// The version of this program and, when one answers, of the server.
+    Version(version::VersionArgs),
+    #[command(hide = true, subcommand)]
+    Internal(process::InternalCommand),
+}
+
+/// Parses the command line, runs the command, and says how it ended.
+pub fn run() -> ExitCode {
+    let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return told_by_clap(&error),
+    };
+    let terminal = Terminal::detect(cli.globals.quiet);
+    match cli.command {
+        Command::Internal(command) => process::internal(command).unwrap_or_else(|error| end(&terminal, Err(error.into()))),
+        Command::Server(args) => {
+            let options = server::options(args, &cli.globals);
+            match options.and_then(|options| process::run_server(options).map_err(Failure::from)) {
+                Ok(code) => code,
+                Err(failure) => end(&terminal, Err(failure)),
+            }
+        }
+        command => in_runtime(command, Session::new(cli.globals, terminal)),
+    }
+}
+
+fn in_runtime(command: Command, session: Session) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(command, &session)),
+        Err(error) => Err(anyhow::Error::new(error).context("starting the threads of the command").into()),
+    };
+    end(&session.terminal, ended)
+}
+
+async fn dispatch(command: Command, session: &Session) -> Outcome {
+    match command {
+        Command::Dev(args) => dev::run(args, session).await,
+        Command::Run(args) => run::run(args, session).await,
+        Command::Apply(args) => apply::run(args, session).await,
+        Command::Plan(args) => plan::run(args, session).await,
+        Command::Lint(args) => lint::run(&args, session),
+        Command::Diff(args) => diff::run(args, session).await,
+        Command::Get(args) => get::run(args, session).await,
+        Command::Describe(args) => describe::run(args, session).await,
+        Command::Delete(args) => delete::run(args, session).await,
+        Command::Scale(args) => scale::run(args, session).await,
+        Command::Wait(args) => wait::run(args, session).await,
+        Command::Logs(args) => logs::run(args, session).await,
+        Command::Events(args) => events::run(args, session).await,
+        Command::Rollout(args) => rollout::run(args, session).await,
+        Command::Why(args) => why::run(args, session).await,
+        Command::Http(args) => http::run(args, session).await,
+        Command::Inspect(args) => inspect::run(&args, session),
+        Command::Explain(args) => explain::run(&args, session),
+        Command::Schema(args) => schema::run(&args, session),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command(), session),
+        Command::Version(args) => version::run(args, session).await,
+        Command::Server(_) | Command::Internal(_) => unreachable!("they bring a runtime of their own"),
+    }
+}
+
+fn end(terminal: &Terminal, ended: Outcome) -> ExitCode {
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            terminal.complain(failure.render(terminal.err_color));
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version go to stdout and are no failure; anything else is a wrong command line.
+fn told_by_clap(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_given_twice_takes_the_last() {
+        let parsed = Cli::try_parse_from(["shoal", "server", "--http", "127.0.0.1:1", "--http", "127.0.0.1:2"]);
+        assert!(parsed.is_ok(), "{parsed:?}");
+    }
+}

@@ -1,0 +1,154 @@
+//! A plan as text for people: `+ ~ -` per app and per field, where instances start, what is compiled, what becomes reachable. Pure.
+
+use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedObject};
+
+use super::{
+    table::shorten,
+    terminal::{Ink, paint},
+    views::{bytes, short_path},
+};
+
+/// Longest value shown in a change, in characters; the rest is in `-o json`.
+const VALUE_CHARS_MAX: usize = 80;
+/// Most placements listed one by one; beyond that the number says it.
+const PLACEMENTS_SHOWN_MAX: usize = 12;
+
+/// The whole plan, without a final line end.
+pub fn plan(answer: &PlanAnswer, color: bool) -> String {
+    let mut lines = Vec::new();
+    for object in &answer.objects {
+        lines.push(head(object, color));
+        lines.extend(object.changes.iter().filter(|_| object.outcome != Outcome::Created).flat_map(|one| change(one, color)).map(indent));
+        lines.extend(permissions(object, color).into_iter().map(indent));
+        lines.extend(object.compile.iter().map(compile).map(indent));
+        lines.extend(placements(object).into_iter().map(indent));
+    }
+    for wait in &answer.waits {
+        lines.push(format!("{} {} would wait: {}", paint(color, Ink::Bad, "!"), wait.instance, wait.reason));
+    }
+    lines.push(summary(answer));
+    lines.join("\n")
+}
+
+/// The changed fields of each object alone, without a final line end; empty when nothing would change.
+pub fn diff(answer: &PlanAnswer, color: bool) -> String {
+    let changed = answer.objects.iter().filter(|object| object.outcome != Outcome::Unchanged);
+    let lines = changed.flat_map(|object| {
+        std::iter::once(head(object, color)).chain(object.changes.iter().flat_map(|one| change(one, color)).map(indent))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// One changed field: one line for what comes or goes, two for what is replaced.
+pub fn change(change: &Change, color: bool) -> Vec<String> {
+    let path = short_path(&change.path);
+    let line = |ink, sign: &str, value: &str| paint(color, ink, &format!("{sign} {path}: {}", shorten(value, VALUE_CHARS_MAX)));
+    match (&change.before, &change.after) {
+        (None, None) => Vec::new(),
+        (None, Some(after)) => vec![line(Ink::Good, "+", after)],
+        (Some(before), None) => vec![line(Ink::Bad, "-", before)],
+        (Some(before), Some(after)) => vec![line(Ink::Bad, "-", before), line(Ink::Good, "+", after)],
+    }
+}
+
+fn head(object: &PlannedObject, color: bool) -> String {
+    let (ink, sign, what) = match object.outcome {
+        Outcome::Created => (Ink::Good, "+", "would be created"),
+        Outcome::Changed => (Ink::Moving, "~", "would change"),
+        Outcome::Scaled => (Ink::Moving, "~", "would be scaled"),
+        Outcome::Unchanged => (Ink::Quiet, "=", "is so already"),
+    };
+    let version = if object.version.0 == 0 { String::new() } else { format!(", version {}", object.version) };
+    paint(color, ink, &format!("{sign} app {} {what} ({}{version})", object.app, object.revision))
+}
+
+fn permissions(object: &PlannedObject, color: bool) -> Vec<String> {
+    let line = |change: &api::v1::PermissionChange| match change.direction {
+        Direction::Gained => paint(color, Ink::Moving, &format!("! {} may use {} (new permission)", change.component, change.what)),
+        Direction::Lost => format!("  {} no longer uses {}", change.component, change.what),
+    };
+    object.permissions.iter().map(line).collect()
+}
+
+fn compile(need: &CompileNeed) -> String {
+    let size = need.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    let first = if need.stored { "compile" } else { "upload and compile" };
+    format!("{first} {} ({}{size})", need.component, need.digest.short())
+}
+
+fn placements(object: &PlannedObject) -> Vec<String> {
+    let mut lines: Vec<String> =
+        object.placements.iter().take(PLACEMENTS_SHOWN_MAX).map(|place| format!("start {} on {}", place.instance, place.node)).collect();
+    if object.placements.len() > PLACEMENTS_SHOWN_MAX {
+        lines.push(format!("start {} more", object.placements.len() - PLACEMENTS_SHOWN_MAX));
+    }
+    if !object.stops.is_empty() {
+        lines.push(format!("then stop {}", object.stops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    }
+    lines
+}
+
+fn summary(answer: &PlanAnswer) -> String {
+    let count = |outcome: Outcome| answer.objects.iter().filter(|object| object.outcome == outcome).count();
+    if !answer.has_changes() {
+        return "No changes.".to_owned();
+    }
+    format!(
+        "{} to create, {} to change, {} to scale, {} unchanged (planned on version {}).",
+        count(Outcome::Created),
+        count(Outcome::Changed),
+        count(Outcome::Scaled),
+        count(Outcome::Unchanged),
+        answer.index
+    )
+}
+
+fn indent(line: String) -> String {
+    format!("    {line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_says_everything_an_apply_would_do() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let answer: PlanAnswer = serde_json::from_value(json!({
+            "index": 41,
+            "objects": [
+                {"app": "hello", "outcome": "changed", "version": 17, "revision": 3, "warnings": [],
+                 "changes": [{"path": "spec.components.web.env.COLOR", "before": "blue", "after": "green"},
+                             {"path": "spec.components.web.args[0]", "after": "--fast"}],
+                 "placements": [{"instance": "hello/web.1", "node": "one"}], "stops": ["hello/web.1"],
+                 "compile": [{"component": "web", "digest": digest, "size": 240_000, "stored": false}],
+                 "permissions": [{"component": "web", "direction": "gained", "what": "wasi:http/outgoing-handler"}]},
+                {"app": "other", "outcome": "unchanged", "version": 9, "revision": 1, "changes": [], "placements": [], "stops": [], "compile": [], "permissions": []},
+            ],
+            "waits": [{"instance": "hello/web.2", "reason": "needs 256Mi, the freest node has 100Mi"}],
+        }))
+        .expect("the shape of the API");
+        expect![[r#"
+            ~ app hello would change (r3, version 17)
+                - web.env.COLOR: blue
+                + web.env.COLOR: green
+                + web.args[0]: --fast
+                ! web may use wasi:http/outgoing-handler (new permission)
+                upload and compile web (0123456789ab, 234.4Ki)
+                start hello/web.1 on one
+                then stop hello/web.1
+            = app other is so already (r1, version 9)
+            ! hello/web.2 would wait: needs 256Mi, the freest node has 100Mi
+            0 to create, 1 to change, 0 to scale, 1 unchanged (planned on version 41)."#]]
+        .assert_eq(&plan(&answer, false));
+        expect![[r#"
+            ~ app hello would change (r3, version 17)
+                - web.env.COLOR: blue
+                + web.env.COLOR: green
+                + web.args[0]: --fast"#]]
+        .assert_eq(&diff(&answer, false));
+    }
+}

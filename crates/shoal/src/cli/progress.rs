@@ -1,0 +1,127 @@
+//! What changed between two looks at an app, one line per change. Pure. Owns the words of progress; the verdict is another's.
+
+use api::v1::{AppView, InstancePhase, InstanceView};
+use model::id::RevisionNumber;
+
+use super::terminal::Ink;
+
+/// One line of progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How it is shown on a terminal.
+    pub ink: Ink,
+    /// What changed.
+    pub text: String,
+}
+
+/// The lines from `before` (nothing seen yet when absent) to `now`, for somebody who wished for `revision`.
+pub fn lines(before: Option<&AppView>, now: &AppView, revision: RevisionNumber) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for instance in &now.status.instances {
+        let earlier = before.and_then(|app| app.status.instances.iter().find(|other| other.placement == instance.placement));
+        let is_news = earlier.map(|earlier| (earlier.phase, &earlier.message)) != Some((instance.phase, &instance.message));
+        if is_news && (instance.revision == revision || earlier.is_some()) {
+            lines.push(instance_line(instance));
+        }
+    }
+    for gone in before.iter().flat_map(|app| &app.status.instances) {
+        let was_stopped = gone.phase == InstancePhase::Stopped;
+        if !was_stopped && !now.status.instances.iter().any(|instance| instance.placement == gone.placement) {
+            lines.push(Line { ink: Ink::Quiet, text: format!("{} {} stopped", gone.instance, gone.revision) });
+        }
+    }
+    for wait in &now.status.waits {
+        if !before.is_some_and(|app| app.status.waits.contains(wait)) {
+            lines.push(Line { ink: Ink::Moving, text: format!("{} waits: {}", wait.instance, wait.reason) });
+        }
+    }
+    let served = before.and_then(|app| app.status.serving);
+    if let (Some(serving), true) = (now.status.serving, before.is_some())
+        && now.status.serving != served
+    {
+        lines.push(Line { ink: Ink::Good, text: format!("{} traffic goes to {serving}", now.id()) });
+    }
+    lines
+}
+
+/// How far an instance is, in one word.
+pub fn phase_word(phase: InstancePhase) -> &'static str {
+    match phase {
+        InstancePhase::Assigned => "assigned",
+        InstancePhase::Fetching => "fetching",
+        InstancePhase::Compiling => "compiling",
+        InstancePhase::Starting => "starting",
+        InstancePhase::Ready => "ready",
+        InstancePhase::Draining => "draining",
+        InstancePhase::Stopped => "stopped",
+        InstancePhase::Failed => "failed",
+        InstancePhase::Unknown => "unknown",
+    }
+}
+
+/// The color of a phase.
+pub fn phase_ink(phase: InstancePhase) -> Ink {
+    match phase {
+        InstancePhase::Ready => Ink::Good,
+        InstancePhase::Failed | InstancePhase::Unknown => Ink::Bad,
+        InstancePhase::Stopped | InstancePhase::Draining => Ink::Quiet,
+        InstancePhase::Assigned | InstancePhase::Fetching | InstancePhase::Compiling | InstancePhase::Starting => Ink::Moving,
+    }
+}
+
+fn instance_line(instance: &InstanceView) -> Line {
+    let code = instance.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+    let message = if instance.message.is_empty() { String::new() } else { format!(": {}", instance.message) };
+    let text = format!("{} {} {} on {}{code}{message}", instance.instance, instance.revision, phase_word(instance.phase), instance.node);
+    Line { ink: phase_ink(instance.phase), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::samples;
+
+    fn check(before: Option<Value>, now: Value, expected: Expect) {
+        let before = before.map(|status| samples::app("hello", status));
+        let now = samples::app("hello", now);
+        let text: String = lines(before.as_ref(), &now, RevisionNumber(2)).into_iter().map(|line| line.text + "\n").collect();
+        expected.assert_eq(&text);
+    }
+
+    fn placed(id: &str, revision: u64, placement: u64, phase: &str) -> Value {
+        let mut instance = samples::instance(id, revision, phase);
+        instance["placement"] = json!(placement);
+        instance
+    }
+
+    #[test]
+    fn a_first_look_shows_the_wished_revision_only() {
+        check(
+            None,
+            json!({"instances": [placed("hello/web.1", 1, 5, "ready"), placed("hello/web.1", 2, 6, "compiling")],
+                   "waits": [{"instance": "hello/web.2", "reason": "needs 256Mi"}]}),
+            expect![[r#"
+                hello/web.1 r2 compiling on one
+                hello/web.2 waits: needs 256Mi
+            "#]],
+        );
+    }
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let before = json!({"serving": 1, "instances": [placed("hello/web.1", 1, 5, "ready"), placed("hello/web.1", 2, 6, "compiling")]});
+        check(Some(before.clone()), before.clone(), expect![""]);
+        check(
+            Some(before),
+            json!({"serving": 2, "instances": [placed("hello/web.1", 2, 6, "ready")]}),
+            expect![[r#"
+                hello/web.1 r2 ready on one
+                hello/web.1 r1 stopped
+                hello traffic goes to r2
+            "#]],
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! How a rollout ended, judged from the cluster's state alone. Pure: the caller brings the state, this says the verdict, its sentence and its exit code.
+
+use std::time::Duration;
+
+use api::{
+    node::Wanted,
+    v1::{AppView, InstancePhase, InstanceView, RolloutPhase, Waiting},
+};
+use model::id::{AppId, RevisionNumber};
+
+use super::{age, failure::Exit};
+
+/// The end of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every wished instance of the revision is ready and traffic goes there.
+    Done {
+        /// Instances that take requests.
+        ready: u32,
+    },
+    /// It cannot run; what served before, if anything, still serves.
+    Failed {
+        /// `E0301` and the like.
+        code: Option<String>,
+        /// Why.
+        reason: String,
+        /// What serves instead.
+        serving: Option<RevisionNumber>,
+    },
+    /// Nothing moves any more, and instances wait for room.
+    CannotPlace {
+        /// Who waits for what.
+        waits: Vec<Waiting>,
+    },
+    /// Somebody wished for another revision meanwhile.
+    Replaced {
+        /// The revision wished for now.
+        by: RevisionNumber,
+    },
+    /// Somebody deleted the app meanwhile.
+    Deleted,
+    /// Not there when the time was up; the cluster keeps working on it.
+    TimedOut {
+        /// What is missing.
+        missing: String,
+    },
+}
+
+/// Judges `app` for somebody who wished for `revision`; none while it is still on its way.
+pub fn judge(app: &AppView, revision: RevisionNumber) -> Option<Verdict> {
+    let status = &app.status;
+    if status.deleting {
+        return Some(Verdict::Deleted);
+    }
+    if status.wanted != revision {
+        return Some(Verdict::Replaced { by: status.wanted });
+    }
+    let wished = || status.instances.iter().filter(|instance| instance.revision == revision && instance.wanted == Wanted::Run);
+    let failed = wished().find(|instance| instance.phase == InstancePhase::Failed);
+    match status.rollout.phase {
+        RolloutPhase::Failed => {
+            Some(Verdict::Failed { code: status.rollout.code.clone(), reason: status.rollout.message.clone(), serving: status.serving })
+        }
+        RolloutPhase::Done if failed.is_some() => failed.map(|instance| Verdict::Failed {
+            code: instance.code.clone(),
+            reason: format!("{}: {}", instance.instance, instance.message),
+            serving: status.serving,
+        }),
+        _ if !status.waits.is_empty() => {
+            let moving = status.instances.iter().any(is_moving);
+            (!moving).then(|| Verdict::CannotPlace { waits: status.waits.clone() })
+        }
+        RolloutPhase::Progressing => None,
+        RolloutPhase::Done => {
+            let complete = status.components.iter().all(|component| component.ready >= component.wanted);
+            complete.then(|| Verdict::Done { ready: status.components.iter().map(|component| component.ready).sum() })
+        }
+    }
+}
+
+/// What is still missing, for the verdict when the time is up.
+pub fn missing(app: &AppView) -> String {
+    let status = &app.status;
+    let short = status.components.iter().filter(|component| component.ready < component.wanted);
+    let mut parts: Vec<String> =
+        short.map(|component| format!("{} has {} of {} instances ready", component.name, component.ready, component.wanted)).collect();
+    parts.extend(status.waits.iter().map(|wait| format!("{} waits: {}", wait.instance, wait.reason)));
+    if parts.is_empty() {
+        parts.push(if status.rollout.message.is_empty() { "the rollout has not ended".to_owned() } else { status.rollout.message.clone() });
+    }
+    parts.join("; ")
+}
+
+impl Verdict {
+    /// The exit code scripts see.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Done { .. } => Exit::Done,
+            Self::Failed { .. } => Exit::Failed,
+            Self::CannotPlace { .. } => Exit::CannotPlace,
+            Self::Replaced { .. } | Self::Deleted => Exit::Conflict,
+            Self::TimedOut { .. } => Exit::TimedOut,
+        }
+    }
+
+    /// The one line a command ends with.
+    pub fn sentence(&self, app: &AppId, revision: RevisionNumber, took: Duration) -> String {
+        let took = age::brief(took);
+        match self {
+            Self::Done { ready } => {
+                let plural = if *ready == 1 { "instance" } else { "instances" };
+                format!("{app} {revision} is done: {ready} {plural} ready in {took}")
+            }
+            Self::Failed { code, reason, serving } => {
+                let code = code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+                let instead = match serving {
+                    Some(old) if *old != revision => format!("; {old} keeps serving"),
+                    Some(_) => String::new(),
+                    None => "; nothing serves".to_owned(),
+                };
+                format!("{app} {revision} failed{code}: {}{instead}", reason.lines().next().unwrap_or_default())
+            }
+            Self::CannotPlace { waits } => {
+                let first = waits.first().map(|wait| format!("{} {}", wait.instance, wait.reason)).unwrap_or_default();
+                let more = if waits.len() > 1 { format!(" (and {} more)", waits.len() - 1) } else { String::new() };
+                format!("{app} {revision} cannot be placed: {first}{more}")
+            }
+            Self::Replaced { by } => format!("{app} {revision} was replaced by {by} before it was done"),
+            Self::Deleted => format!("{app} was deleted before {revision} was done"),
+            Self::TimedOut { missing } => format!("{app} {revision} is not done after {took}: {missing}; the cluster keeps working on it"),
+        }
+    }
+}
+
+fn is_moving(instance: &InstanceView) -> bool {
+    let starting = matches!(
+        instance.phase,
+        InstancePhase::Assigned | InstancePhase::Fetching | InstancePhase::Compiling | InstancePhase::Starting | InstancePhase::Draining
+    );
+    let leaving = instance.wanted == Wanted::Stop && instance.phase != InstancePhase::Stopped;
+    starting || leaving
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::samples;
+
+    fn check(status: serde_json::Value, expected: Expect) {
+        let app = samples::app("hello", status);
+        let told = judge(&app, RevisionNumber(2)).map_or_else(
+            || format!("on its way: {}\n", missing(&app)),
+            |verdict| {
+                format!("{} {}\n", verdict.exit() as u8, verdict.sentence(&app.id(), RevisionNumber(2), Duration::from_millis(1_234)))
+            },
+        );
+        expected.assert_eq(&told);
+    }
+
+    #[test]
+    fn done_is_said_when_every_instance_is_ready() {
+        check(
+            json!({"rollout": {"phase": "done", "message": ""}}),
+            expect![[r#"
+            0 hello r2 is done: 2 instances ready in 1.2s
+        "#]],
+        );
+        check(
+            json!({"components": [samples::component("web", 2, 1)]}),
+            expect![[r#"
+            on its way: web has 1 of 2 instances ready
+        "#]],
+        );
+        check(
+            json!({"rollout": {"phase": "progressing", "message": "compiling"}}),
+            expect![[r#"
+            on its way: compiling
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_failure_names_its_reason_and_what_serves() {
+        let rollout = json!({"phase": "failed", "code": "E0301", "message": "hello/web: compile failed\nmore"});
+        check(
+            json!({"rollout": rollout, "serving": 1}),
+            expect![[r#"
+            8 hello r2 failed [E0301]: hello/web: compile failed; r1 keeps serving
+        "#]],
+        );
+        check(
+            json!({"rollout": rollout, "serving": null}),
+            expect![[r#"
+            8 hello r2 failed [E0301]: hello/web: compile failed; nothing serves
+        "#]],
+        );
+    }
+
+    #[test]
+    fn an_added_instance_that_fails_is_a_failure_although_the_rollout_is_done() {
+        let mut instance = samples::instance("hello/web.2", 2, "failed");
+        instance["code"] = json!("E0303");
+        instance["message"] = json!("the probe trapped");
+        check(
+            json!({"instances": [samples::instance("hello/web.1", 2, "ready"), instance]}),
+            expect![[r#"
+            8 hello r2 failed [E0303]: hello/web.2: the probe trapped
+        "#]],
+        );
+    }
+
+    #[test]
+    fn waiting_is_final_only_when_nothing_moves() {
+        let waits = json!([{"instance": "hello/web.2", "reason": "needs 512Mi, the freest node has 380Mi"}]);
+        check(
+            json!({"rollout": {"phase": "progressing", "message": ""}, "waits": waits, "instances": [samples::instance("hello/web.1", 2, "compiling")]}),
+            expect![[r#"
+                on its way: hello/web.2 waits: needs 512Mi, the freest node has 380Mi
+            "#]],
+        );
+        check(
+            json!({"rollout": {"phase": "progressing", "message": ""}, "waits": waits, "instances": [samples::instance("hello/web.1", 2, "ready")]}),
+            expect![[r#"
+                5 hello r2 cannot be placed: hello/web.2 needs 512Mi, the freest node has 380Mi
+            "#]],
+        );
+    }
+
+    #[test]
+    fn somebody_else_may_be_faster() {
+        check(
+            json!({"wanted": 3}),
+            expect![[r#"
+            9 hello r2 was replaced by r3 before it was done
+        "#]],
+        );
+        check(
+            json!({"deleting": true}),
+            expect![[r#"
+            9 hello was deleted before r2 was done
+        "#]],
+        );
+    }
+}
