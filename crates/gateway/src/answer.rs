@@ -14,6 +14,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
@@ -259,7 +260,8 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let exchange = &*self.exchange;
-        let elapsed = exchange.started.elapsed();
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(exchange.started);
         let bytes_in = exchange.bytes_in.load(Ordering::Relaxed);
         let component = exchange.component.get();
         if let Some(component) = component {
@@ -268,7 +270,7 @@ impl Drop for Recorder {
         let target = exchange.target.get();
         let path = exchange.uri.path();
         exchange.connection.gateway.access_log.record(&AccessRecord {
-            time: std::time::SystemTime::now() - elapsed,
+            time: exchange.time,
             request_id: exchange.id.text(),
             component: component.map(|component| &component.id),
             revision: target.map(|target| target.revision),
@@ -283,6 +285,6 @@ impl Drop for Recorder {
             peer: exchange.peer(),
             error: self.error,
         });
-        exchange.connection.leave();
+        exchange.connection.leave(now);
     }
 }

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Waker},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::BytesMut;
@@ -118,8 +118,9 @@ impl Connection {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn leave(&self) {
-        let quiet = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// A request ended at `now`.
+    pub(crate) fn leave(&self, now: Instant) {
+        let quiet = u64::try_from(now.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX);
         self.quiet_since_ms.store(quiet, Ordering::Relaxed);
         self.busy.fetch_sub(1, Ordering::Relaxed);
     }
@@ -306,9 +307,10 @@ where
         let connection = &self.connection;
         let facts = if connection.is_h1() { connection.take_facts() } else { HeadFacts::default() };
         let given = request.headers().get(X_REQUEST_ID).filter(|_| connection.peer_trusted);
-        let id = given.and_then(RequestId::accept).unwrap_or_default();
+        let time = SystemTime::now();
+        let id = given.and_then(RequestId::accept).unwrap_or_else(|| RequestId::new(time));
         let (parts, body) = request.into_parts();
-        let exchange = Arc::new(Exchange::new(id, connection.clone(), &parts));
+        let exchange = Arc::new(Exchange::new(id, time, connection.clone(), &parts));
         let request = Request::from_parts(parts, body);
         self.stack.clone().oneshot(Arrived { request, facts, exchange })
     }

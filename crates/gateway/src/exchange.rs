@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::Context,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::task::AtomicWaker;
@@ -26,7 +26,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) id: RequestId,
+    /// When the head was complete, to measure by.
     pub(crate) started: Instant,
+    /// The same, to tell.
+    pub(crate) time: SystemTime,
     pub(crate) connection: Arc<Connection>,
     pub(crate) method: Method,
     /// As sent, for the access log.
@@ -56,10 +59,11 @@ pub(crate) enum BodyFault {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: RequestId, connection: Arc<Connection>, request: &http::request::Parts) -> Self {
+    pub(crate) fn new(id: RequestId, time: SystemTime, connection: Arc<Connection>, request: &http::request::Parts) -> Self {
         Self {
             id,
             started: Instant::now(),
+            time,
             connection,
             method: request.method.clone(),
             uri: request.uri.clone(),

@@ -1,6 +1,10 @@
 //! The name of one request. Owns how it is made and what is accepted from a trusted proxy; must never know who is trusted.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::HeaderValue;
 use uuid::{NoContext, Timestamp, Uuid};
@@ -15,9 +19,9 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// A new name. UUIDv7, so that ids sort by time; without the shared counter `Uuid::now_v7` locks.
-    pub fn new() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    /// A new name for a request that came at `time`. UUIDv7, so that ids sort by time; without the shared counter `Uuid::now_v7` locks.
+    pub fn new(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let uuid = Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()));
         let mut buffer = Uuid::encode_buffer();
         let text: &str = uuid.hyphenated().encode_lower(&mut buffer);
@@ -42,12 +46,6 @@ impl RequestId {
     }
 }
 
-impl Default for RequestId {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Display for RequestId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(&self.text)
@@ -66,7 +64,8 @@ mod tests {
 
     #[test]
     fn new_ids_are_uuid_v7_and_differ() {
-        let (one, two) = (RequestId::new(), RequestId::new());
+        let now = SystemTime::now();
+        let (one, two) = (RequestId::new(now), RequestId::new(now));
         assert_ne!(one.text(), two.text());
         assert_eq!(Uuid::parse_str(one.text()).map(|uuid| uuid.get_version_num()), Ok(7));
         assert_eq!(one.header().to_str().ok(), Some(&**one.text()));
