@@ -42,14 +42,14 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     };
     guests::run(root)?;
     process::run(Command::new(process::cargo()).args(["build", "--package", "shoal"]).current_dir(root))?;
-    let signals = Waiter::new();
     let mut node = Node::start(root, once)?;
     node.deploy(root, "hello")?;
     let told = node.ask("hello.localhost")?;
     println!("{told}");
     if !once {
         println!("{}", node.help());
-        node.watch(&signals)?;
+        // Only from here on: whatever is started before must not inherit blocked signals.
+        node.watch(&Waiter::new())?;
     }
     node.stop()
 }
@@ -150,12 +150,14 @@ impl Node {
 
     /// Waits for Ctrl-C; an error when the server ends before it.
     fn watch(&mut self, signals: &Waiter) -> Result<()> {
-        while signals.wait() == Wake::Child {
+        loop {
             if let Some(status) = self.server.try_wait()? {
                 bail!("the server ended with {status}:\n{}", self.last_words());
             }
+            if signals.wait() == Wake::Stop {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn stop(mut self) -> Result<()> {

@@ -17,7 +17,7 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Blocks SIGINT, SIGTERM and SIGCHLD in this thread; call it before another thread exists. Children start with nothing blocked.
+    /// Blocks SIGINT, SIGTERM and SIGCHLD in this thread; call it before another thread exists and after the last child was started, which would inherit it.
     pub fn new() -> Self {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initializes the set that the calls after it read; all pointers live through the calls.

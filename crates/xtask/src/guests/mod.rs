@@ -64,10 +64,13 @@ fn build(root: &Path, names: &[String], origin: Option<Origin>) -> Result<Vec<Pa
     let outputs: Vec<PathBuf> = guests.iter().map(|name| apps.join(format!("target/{TARGET}/release/{name}.wasm"))).collect();
     if origin.is_some() || !are_fresh(&apps, &outputs)? {
         let toolchain = Toolchain::find(origin)?;
+        let start = SystemTime::now();
         compile(&apps, &guests, &toolchain)?;
-    }
-    for output in &outputs {
-        ensure!(output.is_file(), "the build went through, but {} is missing", output.display());
+        for output in &outputs {
+            ensure!(output.is_file(), "the build went through, but {} is missing", output.display());
+            // A source that is saved while the compiler runs is younger than this.
+            fs::File::create(stamp(output))?.set_modified(start)?;
+        }
     }
     Ok(outputs)
 }
@@ -104,13 +107,18 @@ fn compile(apps: &Path, guests: &[String], toolchain: &Toolchain) -> Result<()> 
     process::run(&mut command)
 }
 
-/// True when every output exists and no source is younger than the oldest of them.
+/// The file whose time says when the build of `output` began; cargo leaves an output alone that it would not change.
+fn stamp(output: &Path) -> PathBuf {
+    output.with_extension("built")
+}
+
+/// True when every output exists and no source changed since the build of any of them.
 fn are_fresh(apps: &Path, outputs: &[PathBuf]) -> Result<bool> {
     let mut oldest = SystemTime::now();
     for output in outputs {
-        match fs::metadata(output).and_then(|metadata| metadata.modified()) {
-            Ok(modified) => oldest = oldest.min(modified),
-            Err(_) => return Ok(false),
+        match fs::metadata(stamp(output)).and_then(|metadata| metadata.modified()) {
+            Ok(built) if output.is_file() => oldest = oldest.min(built),
+            _ => return Ok(false),
         }
     }
     Ok(youngest_source(apps)? <= oldest)
@@ -144,6 +152,8 @@ mod tests {
         fs::write(&source, "fn main() {}").unwrap();
         let output = apps.path().join("hello.wasm");
         assert!(!are_fresh(apps.path(), std::slice::from_ref(&output)).unwrap(), "a missing output is stale");
+        fs::write(stamp(&output), "").unwrap();
+        assert!(!are_fresh(apps.path(), std::slice::from_ref(&output)).unwrap(), "a stamp alone is no output");
         fs::write(&output, "").unwrap();
         assert!(are_fresh(apps.path(), std::slice::from_ref(&output)).unwrap());
         let later = SystemTime::now() + Duration::from_secs(5);
