@@ -1,0 +1,107 @@
+//! Errors as answers: the only place where a code becomes an HTTP status. Must never hold a text that is for the log only.
+
+use api::v1::{Details, DocumentProblem, ErrorBody, ErrorDetail};
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use consensus::ProposeError;
+use model::problem::Problem;
+
+/// A request that is not done, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    detail: ErrorDetail,
+}
+
+impl ApiError {
+    /// An error with `code`, which sets the status.
+    pub(crate) fn new(code: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let detail = ErrorDetail { code: code.to_owned(), message: message.into(), help: help.into(), details: Details::default() };
+        Self { status: status_of(code), detail }
+    }
+
+    /// The same with another status.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// `E0402`: there is no such thing.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new("E0402", format!("{what} does not exist"), "")
+    }
+
+    /// What is wrong with the documents of a request; at least one thing.
+    pub(crate) fn problems(problems: Vec<(usize, Problem)>) -> Self {
+        let (_, first) = problems.first().expect("a refusal has a reason");
+        let message = match problems.len() {
+            1 => first.message.clone(),
+            count => format!("{} (and {} more)", first.message, count - 1),
+        };
+        let mut error = Self::new(&first.code, message, first.help.clone());
+        error.detail.details.problems = problems.into_iter().map(|(document, problem)| DocumentProblem { document, problem }).collect();
+        error
+    }
+}
+
+impl From<ProposeError> for ApiError {
+    fn from(error: ProposeError) -> Self {
+        let message = format!("cannot write to the log of the control plane: {}", chain(&error));
+        match error {
+            ProposeError::Storage { .. } => Self::new("E0406", message, "free disk space under the data directory; nothing was changed"),
+            ProposeError::TooLarge { .. } | ProposeError::Encode { .. } => Self::new("E0405", message, "split the app"),
+            ProposeError::Failed { .. } | ProposeError::Stopped => Self::new("E0407", message, "try again in a moment"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&ErrorBody { error: self.detail }).expect("an error body has string keys only");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The status of an error with `code`, unless the place knows better.
+pub(crate) fn status_of(code: &str) -> StatusCode {
+    match code {
+        "E0402" => StatusCode::NOT_FOUND,
+        "E0401" | "E0403" => StatusCode::CONFLICT,
+        "E0404" => StatusCode::FORBIDDEN,
+        "E0406" => StatusCode::INSUFFICIENT_STORAGE,
+        "E0407" => StatusCode::SERVICE_UNAVAILABLE,
+        "E0408" => StatusCode::BAD_REQUEST,
+        "E0208" | "E0409" => StatusCode::PAYLOAD_TOO_LARGE,
+        "E0410" => StatusCode::MISDIRECTED_REQUEST,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+impl ApiError {
+    /// Its code.
+    pub(crate) fn into_code(self) -> String {
+        self.detail.code
+    }
+}

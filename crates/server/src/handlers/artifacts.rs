@@ -1,0 +1,48 @@
+//! Artifacts: is it here, take it, give it to a worker.
+
+use std::{io, sync::Arc};
+
+use api::limits::ARTIFACT_BYTES_MAX;
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use model::id::Digest;
+use tokio_util::io::ReaderStream;
+
+use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath};
+
+/// Bytes read from disk at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+pub(crate) async fn head(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
+    let size = core.artifacts.size(&digest).ok_or_else(|| unknown(&digest))?;
+    Ok([(header::CONTENT_LENGTH, size.to_string()), (header::CONTENT_TYPE, "application/wasm".to_owned())].into_response())
+}
+
+pub(crate) async fn put(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>, request: Request) -> Result<StatusCode, ApiError> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > ARTIFACT_BYTES_MAX) {
+        return Err(UploadError::TooLarge.into());
+    }
+    core.artifacts.store(&digest, request.into_body().into_data_stream()).await?;
+    Ok(StatusCode::CREATED)
+}
+
+pub(crate) async fn get(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => unknown(&digest),
+        _ => ApiError::new("E0406", format!("cannot read artifact {digest}: {error}"), ""),
+    };
+    let file = tokio::fs::File::open(core.artifacts.path(&digest)).await.map_err(unreadable)?;
+    let size = file.metadata().await.map_err(unreadable)?.len();
+    let headers = [(header::CONTENT_LENGTH, size.to_string()), (header::CONTENT_TYPE, "application/wasm".to_owned())];
+    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, PIECE_BYTES))).into_response())
+}
+
+fn unknown(digest: &Digest) -> ApiError {
+    let error = ApiError::new("E0206", format!("artifact {digest} is not here"), "upload it with `shoal apply`");
+    error.status(StatusCode::NOT_FOUND)
+}

@@ -1,0 +1,11 @@
+//! One file per subject; each handler reads, asks a pure function or the writer, and answers. Must never hold a rule.
+
+pub(crate) mod apply;
+pub(crate) mod apps;
+pub(crate) mod artifacts;
+pub(crate) mod cluster;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod logs;
+pub(crate) mod node;
+pub(crate) mod why;

@@ -1,0 +1,122 @@
+//! The leader loop: whatever happens, one decision is taken on the state and what was observed, and proposed. Owns when to look;
+//! must never decide what to do (that is the scheduler's).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::id::{PlacementId, Timestamp};
+use scheduler::Observed;
+use state::{
+    Applied, Command, State,
+    command::{CommandV1, Observe, Plan, SeenPhase, Step},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::{
+    api_error::chain,
+    clock,
+    core::Core,
+    limits::{OBSERVE_WAIT, TICK},
+    machine::MEMBER,
+};
+
+/// Everything that can wake the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// The state changed.
+    Applied,
+    /// A worker said something new.
+    Reported,
+    /// Time passed: silence and retries are no events.
+    Tick,
+    /// What was seen has waited long enough for company.
+    Recorded,
+}
+
+/// What the loop remembers from one decision to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// What was recorded last of each placement, so that what the state refuses is not offered for ever.
+    recorded: BTreeMap<PlacementId, SeenPhase>,
+    /// Steps that had no effect; they are tried again at the next tick.
+    fruitless: Vec<Step>,
+}
+
+/// Runs until the process stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    let (mut applied, mut reported, leader) = (core.consensus.applied(), core.live.changes(), core.consensus.leader());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut memory, mut due) = (Memory::default(), None::<Instant>);
+    loop {
+        let wake = tokio::select! {
+            biased;
+            () = core.stop.cancelled() => return,
+            changed = applied.changed() => match changed { Ok(()) => Wake::Applied, Err(_) => return },
+            changed = reported.changed() => match changed { Ok(()) => Wake::Reported, Err(_) => return },
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Recorded,
+            _ = ticks.tick() => Wake::Tick,
+        };
+        if *leader.borrow() != Some(MEMBER) {
+            continue;
+        }
+        due = act(&core, &mut memory, wake, due).await;
+    }
+}
+
+/// Takes one decision. Returns when what was seen must be recorded, if something waits for that.
+async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>) -> Option<Instant> {
+    let now = clock::now();
+    let (state, observed) = (core.state(), core.live.observed(now));
+    if wake == Wake::Tick {
+        memory.fruitless.clear();
+    }
+    let plan = scheduler::plan(&state, &observed, now);
+    let plan = Some(plan).filter(|plan| !plan.steps.is_empty() && plan.steps != memory.fruitless);
+    let seen = unrecorded(&state, &observed, &memory.recorded, now);
+    let record = !seen.is_empty() && (plan.is_some() || due.is_some_and(|due| due <= Instant::now()));
+    if plan.is_none() && !record {
+        return if seen.is_empty() { None } else { due.or_else(|| Some(Instant::now() + OBSERVE_WAIT)) };
+    }
+    let seen = if record { seen } else { Vec::new() };
+    propose(core, memory, seen, plan).await;
+    None
+}
+
+async fn propose(core: &Core, memory: &mut Memory, seen: Vec<Observe>, plan: Option<Plan>) {
+    let steps = plan.as_ref().map(|plan| plan.steps.clone());
+    let phases: Vec<_> = seen.iter().flat_map(|observe| observe.phases.clone()).collect();
+    let mut commands: Vec<_> = seen.into_iter().map(|observe| Command::V1(CommandV1::Observe(observe))).collect();
+    commands.extend(plan.map(|plan| Command::V1(CommandV1::Carry(plan))));
+    core.metrics.proposals.inc_by(commands.len() as u64);
+    match core.consensus.propose_batch(commands).await {
+        Ok(answers) => {
+            memory.recorded.extend(phases);
+            let carried = answers.iter().find_map(|(_, answer)| match answer {
+                Ok(Applied::Carried { done, .. }) => Some(*done),
+                _ => None,
+            });
+            if carried == Some(0) {
+                memory.fruitless = steps.unwrap_or_default();
+            }
+        }
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the plan cannot be written; it is tried again");
+            // Until the next tick: a full disk is not made emptier by haste.
+            memory.fruitless = steps.unwrap_or_default();
+        }
+    }
+    let state = core.state();
+    memory.recorded.retain(|placement, _| state.placement(*placement).is_some());
+}
+
+/// What was seen and is not in the state, by node.
+fn unrecorded(state: &State, observed: &Observed, recorded: &BTreeMap<PlacementId, SeenPhase>, now: Timestamp) -> Vec<Observe> {
+    let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (id, phase) in &observed.phases {
+        let Some(placement) = state.placement(*id) else { continue };
+        if placement.phase != *phase && recorded.get(id) != Some(phase) {
+            nodes.entry(placement.node).or_default().push((*id, phase.clone()));
+        }
+    }
+    nodes.into_iter().map(|(node, phases)| Observe { at: now, node, phases }).collect()
+}

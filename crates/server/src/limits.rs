@@ -1,0 +1,54 @@
+//! What the control plane allows, each limit with its reason. Owns the numbers only one end must know; the shared ones are in `api::limits`.
+
+use std::time::Duration;
+
+/// Until the head of a request is there. Also closes connections that idle between requests.
+pub const HEADER_READ_MAX: Duration = Duration::from_secs(30);
+
+/// Until a handler answers: longer than any fsync a healthy disk needs, shorter than the client's own deadline.
+pub const HANDLER_MAX: Duration = Duration::from_secs(25);
+
+/// Between two pieces of a request's body. A body that never comes must not hold a connection.
+pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// Connections per listener: a hundred tools with streams, and an accident.
+pub const CONNECTIONS_MAX: usize = 1_024;
+
+/// Uploads at once: together they may fill 2 GiB before they are checked.
+pub const UPLOADS_MAX: usize = 8;
+
+/// Writes that wait for the writer. It takes all at once, so that more than this means that the disk stands still.
+pub const WRITES_WAITING_MAX: usize = 1_024;
+
+/// Writes in one batch: one flush for all of them, and still a small state to plan on.
+pub const WRITES_PER_BATCH_MAX: usize = 64;
+
+/// Documents in one request: a directory of apps.
+pub const DOCUMENTS_MAX: usize = 500;
+
+/// How long seen phases wait for company before they are recorded.
+pub const OBSERVE_WAIT: Duration = Duration::from_millis(25);
+
+/// How often the leader looks even if nothing happened: silence is not an event.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// A worker that has not reported for this long shows as silent: three reports are missing.
+pub const SILENT_AFTER: Duration = Duration::from_secs(10);
+
+/// Placements in one report; more than a node may have, with those that are on their way out.
+pub const REPORTED_MAX: usize = 16_384;
+
+/// Parsed apps and inspections that are kept. Beyond this they are read again.
+pub const CACHED_MAX: usize = 1_024;
+
+/// Until the worker answers a question about itself.
+pub const MESH_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of one of the worker's short answers.
+pub const MESH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long requests under way may take once the control plane is told to stop.
+pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes kept of the name of whoever asks.
+pub const BY_BYTES_MAX: usize = 256;

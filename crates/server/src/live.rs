@@ -1,0 +1,130 @@
+//! What workers said last: phases, process, moment. Owns liveness, which never enters the log; must never conclude more from silence than silence.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use api::{
+    node::{Phase, Report},
+    v1::NodeState,
+};
+use model::id::{Generation, NodeId, PlacementId, Timestamp};
+use scheduler::Observed;
+use state::command::SeenPhase;
+use tokio::sync::watch;
+
+use crate::limits::SILENT_AFTER;
+
+/// The last report of one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// When it came.
+    pub(crate) at: Timestamp,
+    /// The worker's process.
+    pub(crate) pid: u32,
+    /// The assignment it acts on.
+    pub(crate) generation: Generation,
+    /// Every placement it knows.
+    pub(crate) phases: BTreeMap<PlacementId, Phase>,
+}
+
+/// The last report of every worker.
+pub(crate) type SeenNodes = Arc<BTreeMap<NodeId, Seen>>;
+
+/// Reports as they come in.
+#[derive(Debug)]
+pub(crate) struct Live {
+    since: Timestamp,
+    nodes: Mutex<SeenNodes>,
+    changes: watch::Sender<u64>,
+}
+
+impl Live {
+    /// Nobody has reported since `since`.
+    pub(crate) fn new(since: Timestamp) -> Self {
+        Self { since, nodes: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Takes a report that came at `now`.
+    pub(crate) fn report(&self, report: Report, now: Timestamp) {
+        let phases = report.placements.into_iter().map(|placement| (placement.placement, placement.phase)).collect();
+        let seen = Seen { at: now, pid: report.pid, generation: report.generation, phases };
+        let news = {
+            let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
+            let before = Arc::make_mut(&mut nodes).insert(report.node, seen.clone());
+            before.is_none_or(|before| Seen { at: now, ..before } != seen)
+        };
+        if news {
+            self.changes.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Grows with every report that says something new.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Every last report.
+    pub(crate) fn seen(&self) -> SeenNodes {
+        self.nodes.lock().expect("nothing panics while holding the reports").clone()
+    }
+
+    /// What the scheduler may know at `now`.
+    pub(crate) fn observed(&self, now: Timestamp) -> Observed {
+        let seen = self.seen();
+        let silent = seen.iter().filter(|(_, seen)| is_silent(seen.at, now)).map(|(node, _)| *node).collect::<BTreeSet<_>>();
+        let phases = seen.values().flat_map(|seen| &seen.phases).map(|(placement, phase)| (*placement, recorded(phase))).collect();
+        Observed { phases, silent }
+    }
+
+    /// How `node` is at `now`.
+    pub(crate) fn state_of(&self, node: NodeId, now: Timestamp) -> NodeState {
+        match self.seen().get(&node) {
+            Some(seen) if !is_silent(seen.at, now) => NodeState::Ready,
+            Some(_) => NodeState::Silent,
+            None if is_silent(self.since, now) => NodeState::Silent,
+            None => NodeState::Starting,
+        }
+    }
+}
+
+fn is_silent(at: Timestamp, now: Timestamp) -> bool {
+    u128::from(now.millis_since(at)) > SILENT_AFTER.as_millis()
+}
+
+/// The phase as the log records it.
+pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
+    match phase {
+        Phase::Assigned | Phase::Fetching | Phase::Compiling | Phase::Starting => SeenPhase::Preparing,
+        Phase::Ready => SeenPhase::Ready,
+        Phase::Draining => SeenPhase::Draining,
+        Phase::Stopped => SeenPhase::Stopped,
+        Phase::Failed { code, message } => SeenPhase::Failed { code: code.clone(), message: message.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_shows_after_its_limit_and_ends_with_a_report() {
+        let live = Live::new(Timestamp(1_000));
+        let check = |at: u64, expected: NodeState| assert_eq!(live.state_of(NodeId(1), Timestamp(at)), expected, "at {at}");
+        check(2_000, NodeState::Starting);
+        check(11_001, NodeState::Silent);
+        let report = |generation| Report { node: NodeId(1), generation: Generation(generation), pid: 7, placements: Vec::new() };
+        let changes = live.changes();
+        live.report(report(1), Timestamp(12_000));
+        check(12_001, NodeState::Ready);
+        assert!(live.observed(Timestamp(12_001)).silent.is_empty());
+        check(22_001, NodeState::Silent);
+        assert!(live.observed(Timestamp(22_001)).silent.contains(&NodeId(1)));
+        live.report(report(1), Timestamp(23_000));
+        check(23_000, NodeState::Ready);
+        assert_eq!(*changes.borrow(), 1, "a mere sign of life is no news");
+        live.report(report(2), Timestamp(24_000));
+        assert_eq!(*changes.borrow(), 2);
+    }
+}

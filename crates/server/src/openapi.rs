@@ -1,0 +1,129 @@
+//! The API's description, made from the table of endpoints and the wire types' schemas. Owns the document's form; must never list a path itself.
+
+use serde_json::{Map, Value, json};
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::routes::Endpoint;
+
+/// A wire type: its name, its schema, and those it refers to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    name: fn() -> String,
+    schema: fn() -> RefOr<Schema>,
+    others: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+/// The shape of `T`.
+pub(crate) fn shape<T: ToSchema>() -> Shape {
+    Shape { name: || T::name().into_owned(), schema: T::schema, others: T::schemas }
+}
+
+/// What a body holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content {
+    /// Nothing.
+    Nothing,
+    /// One JSON value.
+    Json(Shape),
+    /// JSON values, one a line, as they come.
+    Lines(Shape),
+    /// The bytes of an artifact.
+    Bytes,
+    /// Anything else that can be read.
+    Text,
+}
+
+/// The whole document.
+pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
+    let mut schemas = Map::new();
+    let error = Content::Json(shape::<api::v1::ErrorBody>());
+    let mut paths = Map::new();
+    for endpoint in endpoints {
+        let mut operation = json!({"summary": endpoint.summary, "operationId": operation_id(endpoint), "parameters": parameters(endpoint)});
+        if let Some(content) = content(&endpoint.request, &mut schemas) {
+            operation["requestBody"] = json!({"required": true, "content": content});
+        }
+        let mut answer = json!({"description": "Done."});
+        if let Some(content) = content(&endpoint.answer, &mut schemas) {
+            answer["content"] = content;
+        }
+        let refused = json!({"description": "Not done, and why.", "content": content(&error, &mut schemas)});
+        operation["responses"] = json!({"2XX": answer, "default": refused});
+        let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        path[endpoint.method.as_str().to_lowercase()] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "Shoal", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+fn operation_id(endpoint: &Endpoint) -> String {
+    let path = endpoint.path.replace(['{', '}'], "");
+    let words = path.split(['/', '.']).filter(|word| !word.is_empty());
+    words.fold(endpoint.method.as_str().to_lowercase(), |id, word| format!("{id}-{word}"))
+}
+
+fn content(content: &Content, schemas: &mut Map<String, Value>) -> Option<Value> {
+    let (kind, schema) = match content {
+        Content::Nothing => return None,
+        Content::Json(shape) => ("application/json", refer(*shape, schemas)),
+        Content::Lines(shape) => ("application/x-ndjson", refer(*shape, schemas)),
+        Content::Bytes => ("application/wasm", json!({"type": "string", "format": "binary"})),
+        Content::Text => ("text/plain", json!({"type": "string"})),
+    };
+    Some(json!({kind: {"schema": schema}}))
+}
+
+/// A reference to the shape, which is listed with everything it refers to.
+fn refer(shape: Shape, schemas: &mut Map<String, Value>) -> Value {
+    let name = (shape.name)();
+    let mut all = vec![(name.clone(), (shape.schema)())];
+    (shape.others)(&mut all);
+    for (name, schema) in all {
+        schemas.entry(name).or_insert_with(|| serde_json::to_value(schema).expect("a schema is JSON"));
+    }
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// Names in the path, and the fields of the query.
+fn parameters(endpoint: &Endpoint) -> Vec<Value> {
+    let names = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<_> =
+        names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect();
+    let query = endpoint.query.map(|shape| serde_json::to_value((shape.schema)()).expect("a schema is JSON"));
+    let fields = query.as_ref().and_then(|schema| schema["properties"].as_object());
+    for (name, schema) in fields.into_iter().flatten() {
+        let mut schema = schema.clone();
+        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        parameters.push(json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema}));
+    }
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::public_endpoints;
+
+    #[test]
+    fn every_endpoint_and_every_reference_is_there() {
+        let endpoints = public_endpoints();
+        let document = document(&endpoints);
+        for endpoint in &endpoints {
+            let operation = &document["paths"][endpoint.path][endpoint.method.as_str().to_lowercase()];
+            assert_eq!(operation["summary"], endpoint.summary, "{} {}", endpoint.method, endpoint.path);
+        }
+        let text = document.to_string();
+        for (at, _) in text.match_indices("#/components/schemas/") {
+            let name = text[at + "#/components/schemas/".len()..].split('"').next().expect("a reference ends");
+            assert!(document["components"]["schemas"][name].is_object(), "{name} is referred to and not there");
+        }
+        assert_eq!(document["paths"]["/v1/logs"]["get"]["parameters"][2]["name"], "follow");
+    }
+}

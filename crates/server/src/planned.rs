@@ -1,0 +1,181 @@
+//! What an apply would do, from the state before and after it. Owns the comparison; must never write.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use api::v1::{CompileNeed, Direction, ObjectAnswer, Outcome, PermissionChange, PlanAnswer, PlannedObject, PlannedPlacement, Waiting};
+use inspect::Inspection;
+use model::{
+    app::App,
+    id::{AppId, Digest, Name},
+};
+use scheduler::Observed;
+use state::{
+    AppRecord, Applied, DeployOutcome, State,
+    command::{Deploy, Plan, SeenPhase, Step},
+};
+
+use crate::{
+    api_error::ApiError,
+    artifacts::Artifacts,
+    core::Core,
+    documents::Checked,
+    limits::BY_BYTES_MAX,
+    views::changes,
+    writer::{Decision, Written},
+};
+
+/// Interfaces that reach nothing outside the sandbox: no permission to speak of.
+const HARMLESS: [&str; 5] = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:http/types"];
+
+/// The wishes for `checked`, asked for at `at` by `by`.
+pub(crate) fn deploys(checked: &[Checked], at: model::id::Timestamp, by: &str) -> Vec<Deploy> {
+    let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_BYTES_MAX / 4).collect();
+    let deploy = |one: &Checked| Deploy::of(&one.app, at, by.clone()).expect("a checked app has a digest for every source");
+    checked.iter().map(deploy).collect()
+}
+
+/// What became of each app.
+pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -> Vec<ObjectAnswer> {
+    let answer = |applied: &Applied| {
+        let (app, revision, version, outcome) = match applied {
+            Applied::Deployed { app, revision, version, outcome } => (app, *revision, *version, outcome_of(*outcome)),
+            Applied::Undone { app, revision, version, .. } => (app, *revision, *version, Outcome::Changed),
+            Applied::Joined { .. } | Applied::Deleted { .. } | Applied::Carried { .. } | Applied::Observed { .. } => return None,
+        };
+        Some(ObjectAnswer { app: app.clone(), outcome, revision, version, urls: urls(app), warnings: Vec::new() })
+    };
+    written.applied.iter().filter_map(answer).collect()
+}
+
+fn outcome_of(outcome: DeployOutcome) -> Outcome {
+    match outcome {
+        DeployOutcome::Created => Outcome::Created,
+        DeployOutcome::Revised | DeployOutcome::Retried => Outcome::Changed,
+        DeployOutcome::Adjusted => Outcome::Scaled,
+        DeployOutcome::Unchanged => Outcome::Unchanged,
+    }
+}
+
+/// What `decision`, made on `before`, would do.
+pub(crate) async fn answer(
+    core: &Core,
+    before: &State,
+    decision: &Decision,
+    checked: &[Checked],
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<PlanAnswer, ApiError> {
+    let mut objects = Vec::new();
+    for (applied, checked) in decision.applied.iter().zip(checked) {
+        let Applied::Deployed { app, revision, outcome, .. } = applied else { continue };
+        let record = before.app(app);
+        let current = record.and_then(|record| current(core, before, record));
+        let mut after = checked.app.clone();
+        after.metadata.resource_version = None;
+        objects.push(PlannedObject {
+            app: app.clone(),
+            outcome: outcome_of(*outcome),
+            version: record.map(|record| record.version).unwrap_or_default(),
+            revision: *revision,
+            changes: changes(current.as_ref(), Some(&after)),
+            placements: placements(before, app, plan),
+            stops: stops(before, app, plan, record.is_some_and(|record| record.wanted != *revision)),
+            compile: compile(before, &core.artifacts, observed, checked),
+            permissions: permissions(core, current.as_ref(), checked).await?,
+            warnings: Vec::new(),
+        });
+    }
+    let waits = plan.steps.iter().filter_map(|step| match step {
+        Step::Wait { instance, reason } => Some(Waiting { instance: instance.clone(), reason: reason.clone() }),
+        _ => None,
+    });
+    Ok(PlanAnswer { index: before.index(), objects, waits: waits.collect() })
+}
+
+/// The app as it is wished now, with the scale of now.
+fn current(core: &Core, state: &State, record: &AppRecord) -> Option<App> {
+    let mut app = App::clone(core.apps.of(state.revision(&record.id, record.wanted)?)?.as_ref());
+    for (name, component) in &mut app.spec.components {
+        component.scale.replicas = record.replicas.get(name).copied().unwrap_or(component.scale.replicas);
+    }
+    app.metadata.protected = record.protected;
+    Some(app)
+}
+
+fn placements(state: &State, app: &AppId, plan: &Plan) -> Vec<PlannedPlacement> {
+    let placed = plan.steps.iter().filter_map(|step| match step {
+        Step::Place { instance, node, .. } if instance.component.app == *app => {
+            let node = state.node(*node).map(|node| node.name.clone()).unwrap_or_default();
+            Some(PlannedPlacement { instance: instance.clone(), node })
+        }
+        _ => None,
+    });
+    placed.collect()
+}
+
+/// What the plan stops, and, with a new revision, what stops once that serves.
+fn stops(state: &State, app: &AppId, plan: &Plan, revised: bool) -> Vec<model::id::InstanceId> {
+    let stopped = plan.steps.iter().filter_map(|step| match step {
+        Step::Stop { placement, .. } => Some(*placement),
+        _ => None,
+    });
+    let stopped: BTreeSet<_> = stopped.collect();
+    let placements = state.placements_of(app).filter(|placement| placement.runs() && (revised || stopped.contains(&placement.id)));
+    placements.map(|placement| placement.instance.clone()).collect()
+}
+
+/// Artifacts that no node is known to have compiled.
+fn compile(state: &State, artifacts: &Artifacts, observed: &Observed, checked: &Checked) -> Vec<CompileNeed> {
+    let running: BTreeSet<Digest> = state
+        .placements()
+        .filter(|placement| *observed.phase(placement) == SeenPhase::Ready)
+        .filter_map(|placement| {
+            let component = &placement.instance.component;
+            let revision = state.revision(&component.app, placement.revision)?;
+            revision.component(component.component.as_str()).map(|spec| spec.digest)
+        })
+        .collect();
+    let needs = checked.app.spec.components.iter().filter_map(|(name, component)| {
+        let digest = component.source.digest().filter(|digest| !running.contains(digest))?;
+        let told = checked.facts.iter().find(|(known, _)| known == name).and_then(|(_, facts)| facts.as_deref());
+        let stored = artifacts.size(&digest);
+        let size = stored.or_else(|| told.and_then(|facts| facts.as_ref().ok()).map(|facts| facts.size));
+        Some(CompileNeed { component: name.clone(), digest, size, stored: stored.is_some() })
+    });
+    needs.collect()
+}
+
+/// What the components may reach afterwards and not now, and the other way round.
+async fn permissions(core: &Core, before: Option<&App>, checked: &Checked) -> Result<Vec<PermissionChange>, ApiError> {
+    let mut changes = Vec::new();
+    let names: BTreeSet<&Name> =
+        before.iter().flat_map(|app| app.spec.components.keys()).chain(checked.app.spec.components.keys()).collect();
+    for name in names {
+        let digest = before.and_then(|app| app.spec.components.get(name)).and_then(|component| component.source.digest());
+        let known = match digest {
+            Some(digest) => core.artifacts.facts(&digest).await.ok().flatten(),
+            None => None,
+        };
+        let now = reach(known.as_deref().and_then(|facts| facts.as_ref().ok()));
+        let facts = checked.facts.iter().find(|(known, _)| known == name).and_then(|(_, facts)| facts.clone());
+        let then = reach(facts.as_deref().and_then(|facts| facts.as_ref().ok()));
+        let change = |direction| move |what: &String| PermissionChange { component: name.clone(), direction, what: what.clone() };
+        changes.extend(then.difference(&now).map(change(Direction::Gained)));
+        changes.extend(now.difference(&then).map(change(Direction::Lost)));
+    }
+    Ok(changes)
+}
+
+/// The interfaces through which a component could reach the outside, without their versions.
+fn reach(inspection: Option<&Inspection>) -> BTreeSet<String> {
+    let imports = inspection.into_iter().flat_map(|inspection| &inspection.imports);
+    let names = imports.map(|import| import.name.split('@').next().unwrap_or_default().to_owned());
+    names.filter(|name| !HARMLESS.iter().any(|harmless| name.starts_with(harmless))).collect()
+}
+
+/// The app as applied, for its URLs.
+pub(crate) fn applied_app(core: &Core, id: &AppId) -> Option<Arc<App>> {
+    let state = core.state();
+    let record = state.app(id)?;
+    core.apps.of(state.revision(id, record.wanted)?)
+}

@@ -1,0 +1,242 @@
+//! A control plane in this process, and the worker's side of the node protocol. Owns starting, stopping and waiting; must never sleep for luck.
+
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use api::{
+    client::{Client, ClientError, Lines, NodeClient, Server},
+    node::{Assignment, Phase, Report, ReportedPlacement, Wanted},
+    v1::{AppView, ApplyAnswer, ApplyRequest, ErrorDetail, WatchEvent},
+};
+use model::id::{AppId, Digest, NodeId};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Config, RunError, Settings, run};
+
+/// Long enough for a slow disk, short enough for a failing test.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// A control plane that runs.
+pub(super) struct ControlPlane {
+    pub(super) client: Client,
+    pub(super) node: NodeClient,
+    pub(super) api: SocketAddr,
+    pub(super) metrics: SocketAddr,
+    data: PathBuf,
+    task: JoinHandle<Result<(), RunError>>,
+    stop: CancellationToken,
+    lifeline: Option<UnixStream>,
+}
+
+impl ControlPlane {
+    /// Starts one over `data`, as a supervisor would.
+    pub(super) async fn start(data: &Path) -> Self {
+        std::fs::create_dir_all(data.join("worker")).expect("a directory of ours");
+        let bind = |name: &str| {
+            let path = data.join(name);
+            let _ = std::fs::remove_file(&path);
+            (UnixListener::bind(&path).expect("a socket of ours"), Server::Socket(path))
+        };
+        let ((api_socket, public), (control, node)) = (bind("api.sock"), bind("control.sock"));
+        let tcp = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (api, metrics) = (tcp(), tcp());
+        let address = |listener: &TcpListener| listener.local_addr().expect("bound");
+        let (api_address, metrics_address) = (address(&api), address(&metrics));
+        let (lifeline, theirs) = UnixStream::pair().expect("a pair");
+        theirs.set_nonblocking(true).expect("a socket");
+        let settings = Settings {
+            node: "one".into(),
+            data: data.to_owned(),
+            gateway_port: 8080,
+            allowed_hosts: Vec::new(),
+            memory_bytes: 1024 * 1024 * 1024,
+            cpu_millis: 2_000,
+            supervisor_pid: std::process::id(),
+        };
+        let config = Config { settings, api, api_socket, control, metrics: Some(metrics), lifeline: theirs };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(config, stop.clone()));
+        let (client, node) = (Client::new(public), NodeClient::new(node));
+        let this =
+            Self { client, node, api: api_address, metrics: metrics_address, data: data.to_owned(), task, stop, lifeline: Some(lifeline) };
+        this.until("ready", async |plane| plane.client.ready().await.is_ok_and(|view| view.ready)).await;
+        this
+    }
+
+    /// Stops it as SIGTERM does.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+
+    /// Stops it as the supervisor's death does.
+    pub(super) async fn lose_supervisor(mut self) {
+        drop(self.lifeline.take());
+        self.ended().await;
+    }
+
+    async fn ended(self) {
+        within(self.task).await.expect("it does not panic").expect("it ends well");
+    }
+
+    /// Ends it as a kill does: no part of it is told.
+    pub(super) async fn kill(self) {
+        self.task.abort();
+        let ended = within(self.task).await.expect_err("it was aborted");
+        assert!(ended.is_cancelled(), "{ended}");
+    }
+
+    /// Waits until `holds`, looking again whenever something may have happened.
+    pub(super) async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        let looking = async {
+            while !holds(self).await {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(timeout(WAIT_MAX, looking).await.is_ok(), "never {what}");
+    }
+
+    /// Uploads `bytes`.
+    pub(super) async fn upload(&self, bytes: &[u8]) -> Digest {
+        let path = self.data.join("upload.wasm");
+        std::fs::write(&path, bytes).expect("a file of ours");
+        let digest = Digest::of(bytes);
+        self.client.put_artifact(&digest, &path, |_, _| {}).await.expect("a whole upload");
+        digest
+    }
+
+    /// Applies `documents`.
+    pub(super) async fn apply(&self, documents: Vec<Value>) -> Result<ApplyAnswer, ErrorDetail> {
+        let request = ApplyRequest { documents, expect: None, by: "ana@laptop".into() };
+        self.client.apply(&request).await.map_err(refusal)
+    }
+
+    /// The app called `name`.
+    pub(super) async fn app(&self, name: &str) -> AppView {
+        self.client.app(&id(name)).await.expect("the app is there")
+    }
+
+    /// One raw HTTP/1.1 exchange over TCP, for what a well-behaved client never sends.
+    pub(super) async fn raw(&self, address: SocketAddr, request: &[u8]) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(request).await.expect("it reads");
+        let mut answer = Vec::new();
+        let _ = within(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// The worker's side of the node protocol: does nothing but say so.
+pub(super) struct FakeWorker {
+    node: NodeClient,
+    assignments: Lines<Assignment>,
+    pub(super) assignment: Assignment,
+}
+
+impl FakeWorker {
+    /// Connects and takes the first assignment.
+    pub(super) async fn connect(plane: &ControlPlane) -> Self {
+        let mut assignments = plane.node.assignments().await.expect("the control plane listens");
+        let assignment = within(assignments.next()).await.expect("a stream").expect("the first comes at once");
+        Self { node: plane.node.clone(), assignments, assignment }
+    }
+
+    /// Takes the next assignment.
+    pub(super) async fn next(&mut self) -> &Assignment {
+        let next = within(self.assignments.next()).await.expect("a stream").expect("it goes on");
+        assert!(next.generation >= self.assignment.generation, "generations only grow");
+        self.assignment = next;
+        &self.assignment
+    }
+
+    /// Takes assignments until one `holds`, doing what each says.
+    pub(super) async fn obey_until(&mut self, holds: impl Fn(&Assignment) -> bool) {
+        while !holds(&self.assignment) {
+            self.obey().await;
+            self.next().await;
+        }
+        self.obey().await;
+    }
+
+    /// Says that everything wanted is ready, and everything unwanted stopped.
+    pub(super) async fn obey(&self) {
+        self.report(|wanted| if wanted == Wanted::Run { Phase::Ready } else { Phase::Stopped }).await;
+    }
+
+    /// Says `phase` of everything assigned.
+    pub(super) async fn report(&self, phase: impl Fn(Wanted) -> Phase) {
+        let placements = self.assignment.programs.iter().flat_map(|program| &program.placements);
+        let placements = placements.map(|one| ReportedPlacement { placement: one.placement, phase: phase(one.wanted) }).collect();
+        let Assignment { node, generation, .. } = self.assignment;
+        let report = Report { node, generation, pid: std::process::id(), placements };
+        self.node.report(&report).await.expect("a report is taken");
+    }
+
+    /// The node it was told to be.
+    pub(super) fn node(&self) -> NodeId {
+        self.assignment.node
+    }
+}
+
+/// The next line of a watch that `holds`.
+pub(super) async fn status(lines: &mut Lines<WatchEvent>, holds: impl Fn(&AppView) -> bool) -> AppView {
+    loop {
+        match within(lines.next()).await.expect("a stream").expect("it goes on") {
+            WatchEvent::Status { app, .. } if holds(&app) => return *app,
+            WatchEvent::Status { .. } => {}
+            WatchEvent::Deleted { .. } => panic!("the app is gone"),
+        }
+    }
+}
+
+/// `future`, which must end soon.
+pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(WAIT_MAX, future).await.expect("it ends in time")
+}
+
+/// What the server said no with.
+pub(super) fn refusal(error: ClientError) -> ErrorDetail {
+    match error {
+        ClientError::Refused { error, .. } => *error,
+        other => panic!("no refusal: {other}"),
+    }
+}
+
+/// An app's id.
+pub(super) fn id(name: &str) -> AppId {
+    name.parse().expect("an id")
+}
+
+/// A component that answers HTTP; `salt` makes it another artifact.
+pub(super) fn component(salt: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "wasi:http/types@0.2.12" (instance))
+            (core module $m (func (export "handle")) (@custom "salt" "{salt}"))
+            (core instance $c (instantiate $m))
+            (func $f (canon lift (core func $c "handle")))
+            (instance $i (export "handle" (func $f)))
+            (export "wasi:http/incoming-handler@0.2.12" (instance $i)))"#
+    );
+    wat::parse_str(text).expect("the text above is a component")
+}
+
+/// The canonical form of an app with one component, `web`, on one host.
+pub(super) fn document(name: &str, digest: &Digest, host: &str, replicas: u32) -> Value {
+    let text = format!(
+        "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{components: {{web: {{source: \"{digest}\", routes: [{{host: {host}}}], scale: {{replicas: {replicas}}}}}}}}}\n"
+    );
+    let documents = model::manifest::parse(&text, "app.yaml", &Default::default()).expect("a manifest");
+    let Some(model::manifest::Document::App(app)) = documents.into_iter().next() else { panic!("one app") };
+    let mut value = serde_json::to_value(app).expect("plain data");
+    value["kind"] = json!("App");
+    value
+}

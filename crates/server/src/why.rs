@@ -1,0 +1,127 @@
+//! Why an app or a request does not do what it should: a walk over what is known. Owns the walk; every step is something looked up.
+
+use api::v1::{AppView, InstancePhase, LogEntry, RolloutPhase, WhyAnswer, WhyState, WhyStep};
+use model::id::{AppId, InstanceId, Name};
+
+use crate::{api_error::ApiError, views::Viewer};
+
+/// Longest request id that is looked for, in bytes: longer ones are never kept.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// What was asked about: an app, a component of it, or one instance.
+struct Subject {
+    app: AppId,
+    component: Option<Name>,
+    ordinal: Option<u32>,
+}
+
+/// Why `subject` (`hello`, `hello/web`, `hello/web.1`) is as it is.
+pub(crate) fn of_app(viewer: &Viewer, subject: &str) -> Result<WhyAnswer, ApiError> {
+    let (app, parsed) = find(viewer, subject)?;
+    if let Some(component) = parsed.component.as_ref().filter(|name| app.status.components.iter().all(|known| known.name != **name)) {
+        return Err(ApiError::not_found(&format!("component `{component}` of app `{}`", parsed.app)));
+    }
+    Ok(walk(subject, &app, &parsed))
+}
+
+/// The app that `text` means. `team/hello` may be an app of a namespace or a component of an app: whichever exists.
+fn find(viewer: &Viewer, text: &str) -> Result<(AppView, Subject), ApiError> {
+    let mut readings = Vec::new();
+    if let Ok(InstanceId { component, ordinal }) = text.parse() {
+        readings.push(Subject { app: component.app, component: Some(component.component), ordinal: Some(ordinal) });
+    }
+    if let Ok(app) = text.parse::<AppId>() {
+        readings.push(Subject { app, component: None, ordinal: None });
+    }
+    if let Ok(component) = text.parse::<model::id::ComponentId>() {
+        readings.push(Subject { app: component.app, component: Some(component.component), ordinal: None });
+    }
+    if readings.is_empty() {
+        return Err(ApiError::new("E0408", format!("`{text}` names no app"), "write APP, APP/COMPONENT or APP/COMPONENT.NUMBER"));
+    }
+    let found = readings.into_iter().find_map(|subject| Some((viewer.app(&subject.app)?, subject)));
+    found.ok_or_else(|| ApiError::not_found(&format!("app `{text}`")))
+}
+
+fn walk(subject: &str, app: &AppView, asked: &Subject) -> WhyAnswer {
+    let status = &app.status;
+    let mut steps = Vec::new();
+    let state = if status.deleting { WhyState::Blocks } else { WhyState::Passes };
+    let text = if status.deleting { "is being deleted".to_owned() } else { format!("exists, wished as {}", status.wanted) };
+    steps.push(step("app", state, text));
+    steps.push(match status.serving {
+        Some(serving) if serving == status.wanted => step("revision", WhyState::Passes, format!("{serving} has the traffic")),
+        Some(serving) => step("revision", WhyState::Warns, format!("{serving} still has the traffic, {} does not yet", status.wanted)),
+        None => step("revision", WhyState::Blocks, "no revision has the traffic yet".to_owned()),
+    });
+    let state = match status.rollout.phase {
+        RolloutPhase::Done => WhyState::Passes,
+        RolloutPhase::Progressing => WhyState::Warns,
+        RolloutPhase::Failed => WhyState::Blocks,
+    };
+    let rollout = step("rollout", state, status.rollout.message.clone());
+    steps.push(WhyStep { code: status.rollout.code.clone(), ..rollout });
+    steps.extend(instances(app, asked));
+    let wanted = |instance: &InstanceId| matches(instance, asked);
+    let waits = status.waits.iter().filter(|wait| wanted(&wait.instance));
+    steps.extend(waits.map(|wait| step("waiting", WhyState::Blocks, format!("{} waits: {}", wait.instance, wait.reason))));
+    let worst = steps.iter().find(|step| step.state == WhyState::Blocks);
+    let verdict = worst.map_or_else(|| format!("{subject} runs: {}", status.rollout.message), |step| step.text.clone());
+    WhyAnswer { subject: subject.to_owned(), works: worst.is_none(), verdict, steps }
+}
+
+fn instances(app: &AppView, asked: &Subject) -> Vec<WhyStep> {
+    let asked = app.status.instances.iter().filter(|instance| matches(&instance.instance, asked));
+    let steps = asked.map(|instance| {
+        let state = match instance.phase {
+            InstancePhase::Ready | InstancePhase::Stopped => WhyState::Passes,
+            InstancePhase::Failed => WhyState::Blocks,
+            _ => WhyState::Warns,
+        };
+        let phase = format!("{:?}", instance.phase).to_lowercase();
+        let why = if instance.message.is_empty() { String::new() } else { format!(": {}", instance.message) };
+        let text = format!("{} of {} on {} is {phase}{why}", instance.instance, instance.revision, instance.node);
+        WhyStep { code: instance.code.clone(), ..step("instance", state, text) }
+    });
+    steps.collect()
+}
+
+fn matches(instance: &InstanceId, asked: &Subject) -> bool {
+    let component = asked.component.as_ref().is_none_or(|name| *name == instance.component.component);
+    component && asked.ordinal.is_none_or(|ordinal| ordinal == instance.ordinal)
+}
+
+fn step(name: &str, state: WhyState, text: String) -> WhyStep {
+    WhyStep { name: name.to_owned(), state, text, code: None, help: None }
+}
+
+/// The question for everything kept about `request`.
+pub(crate) fn log_query(request: &str) -> Result<String, ApiError> {
+    let plain = request.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if request.is_empty() || request.len() > REQUEST_ID_BYTES_MAX || !plain {
+        return Err(ApiError::new("E0408", "this is no request id", "take it from the `X-Request-Id` header of the response"));
+    }
+    Ok(format!("request={request}&access=true"))
+}
+
+/// What the logs say about `request`.
+pub(crate) fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
+    let mut steps = Vec::new();
+    let (mut verdict, mut works) =
+        (format!("nothing is kept about request {request}: it never came here, or its log lines are gone"), false);
+    for entry in entries {
+        match entry {
+            LogEntry::Access(line) => {
+                let to = line.component.as_ref().map_or_else(|| "no component".to_owned(), ToString::to_string);
+                let text = format!("{} {}{} to {to} was answered {}", line.method, line.host, line.path, line.status);
+                works = line.status < 500 && line.code.is_none();
+                verdict = format!("{text} after {} ms", line.duration_micros / 1_000);
+                let state = if works { WhyState::Passes } else { WhyState::Blocks };
+                steps.push(WhyStep { code: line.code.clone(), ..step("answer", state, text) });
+            }
+            LogEntry::Line(line) => steps.push(step("log", WhyState::Warns, format!("{}: {}", line.component, line.text))),
+            LogEntry::Dropped { lines } => steps.push(step("log", WhyState::Warns, format!("{lines} lines are missing"))),
+        }
+    }
+    WhyAnswer { subject: format!("request {request}"), verdict, works, steps }
+}

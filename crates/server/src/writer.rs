@@ -1,0 +1,184 @@
+//! The one writer: takes wishes one after the other, holds them against the state, and writes all that came meanwhile with one flush,
+//! the first plan about them in the same batch. So a request is written whole or not at all. Must never parse, and never read a file.
+
+use std::sync::Arc;
+
+use consensus::ProposeError;
+use model::{
+    id::{Index, Timestamp},
+    problem::Problem,
+};
+use scheduler::Observed;
+use state::{
+    Applied, Command, DeployOutcome, Refused, State,
+    command::{CommandV1, Delete, Deploy, Undo},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{api_error::ApiError, clock, core::Core, limits::WRITES_PER_BATCH_MAX};
+
+/// What a user may ask to be written.
+#[derive(Debug, Clone)]
+pub(crate) enum Wish {
+    /// All of these apps, or none.
+    Deploy(Vec<Deploy>),
+    /// An earlier revision.
+    Undo(Undo),
+    /// An app gone.
+    Delete(Delete),
+}
+
+/// A wish and whoever waits for it.
+#[derive(Debug)]
+pub(crate) struct Write {
+    wish: Wish,
+    answer: oneshot::Sender<Result<Written, ApiError>>,
+}
+
+/// What came of a wish: one answer per command, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    /// The index of the last entry; of the state when nothing had to be written.
+    pub(crate) index: Index,
+    /// What each did.
+    pub(crate) applied: Vec<Applied>,
+}
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer(pub(crate) mpsc::Sender<Write>);
+
+impl Writer {
+    /// Writes `wish`; when this returns without an error it is on disk.
+    pub(crate) async fn write(&self, wish: Wish) -> Result<Written, ApiError> {
+        let (answer, answered) = oneshot::channel();
+        let busy = || ApiError::new("E0407", "too many writes wait for the disk", "try again in a moment");
+        self.0.try_send(Write { wish, answer }).map_err(|_| busy())?;
+        answered.await.map_err(|_| ApiError::from(ProposeError::Stopped))?
+    }
+}
+
+/// What a wish comes to on a state: what is to be written, and the state after it.
+#[derive(Debug, Clone)]
+pub(crate) struct Decision {
+    /// The state after all of it.
+    pub(crate) state: State,
+    /// What is to be written: nothing of what is so already.
+    pub(crate) commands: Vec<Command>,
+    /// What each part of the wish does.
+    pub(crate) applied: Vec<Applied>,
+    /// Which command does it; `None` when it is so already.
+    places: Vec<Option<usize>>,
+}
+
+/// Holds `wish` against `state`. All or nothing: one refusal refuses it whole, with every reason and the document it is about.
+pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize, Problem)>> {
+    let commands: Vec<Command> = match wish {
+        Wish::Deploy(deploys) => deploys.iter().map(|deploy| Command::V1(CommandV1::Deploy(deploy.clone()))).collect(),
+        Wish::Undo(undo) => vec![Command::V1(CommandV1::Undo(undo.clone()))],
+        Wish::Delete(delete) => vec![Command::V1(CommandV1::Delete(delete.clone()))],
+    };
+    let mut decision = Decision { state: state.clone(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
+    let mut problems = Vec::new();
+    for (document, command) in commands.into_iter().enumerate() {
+        let mut after = decision.state.clone();
+        match after.apply(after.index().next(), &command) {
+            Ok(applied @ Applied::Deployed { outcome: DeployOutcome::Unchanged, .. }) => {
+                decision.applied.push(applied);
+                decision.places.push(None);
+            }
+            Ok(applied) => {
+                decision.applied.push(applied);
+                decision.places.push(Some(decision.commands.len()));
+                decision.commands.push(command);
+                decision.state = after;
+            }
+            Err(refused) => problems.push((document, refused.problem())),
+        }
+    }
+    if problems.is_empty() { Ok(decision) } else { Err(problems) }
+}
+
+/// Writes until every handle is gone or the process stops.
+pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
+    let mut batch = Vec::new();
+    loop {
+        let taken = tokio::select! {
+            biased;
+            taken = writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX) => taken,
+            () = core.stop.cancelled() => 0,
+        };
+        if taken == 0 {
+            return;
+        }
+        write(&core, std::mem::take(&mut batch)).await;
+    }
+}
+
+/// What of a batch is written, and who waits for which part of it.
+struct Batch {
+    commands: Vec<Command>,
+    waiting: Vec<Waiting>,
+}
+
+/// Whoever waits, what they wait for, and where its commands start in the batch.
+type Waiting = (oneshot::Sender<Result<Written, ApiError>>, Decision, usize);
+
+async fn write(core: &Core, writes: Vec<Write>) {
+    let Batch { commands, waiting } = gather(core.state(), &core.observed(), clock::now(), writes);
+    if commands.is_empty() {
+        return;
+    }
+    core.metrics.proposals.inc_by(commands.len() as u64);
+    let written = core.consensus.propose_batch(commands).await;
+    for (answer, decision, first) in waiting {
+        let outcome = match &written {
+            Ok(answers) => settle(&decision, first, answers),
+            Err(error) => Err(ApiError::from(error.clone())),
+        };
+        // Whoever asked may have gone; the write stands.
+        let _ = answer.send(outcome);
+    }
+}
+
+/// Decides each wish on the state the ones before it leave, and plans on what all of them leave.
+fn gather(mut state: State, observed: &Observed, now: Timestamp, writes: Vec<Write>) -> Batch {
+    let mut batch = Batch { commands: Vec::new(), waiting: Vec::new() };
+    for Write { wish, answer } in writes {
+        match decide(&state, &wish) {
+            Ok(decision) if decision.commands.is_empty() => {
+                let _ = answer.send(Ok(Written { index: state.index(), applied: decision.applied }));
+            }
+            Ok(decision) => {
+                state = decision.state.clone();
+                let first = batch.commands.len();
+                batch.commands.extend(decision.commands.iter().cloned());
+                batch.waiting.push((answer, decision, first));
+            }
+            Err(problems) => {
+                let _ = answer.send(Err(ApiError::problems(problems)));
+            }
+        }
+    }
+    let plan = scheduler::plan(&state, observed, now);
+    if !batch.commands.is_empty() && !plan.steps.is_empty() {
+        batch.commands.push(Command::V1(CommandV1::Carry(plan)));
+    }
+    batch
+}
+
+/// What really happened to a wish whose commands start at `first` of the batch.
+fn settle(decision: &Decision, first: usize, answers: &[(u64, Result<Applied, Refused>)]) -> Result<Written, ApiError> {
+    let (mut index, mut applied, mut problems) = (Index(0), Vec::new(), Vec::new());
+    for (document, (place, expected)) in decision.places.iter().zip(&decision.applied).enumerate() {
+        match place.and_then(|place| answers.get(first + place)) {
+            None => applied.push(expected.clone()),
+            Some((at, Ok(done))) => {
+                index = index.max(Index(*at));
+                applied.push(done.clone());
+            }
+            Some((_, Err(refused))) => problems.push((document, refused.problem())),
+        }
+    }
+    if problems.is_empty() { Ok(Written { index, applied }) } else { Err(ApiError::problems(problems)) }
+}
