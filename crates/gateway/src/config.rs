@@ -79,7 +79,7 @@ impl<S: Bottom> Config<S> {
 /// Steers a gateway. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
 }
 

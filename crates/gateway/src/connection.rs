@@ -42,6 +42,10 @@ use crate::{
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// hyper calls the service once per head, and gets heads from the scanner only. Should the two ever disagree about where a head ends, that is the very
+/// ambiguity the scanner is there for.
+const DISAGREED: HeadFacts = HeadFacts { fault: Some(HeadFault::Bad(BadRequest::RequestLine)) };
+
 /// What the parts of one connection share.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -104,14 +108,13 @@ impl Connection {
         debug_assert!(before.is_none(), "a head was released before the service took the last one");
     }
 
-    fn take_facts(&self) -> HeadFacts {
+    /// What was seen of the head that hyper just read.
+    pub(crate) fn take_facts(&self) -> Option<HeadFacts> {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waker) = facts.waker.take() {
             waker.wake();
         }
-        // hyper calls the service once per head and gets heads from the scanner only; should the two ever disagree about where a head ends, that is
-        // the very ambiguity the scanner is here for.
-        facts.of_next.take().unwrap_or(HeadFacts { fault: Some(HeadFault::Bad(BadRequest::RequestLine)) })
+        facts.of_next.take()
     }
 
     pub(crate) fn enter(&self) {
@@ -305,7 +308,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = &self.connection;
-        let facts = if connection.is_h1() { connection.take_facts() } else { HeadFacts::default() };
+        let facts = if connection.is_h1() { connection.take_facts().unwrap_or(DISAGREED) } else { HeadFacts::default() };
         let given = request.headers().get(X_REQUEST_ID).filter(|_| connection.peer_trusted);
         let time = SystemTime::now();
         let id = given.and_then(RequestId::accept).unwrap_or_else(|| RequestId::new(time));

@@ -311,3 +311,6 @@ impl Timer {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no data")))
     }
 }
+
+#[cfg(test)]
+mod tests;
