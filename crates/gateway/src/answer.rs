@@ -75,6 +75,7 @@ where
         Poll::Ready(Ok(match ready!(this.call.poll(cx)).and_then(final_status) {
             Ok(response) => (response.map(|inner| AnswerBody::Guest { inner }), None),
             Err(refusal) => {
+                tracing::debug!(request.id = %this.exchange.id, error = &refusal as &dyn std::error::Error, "request refused");
                 this.exchange.connection.gateway.metrics.refused(refusal.code());
                 let response = respond::respond(&refusal, this.exchange);
                 (response.map(|inner| AnswerBody::Own { inner }), Some(refusal.logged_code()))

@@ -85,8 +85,7 @@ async fn read_by_hyper(stream: Vec<u8>, piece: usize) -> (Vec<String>, usize) {
     };
     let both = async { tokio::join!(served, talked) };
     let _ = tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("the connection ends");
-    let answer = (seen.lock().expect("one thread").clone(), *without.lock().expect("one thread"));
-    answer
+    (seen.lock().expect("one thread").clone(), *without.lock().expect("one thread"))
 }
 
 /// A request put together from parts that may or may not fit.
