@@ -102,6 +102,17 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_pages_is_in_step() {
+        let mut list = String::from(
+            "# Error codes\n\nEvery error names a code; `shoal explain CODE` prints its page.\n\n| code | what |\n|---|---|\n",
+        );
+        for Code { code, title, .. } in CODES {
+            list.push_str(&format!("| [{code}]({code}.md) | {title} |\n"));
+        }
+        expect_test::expect_file!["../../../docs/reference/errors/README.md"].assert_eq(&list);
+    }
+
+    #[test]
     fn every_page_belongs_to_a_code() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/errors");
         for page in std::fs::read_dir(folder).expect("the folder of the pages is part of the repository") {

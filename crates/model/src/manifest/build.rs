@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::defaults::default_of;
 use crate::{
     app::{App, AppSpec, Build, Component, Metadata, Resources, Route, Scale, Source},
     id::{Digest, Index, Name},
     kinds::{COMPONENT, METADATA, RESOURCES, ROUTE, Record},
-    manifest::walk::default_of,
     quantity::{Bytes, CpuMillis, Millis},
 };
 
@@ -100,7 +100,7 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn value(&self, name: &str) -> Json {
-        let default = || self.record.field(name).and_then(default_of).unwrap_or_default();
+        let default = || self.record.field(name).and_then(default_of).cloned().unwrap_or_default();
         self.values.get(name).cloned().unwrap_or_else(default)
     }
 

@@ -3,6 +3,7 @@
 
 mod build;
 mod check;
+mod defaults;
 mod document;
 mod overlay;
 mod places;
@@ -115,8 +116,8 @@ pub(crate) fn default_resources() -> Resources {
 
 /// Whether the table's default of `field` is a value of its shape.
 #[cfg(test)]
-pub(crate) fn has_default(field: &crate::kinds::Field) -> bool {
-    walk::default_of(field).is_some()
+pub(crate) fn has_default(field: &'static crate::kinds::Field) -> bool {
+    defaults::default_of(field).is_some()
 }
 
 fn finish(trees: Vec<Node>, files: &[&str], vars: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Parsed, Problems> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{vars, walk::default_of};
+use super::{defaults::default_of, vars};
 use crate::{
     app::{App, Component, Metadata, Resources, Route, Source},
     id::DEFAULT_NAMESPACE,
@@ -134,7 +134,7 @@ struct Printed {
 impl Printed {
     /// Prints `shown` unless `value` is what leaving the field out means.
     fn put(&mut self, name: &str, value: Json, shown: Json) {
-        if self.record.field(name).and_then(default_of) != Some(value) {
+        if self.record.field(name).and_then(default_of) != Some(&value) {
             self.out.insert(name.to_owned(), shown);
         }
     }

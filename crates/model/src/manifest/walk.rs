@@ -3,14 +3,16 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::words::{found, near, object};
+use super::{
+    defaults::default_of,
+    words::{found, near, object},
+};
 use crate::{
     id::{Digest, InvalidId, Name},
     kinds::{Field, Record, Shape},
     problem::Problem,
     quantity::{Bytes, CpuMillis, Millis},
     tree::{Entry, Node, Place, Resolved, Scalar, Style, Value},
-    yaml,
 };
 
 /// The walk over one document. Values come out as JSON with the user's keys: durations in milliseconds, sizes in bytes, processors in thousandths.
@@ -312,18 +314,9 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// The value a field has when it is left out, as the walk gives it.
-pub(super) fn default_of(field: &Field) -> Option<Json> {
-    let read = yaml::read(field.default?, field.name);
-    let mut walk = Walk::default();
-    let value = walk.value(field.shape, read.documents.first()?, field.name);
-    debug_assert!(walk.problems.is_empty(), "the default of {} has its own shape", field.name);
-    value
-}
-
 /// Whether `value` says no more than leaving the field out.
-fn is_default(field: &Field, value: &Json) -> bool {
-    if default_of(field).is_some_and(|default| default == *value) {
+fn is_default(field: &'static Field, value: &Json) -> bool {
+    if default_of(field).is_some_and(|default| default == value) {
         return true;
     }
     match (value, field.shape.record()) {
