@@ -118,4 +118,3 @@ fn failed(digest: Digest, code: &str, message: String, passing: bool) -> ToWorke
     tracing::warn!(artifact = %digest.short(), error.code = code, error = message, "code is not made");
     ToWorker::Failed { digest, code: code.to_owned(), message, passing }
 }
-

@@ -2,7 +2,10 @@
 
 use std::{
     env,
-    os::{linux::net::SocketAddrExt, unix::net::{SocketAddr, UnixDatagram}},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
 };
 
 /// Tells the service manager `state`, such as `READY=1`, when there is one.

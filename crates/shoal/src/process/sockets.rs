@@ -159,12 +159,8 @@ fn unix(directory: &Path, name: &str, user: Option<User>) -> Result<UnixListener
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(attempt(error)),
         _ => {}
     }
-    let listener = if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
-        UnixListener::bind(&path)
-    } else {
-        bind_below(directory, name)
-    }
-    .map_err(attempt)?;
+    let listener = if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX { UnixListener::bind(&path) } else { bind_below(directory, name) }
+        .map_err(attempt)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(attempt)?;
     if let Some(user) = user {
         data_directory::own(&path, user).map_err(attempt)?;
@@ -222,7 +218,8 @@ fn owner_of(port: u16) -> Option<String> {
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
-        let holds = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()));
+        let holds =
+            |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()));
         if files.flatten().any(holds) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (process {pid})", name.trim()));

@@ -132,11 +132,15 @@ impl StartError {
     /// The refusal as users are told it; none where there is no code.
     pub fn problem(&self) -> Option<Problem> {
         let help = match self {
-            Self::PortInUse { address, flag, .. } => format!("stop the other process, or take another port with   {flag} {}:0", address.ip()),
+            Self::PortInUse { address, flag, .. } => {
+                format!("stop the other process, or take another port with   {flag} {}:0", address.ip())
+            }
             Self::Locked { .. } => "stop that server first, or give this one a directory of its own with   --data-dir DIR".to_owned(),
             Self::Orphans { .. } => "they hold the file `children.lock`;   fuser -v DIR/children.lock   names them".to_owned(),
             Self::Format { .. } => "use the version of shoal that wrote it, or an empty directory".to_owned(),
-            Self::ApiOffLoopback { address } => format!("listen on loopback with   --api 127.0.0.1:{}   and reach it through ssh -L", address.port()),
+            Self::ApiOffLoopback { address } => {
+                format!("listen on loopback with   --api 127.0.0.1:{}   and reach it through ssh -L", address.port())
+            }
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
             _ => return None,

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use runtime::{Settings, SystemNeeds};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::start_error::StartError;
 

@@ -50,7 +50,9 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
     let missing = Hardening { user: config.user, rules: sandbox_process::worker_rules(Node::directory_of_children()) }.apply();
     match missing.0.as_slice() {
         [] => tracing::info!(user.id = config.user.map(|user| user.0), "the worker is separated from the control plane's data"),
-        missing => tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part"),
+        missing => {
+            tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part")
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build()?;
     runtime.block_on(async {
