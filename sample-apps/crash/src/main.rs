@@ -1,6 +1,8 @@
 //! hello plus failing: `?how=` sets in which way [panic].
 
+use futures_lite::stream::unfold;
 use wstd::http::{Body, Error, Request, Response};
+use wstd::time::Duration;
 
 #[wstd::http_server]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
@@ -12,7 +14,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "error" => Err(Error::msg("asked to fail")),
         "memory" => Ok(Response::new(fill_memory().into())),
         "loop" => Ok(Response::new(spin().into())),
-        "late" => Ok(Response::new(Body::from_stream(HalfABody { sent: false }))),
+        "late" => Ok(Response::new(half_a_body())),
         _ => Ok(Response::new("how = panic | trap | exit | error | memory | loop | late\n".into())),
     }
 }
@@ -32,17 +34,13 @@ fn spin() -> String {
     }
 }
 
-/// Sends the start of a body, then panics.
-struct HalfABody {
-    sent: bool,
-}
-
-impl futures_core::Stream for HalfABody {
-    type Item = Vec<u8>;
-
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Vec<u8>>> {
-        assert!(!self.sent, "asked to crash in the middle of the body");
-        self.sent = true;
-        std::task::Poll::Ready(Some(b"the first half\n".to_vec()))
-    }
+/// Sends the start of a body and, once that is on its way, panics.
+fn half_a_body() -> Body {
+    Body::from_stream(unfold(false, |sent| async move {
+        if sent {
+            wstd::task::sleep(Duration::from_millis(50)).await;
+            panic!("asked to crash in the middle of the body");
+        }
+        Some(("the first half\n", true))
+    }))
 }
