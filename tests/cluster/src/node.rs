@@ -76,7 +76,7 @@ impl Node {
             async move { serde_json::from_str(&text?).ok() }
         })
         .await;
-        let address = |key: &str| said[key].as_str().expect(key).trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let address = |key: &str| said[key].as_str().expect(key).trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
         Self { http: address("http"), api: address("api"), metrics: address("metrics"), supervisor, directory }
     }
 

@@ -52,16 +52,25 @@ pub async fn read(response: Response<hyper::body::Incoming>) -> anyhow::Result<A
 
 /// Writes `bytes` as they are and returns everything the server says until it closes or `limit` bytes came.
 pub async fn exchange(address: &str, bytes: &[u8], limit: usize) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    // A server may refuse and close before it has read everything.
-    let _ = stream.write_all(bytes).await;
-    let mut said = Vec::new();
-    let mut chunk = [0; 4096];
-    while said.len() < limit {
-        match tokio::time::timeout(crate::DEADLINE, stream.read(&mut chunk)).await? {
-            Ok(0) | Err(_) => break,
-            Ok(count) => said.extend_from_slice(&chunk[..count]),
+    let (mut reader, mut writer) = TcpStream::connect(address).await?.into_split();
+    let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+    // A server may refuse and close before it has read everything, and may answer while it still reads.
+    let write = async {
+        let _ = writer.write_all(bytes).await;
+        std::future::pending::<()>().await;
+    };
+    let read = async {
+        while said.len() < limit {
+            match tokio::time::timeout(crate::DEADLINE, reader.read(&mut chunk)).await? {
+                Ok(0) | Err(_) => break,
+                Ok(count) => said.extend_from_slice(&chunk[..count]),
+            }
         }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        () = write => {}
+        ended = read => ended?,
     }
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
