@@ -61,6 +61,8 @@ fn words(description: &str) -> ObjectBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use model::{
         app::Metadata,
         id::Index,
@@ -71,8 +73,8 @@ mod tests {
 
     fn check(schema: RefOr<Schema>, value: &serde_json::Value) {
         let schema = serde_json::to_value(schema).expect("a schema is JSON");
-        let told: Vec<_> = schema["properties"].as_object().expect("an object").keys().collect();
-        let real: Vec<_> = value.as_object().expect("an object").keys().collect();
+        let told: BTreeSet<_> = schema["properties"].as_object().expect("an object").keys().collect();
+        let real: BTreeSet<_> = value.as_object().expect("an object").keys().collect();
         assert_eq!(told, real);
     }
 

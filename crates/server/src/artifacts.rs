@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     api_error::ApiError,
-    limits::{BODY_SILENCE_MAX, CACHED_MAX, UPLOADS_MAX},
+    limits::{BODY_SILENCE_MAX, CACHED_MAX, UPLOAD_MAX, UPLOADS_MAX},
 };
 
 /// The artifacts of this server.
@@ -148,7 +148,8 @@ impl Artifacts {
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let aside = Aside(self.directory.join("tmp").join(format!("{}.{number}", digest.hex())));
         let mut file = tokio::fs::File::create(&aside.0).await?;
-        let size = receive(pieces, digest, &mut file).await?;
+        let late = |_| UploadError::BrokenOff { message: format!("it is not whole after {} s", UPLOAD_MAX.as_secs()) };
+        let size = timeout(UPLOAD_MAX, receive(pieces, digest, &mut file)).await.map_err(late)??;
         file.sync_all().await?;
         drop(file);
         let replaced = self.size(digest).unwrap_or(0);

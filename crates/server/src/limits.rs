@@ -11,6 +11,10 @@ pub const HANDLER_MAX: Duration = Duration::from_secs(25);
 /// Between two pieces of a request's body. A body that never comes must not hold a connection.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(20);
 
+/// One whole upload: the largest artifact at 256 KiB/s. Slower ones would hold a place that others wait for.
+pub const UPLOAD_MAX: Duration =
+    Duration::from_secs(api::limits::CALL_MAX.as_secs() + api::limits::ARTIFACT_BYTES_MAX / api::limits::UPLOAD_BYTES_PER_SECOND_MIN);
+
 /// Connections per listener: a hundred tools with streams, and an accident.
 pub const CONNECTIONS_MAX: usize = 1_024;
 

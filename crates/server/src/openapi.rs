@@ -28,6 +28,8 @@ pub(crate) enum Content {
     Nothing,
     /// One JSON value.
     Json(Shape),
+    /// An [`api::v1::List`] of these.
+    List(Shape),
     /// JSON values, one a line, as they come.
     Lines(Shape),
     /// The bytes of an artifact.
@@ -73,6 +75,7 @@ fn content(content: &Content, schemas: &mut Map<String, Value>) -> Option<Value>
     let (kind, schema) = match content {
         Content::Nothing => return None,
         Content::Json(shape) => ("application/json", refer(*shape, schemas)),
+        Content::List(shape) => ("application/json", list(*shape, schemas)),
         Content::Lines(shape) => ("application/x-ndjson", refer(*shape, schemas)),
         Content::Bytes => ("application/wasm", json!({"type": "string", "format": "binary"})),
         Content::Text => ("text/plain", json!({"type": "string"})),
@@ -88,6 +91,16 @@ fn refer(shape: Shape, schemas: &mut Map<String, Value>) -> Value {
     for (name, schema) in all {
         schemas.entry(name).or_insert_with(|| serde_json::to_value(schema).expect("a schema is JSON"));
     }
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A reference to the list of the shape: utoipa gives every instance of a generic type the same name.
+fn list(shape: Shape, schemas: &mut Map<String, Value>) -> Value {
+    let name = format!("{}List", (shape.name)());
+    let version = json!({"type": "integer", "minimum": 0, "description": "The log index it was read at."});
+    let properties = json!({"resourceVersion": version, "items": {"type": "array", "items": refer(shape, schemas)}});
+    let schema = json!({"type": "object", "required": ["resourceVersion", "items"], "properties": properties});
+    schemas.entry(name.clone()).or_insert(schema);
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
@@ -124,6 +137,9 @@ mod tests {
             let name = text[at + "#/components/schemas/".len()..].split('"').next().expect("a reference ends");
             assert!(document["components"]["schemas"][name].is_object(), "{name} is referred to and not there");
         }
-        assert_eq!(document["paths"]["/v1/logs"]["get"]["parameters"][2]["name"], "follow");
+        let asked = document["paths"]["/v1/logs"]["get"]["parameters"].as_array().expect("a list");
+        assert!(asked.iter().any(|parameter| parameter["name"] == "follow"), "{asked:?}");
+        let answer = |path: &str| document["paths"][path]["get"]["responses"]["2XX"]["content"]["application/json"]["schema"].clone();
+        assert_ne!(answer("/v1/apps"), answer("/v1/nodes"), "lists of different things are different schemas");
     }
 }

@@ -76,13 +76,13 @@ fn app_endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/v1/apps", "List apps", get(apps::list))
             .query(shape::<apps::Selection>())
-            .answers(Content::Json(shape::<v1::List<v1::AppView>>())),
+            .answers(Content::List(shape::<v1::AppView>())),
         Endpoint::new(Method::GET, APP, "Read an app", get(apps::read)).answers(Content::Json(shape::<v1::AppView>())),
         Endpoint::new(Method::DELETE, APP, "Delete an app", delete(apps::delete))
             .query(shape::<apps::By>())
             .answers(Content::Json(shape::<v1::DeleteAnswer>())),
         Endpoint::new(Method::GET, REVISIONS, "List an app's revisions, the newest first", get(apps::revisions))
-            .answers(Content::Json(shape::<v1::List<v1::RevisionView>>())),
+            .answers(Content::List(shape::<v1::RevisionView>())),
         Endpoint::new(Method::POST, UNDO, "Go back to an earlier revision", post(apps::undo))
             .takes(Content::Json(shape::<v1::UndoRequest>()))
             .answers(Content::Json(shape::<v1::ObjectAnswer>())),
@@ -108,12 +108,11 @@ fn cluster_endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/v1/instances", "List instances", get(cluster::instances))
             .query(shape::<apps::Selection>())
-            .answers(Content::Json(shape::<v1::List<v1::InstanceView>>())),
-        Endpoint::new(Method::GET, "/v1/nodes", "List nodes", get(cluster::nodes))
-            .answers(Content::Json(shape::<v1::List<v1::NodeView>>())),
+            .answers(Content::List(shape::<v1::InstanceView>())),
+        Endpoint::new(Method::GET, "/v1/nodes", "List nodes", get(cluster::nodes)).answers(Content::List(shape::<v1::NodeView>())),
         Endpoint::new(Method::GET, "/v1/events", "List events; with `watch` a stream of lines, one EventView each", get(events::events))
             .query(shape::<v1::EventQuery>())
-            .answers(Content::Json(shape::<v1::List<v1::EventView>>())),
+            .answers(Content::List(shape::<v1::EventView>())),
         Endpoint::new(Method::GET, "/v1/logs", "Log lines; with `follow` a stream that does not end", get(logs::logs))
             .query(shape::<v1::LogQuery>())
             .answers(Content::Lines(shape::<v1::LogEntry>())),

@@ -99,18 +99,10 @@ pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize,
     if problems.is_empty() { Ok(decision) } else { Err(problems) }
 }
 
-/// Writes until every handle is gone or the process stops.
+/// Writes until it is dropped, which is after the last request was answered.
 pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
     let mut batch = Vec::new();
-    loop {
-        let taken = tokio::select! {
-            biased;
-            taken = writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX) => taken,
-            () = core.stop.cancelled() => 0,
-        };
-        if taken == 0 {
-            return;
-        }
+    while writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
         write(&core, std::mem::take(&mut batch)).await;
     }
 }

@@ -10,11 +10,10 @@ use utoipa::ToSchema;
 use crate::time::Time;
 
 /// A list and the log index it was read at: a watch from there misses nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     /// The log index it was read at.
-    #[schema(value_type = u64)]
     pub resource_version: Index,
     /// In order of name.
     pub items: Vec<T>,

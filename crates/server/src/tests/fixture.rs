@@ -93,7 +93,7 @@ impl ControlPlane {
         assert!(ended.is_cancelled(), "{ended}");
     }
 
-    /// Waits until `holds`, looking again whenever something may have happened.
+    /// Waits until `holds`: each look is a call to the server, so that looking again is never idle haste.
     pub(super) async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let looking = async {
             while !holds(self).await {

@@ -92,7 +92,7 @@ async fn a_second_revision_takes_over_only_when_it_is_ready() {
     worker.obey_until(|assignment| assignment.routes[0].revision == RevisionNumber(3)).await;
     let revisions = plane.client.revisions(&id("hello")).await.expect("a list").items;
     assert_eq!(revisions.iter().map(|revision| revision.number.0).collect::<Vec<_>>(), [3, 2, 1]);
-    assert_eq!((revisions[0].components[0].digest, revisions[0].note.as_str()), (first, "undo of r1"));
+    assert_eq!((revisions[0].components[0].digest, revisions[0].note.as_str()), (first, "undo of r2, back to r1"));
     assert!(revisions[1].changes.iter().any(|change| change.path == "spec.components.web.source"), "{:?}", revisions[1].changes);
     plane.stop().await;
 }
