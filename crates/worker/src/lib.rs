@@ -97,6 +97,12 @@ pub enum RunError {
     /// The engine does not start.
     #[error("cannot start the engine")]
     Engine(#[from] runtime::StartError),
+    /// A part of the worker ended while the rest went on.
+    #[error("a part of the worker ended by itself: {words}")]
+    Part {
+        /// How.
+        words: String,
+    },
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::BindError),
@@ -182,10 +188,27 @@ where
     }
     lifeline.listening().await;
     tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
-    // The gateway's end is the worker's: what the other tasks still do is not worth a wait.
-    gateway.run(stop.cancelled_owned()).await;
+    let gateway = gateway.run(stop.clone().cancelled_owned());
+    tokio::pin!(gateway);
+    let result = tokio::select! {
+        _ = &mut gateway => Ok(()),
+        ended = tasks.join_next() => {
+            // A worker without one of its parts must not look alive: it drains and ends, and the supervisor starts a whole one.
+            let result = if stop.is_cancelled() { Ok(()) } else { Err(RunError::Part { words: words_of(ended) }) };
+            stop.cancel();
+            gateway.await;
+            result
+        }
+    };
     tasks.shutdown().await;
-    Ok(())
+    result
+}
+
+fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
+    match ended {
+        Some(Err(error)) => error.to_string(),
+        _ => "it returned".to_owned(),
+    }
 }
 
 /// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.

@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use runtime::code_store::CodeStore;
 use rustix::fs::FlockOperation;
 
 use super::{
@@ -71,10 +72,13 @@ impl DataDirectory {
         self.children.try_clone().map(OwnedFd::from)
     }
 
-    /// Lets a worker with another user id read code that was written before it had one.
+    /// Clears the code directory of what nobody can use, and lets a worker with another user id read what was written before it had one.
     fn lend_code(&self, to_others: bool) -> Result<(), StartError> {
         let path = self.path.join("code");
         let attempt = |source| StartError::File { attempt: "read", path: path.clone(), source };
+        // Compile children of an earlier server are gone, and so is the use of code that another version wrote.
+        let store = CodeStore::new(&path);
+        store.remove_leftovers().and_then(|_| store.retain(|_| true)).map_err(attempt)?;
         let mode = if to_others { 0o444 } else { 0o400 };
         for entry in fs::read_dir(&path).map_err(attempt)? {
             let entry = entry.map_err(attempt)?;

@@ -9,12 +9,15 @@ use super::options::{LogFormat, LogOptions};
 /// The environment variable that filters what is logged.
 const FILTER_VARIABLE: &str = "SHOAL_LOG";
 
-/// Starts the process's log. A second call changes nothing. A filter that is none is told and replaced by `info`.
+/// What is logged when nobody says otherwise; the library of the log tells of its own files at every start and end.
+const FILTER_DEFAULT: &str = "info,raft_log=warn";
+
+/// Starts the process's log. A second call changes nothing. A filter that is none is told and replaced by the default.
 pub fn start(options: &LogOptions) {
-    let asked = options.filter.clone().or_else(|| std::env::var(FILTER_VARIABLE).ok()).unwrap_or_else(|| "info".into());
+    let asked = options.filter.clone().or_else(|| std::env::var(FILTER_VARIABLE).ok()).unwrap_or_else(|| FILTER_DEFAULT.into());
     let (filter, wrong) = match EnvFilter::try_new(&asked) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (EnvFilter::new(FILTER_DEFAULT), Some(error)),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // The log may have been started by whoever called us; then theirs is the right one.
@@ -26,6 +29,6 @@ pub fn start(options: &LogOptions) {
         }
     };
     if let Some(error) = wrong {
-        tracing::warn!(filter = asked, error = %error, "the log filter is not understood; logging `info`");
+        tracing::warn!(filter = asked, error = %error, "the log filter is not understood; the default holds");
     }
 }
