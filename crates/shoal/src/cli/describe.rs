@@ -14,6 +14,7 @@ use super::{
     progress::phase_word,
     session::Session,
     target::{self, Kind, Target},
+    verdict,
     views::{self, Shape, app_word, bytes},
 };
 
@@ -84,7 +85,7 @@ fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], shape: Shape) -> S
     let status = &app.status;
     let mut text = String::new();
     let mut field = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<12}{value}");
+        let _ = writeln!(text, "{name:<13}{value}");
     };
     field("Name:", app.metadata.name.to_string());
     field("Namespace:", app.metadata.namespace.to_string());
@@ -113,8 +114,8 @@ fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], shape: Shape) -> S
         let _ = write!(text, "\n{}\n", component_text(app, name.as_str(), component));
     }
     let _ = write!(text, "\nInstances:\n{}\n", indented(&views::instances(&status.instances, Shape { wide: true, ..shape }).render(None)));
-    for wait in &status.waits {
-        let _ = writeln!(text, "  {} waits: {}", wait.instance, wait.reason);
+    for wait in verdict::unplaced(app) {
+        let _ = writeln!(text, "  {}", verdict::wait_words(wait));
     }
     if !events.is_empty() {
         let _ = write!(text, "\nEvents:\n{}\n", indented(&views::events(events, shape).render(None)));
@@ -161,9 +162,9 @@ fn component_text(app: &AppView, name: &str, component: &Component) -> String {
 }
 
 fn instance_text(view: &InstanceView, shape: Shape) -> String {
-    let mut text = format!("{:<12}{}\n", "Name:", view.instance);
+    let mut text = format!("{:<13}{}\n", "Name:", view.instance);
     let mut field = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<12}{value}");
+        let _ = writeln!(text, "{name:<13}{value}");
     };
     field("Status:", phase_word(view.phase).to_owned());
     if !view.message.is_empty() {
@@ -207,14 +208,14 @@ mod tests {
         let target = Target::parse("hello", &Name::default_namespace()).expect("an app");
         let text = describe_part(&app, &target, &[event], Shape::plain(Timestamp(made + 60_000))).expect("a description");
         expect![[r#"
-            Name:       hello
-            Namespace:  default
-            Labels:     team=fleet
-            Status:     waiting
-            Revision:   r2 (r2 serves)
-            Version:    7
-            Created:    2026-01-01T00:00:00.000Z (1m ago)
-            URL:        http://hello.localhost:8080/
+            Name:        hello
+            Namespace:   default
+            Labels:      team=fleet
+            Status:      waiting
+            Revision:    r2 (r2 serves)
+            Version:     7
+            Created:     2026-01-01T00:00:00.000Z (1m ago)
+            URL:         http://hello.localhost:8080/
 
             Component hello/web:
               ready:      2/2

@@ -15,7 +15,7 @@ use model::{
     problem::{Problem, Problems},
 };
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, io_words};
 
 /// Endings of the files a directory is searched for.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -194,7 +194,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::sentence(Exit::Error, format!("cannot read {}: {error}", shown(path)), "")
+    Failure::sentence(Exit::Error, format!("cannot read {}: {}", shown(path), io_words(error)), "")
 }
 
 fn shown(path: &Path) -> String {

@@ -35,7 +35,7 @@ pub async fn run(args: EventsArgs, session: &Session) -> Outcome {
     let terminal = &session.terminal;
     let mut query = EventQuery { app: app.map(|app| app.to_string()), ..EventQuery::default() };
     let past = session.client().await?.events(&query).await?.items;
-    let mut seen = events_listing(&past, shape());
+    let seen = events_listing(&past, shape());
     let text = seen.text(&format, terminal.width);
     if !text.is_empty() {
         terminal.data(text);
@@ -49,7 +49,6 @@ pub async fn run(args: EventsArgs, session: &Session) -> Outcome {
     while let Some(event) = events.next().await? {
         let next = events_listing(&[event], shape());
         terminal.data(next.news(&seen, &format, terminal.width));
-        seen = next;
     }
     Ok(Exit::Unreachable)
 }

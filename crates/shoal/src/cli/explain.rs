@@ -5,7 +5,6 @@ use clap::Args;
 use super::{
     failure::{Exit, Failure, Outcome},
     session::Session,
-    terminal::Ink,
 };
 
 /// What `shoal explain` takes.
@@ -26,7 +25,7 @@ pub fn run(args: &ExplainArgs, session: &Session) -> Outcome {
         return Ok(Exit::Done);
     };
     if let Some(code) = model::codes::find(&topic.to_uppercase()) {
-        terminal.data(format!("{}\n\n{}", terminal.out(Ink::Strong, &format!("{}: {}", code.code, code.title)), code.page.trim_end()));
+        terminal.data(code.page.trim_end());
         return Ok(Exit::Done);
     }
     match model::schema::explain(topic) {

@@ -141,6 +141,16 @@ impl Failure {
     }
 }
 
+/// An I/O error on a file in a user's words.
+pub fn io_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     /// A [`Problem`] in the chain keeps its code; anything else is one sentence with its causes.
     fn from(error: anyhow::Error) -> Self {

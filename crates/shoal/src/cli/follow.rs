@@ -17,6 +17,8 @@ use super::{
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to reach a silent server: short enough not to be noticed, long enough not to be a load.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long nothing may be placeable before that is the verdict: other apps' instances that just stop give their room back within it.
+const STUCK_MIN: Duration = Duration::from_secs(2);
 
 /// What somebody wished for and now waits on.
 #[derive(Debug, Clone)]
@@ -46,59 +48,86 @@ pub struct Ended {
 /// A server that refuses the watch, or stays silent for 30 s.
 pub async fn to_verdict(session: &Session, wish: &Wish, deadline: Instant) -> Result<Ended, Failure> {
     let start = Instant::now();
-    let mut seen: Option<AppView> = None;
-    let mut silent_since: Option<Instant> = None;
+    let mut follower = Follower { session, wish, deadline, seen: None, silent_since: None, stuck: None };
     loop {
-        let ended = watch_once(session, wish, deadline, &mut seen, &mut silent_since).await;
-        let verdict = match ended {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => continue,
+        match follower.watch_once().await {
+            Ok(Some(verdict)) => {
+                let app = follower.seen.filter(|_| verdict != Verdict::Deleted);
+                return Ok(Ended { verdict, app, took: start.elapsed() });
+            }
+            Ok(None) => {}
             Err(failure) => {
-                let since = *silent_since.get_or_insert_with(Instant::now);
+                let since = *follower.silent_since.get_or_insert_with(Instant::now);
                 if failure.exit != Exit::Unreachable || since.elapsed() > SILENCE_MAX {
                     return Err(failure);
                 }
-                tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
-                if Instant::now() < deadline {
-                    continue;
-                }
-                timed_out(seen.as_ref())
             }
-        };
-        let app = seen.filter(|_| verdict != Verdict::Deleted);
-        return Ok(Ended { verdict, app, took: start.elapsed() });
+        }
+        tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
     }
 }
 
-/// One connection's worth of watching; none when the stream ended without a verdict.
-async fn watch_once(
-    session: &Session,
-    wish: &Wish,
+/// What is known between two connections.
+struct Follower<'a> {
+    session: &'a Session,
+    wish: &'a Wish,
     deadline: Instant,
-    seen: &mut Option<AppView>,
-    silent_since: &mut Option<Instant>,
-) -> Result<Option<Verdict>, Failure> {
-    let Ok(opened) = timeout_at(deadline, session.client().await?.watch_app(&wish.app)).await else {
-        return Ok(Some(timed_out(seen.as_ref())));
-    };
-    let mut stream = opened?;
-    loop {
-        let Ok(next) = timeout_at(deadline, stream.next()).await else { return Ok(Some(timed_out(seen.as_ref()))) };
-        let Some(event) = next? else { return Ok(None) };
-        *silent_since = None;
-        let app = match event {
-            WatchEvent::Status { index, app } if index >= wish.index => *app,
-            WatchEvent::Status { .. } => continue,
-            WatchEvent::Deleted { .. } => return Ok(Some(Verdict::Deleted)),
-        };
-        for line in progress::lines(seen.as_ref(), &app, wish.revision) {
-            session.terminal.hint(session.terminal.err(line.ink, &line.text));
+    seen: Option<AppView>,
+    silent_since: Option<Instant>,
+    /// Nothing can be placed, and since when.
+    stuck: Option<(Instant, Verdict)>,
+}
+
+impl Follower<'_> {
+    /// One connection's worth of watching; none when the stream ended without a verdict.
+    async fn watch_once(&mut self) -> Result<Option<Verdict>, Failure> {
+        let client = self.session.client().await?;
+        let Ok(opened) = timeout_at(self.deadline, client.watch_app(&self.wish.app)).await else { return Ok(Some(self.out_of_time())) };
+        let mut stream = opened?;
+        loop {
+            let patience = self.stuck.as_ref().map_or(self.deadline, |(since, _)| self.deadline.min(*since + STUCK_MIN));
+            let Ok(next) = timeout_at(patience, stream.next()).await else { return Ok(Some(self.out_of_time())) };
+            let Some(event) = next? else { return Ok(None) };
+            self.silent_since = None;
+            let app = match event {
+                WatchEvent::Status { index, app } if index >= self.wish.index => *app,
+                WatchEvent::Status { .. } => continue,
+                WatchEvent::Deleted { .. } => return Ok(Some(Verdict::Deleted)),
+            };
+            if let Some(verdict) = self.look(app) {
+                return Ok(Some(verdict));
+            }
         }
-        let verdict = verdict::judge(&app, wish.revision);
-        session.terminal.live(&format!("{} {}: {}", wish.app, wish.revision, verdict::missing(&app)));
-        *seen = Some(app);
-        if verdict.is_some() {
-            return Ok(verdict);
+    }
+
+    /// Tells what changed; a verdict when there is one that stays.
+    fn look(&mut self, app: AppView) -> Option<Verdict> {
+        let terminal = &self.session.terminal;
+        for line in progress::lines(self.seen.as_ref(), &app, self.wish.revision) {
+            terminal.hint(terminal.err(line.ink, &line.text));
+        }
+        let verdict = verdict::judge(&app, self.wish.revision);
+        terminal.live(&format!("{} {}: {}", self.wish.app, self.wish.revision, verdict::missing(&app)));
+        self.seen = Some(app);
+        match verdict {
+            Some(stuck @ Verdict::CannotPlace { .. }) => {
+                let since = self.stuck.take().map_or_else(Instant::now, |(since, _)| since);
+                self.stuck = Some((since, stuck));
+                None
+            }
+            other => {
+                self.stuck = None;
+                other
+            }
+        }
+    }
+
+    fn out_of_time(&mut self) -> Verdict {
+        match self.stuck.take() {
+            Some((_, verdict)) => verdict,
+            None => {
+                Verdict::TimedOut { missing: self.seen.as_ref().map_or_else(|| "the server has not answered".to_owned(), verdict::missing) }
+            }
         }
     }
 }
@@ -125,8 +154,4 @@ pub async fn to_absence(session: &Session, app: &AppId, deadline: Instant) -> Re
         }
     }
     Ok(false)
-}
-
-fn timed_out(seen: Option<&AppView>) -> Verdict {
-    Verdict::TimedOut { missing: seen.map_or_else(|| "the server has not answered".to_owned(), verdict::missing) }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use model::problem::Problem;
 
 use super::{
-    failure::{Exit, Failure, Outcome},
+    failure::{Exit, Failure, Outcome, io_words},
     session::Session,
     temporary,
     terminal::{Ink, paint},
@@ -28,7 +28,7 @@ pub struct InspectArgs {
 /// Reads and prints.
 pub fn run(args: &InspectArgs, session: &Session) -> Outcome {
     let shown = args.file.display();
-    let unreadable = |error: std::io::Error| Failure::of(Problem::new("E0207", format!("cannot read `{shown}`: {error}")));
+    let unreadable = |error: std::io::Error| Failure::of(Problem::new("E0207", format!("cannot read `{shown}`: {}", io_words(&error))));
     let content = std::fs::read(&args.file).map_err(unreadable)?;
     let inspection = inspect(&content).map_err(|error| {
         // The problem is told of a component of an app; here there is only a file.
@@ -41,11 +41,10 @@ pub fn run(args: &InspectArgs, session: &Session) -> Outcome {
     } else {
         terminal.data(text(&shown.to_string(), &inspection, terminal.out_color));
     }
-    let runs = matches!(inspection.handler, Handler::Http02);
-    terminal.hint(if runs {
-        format!("next: shoal run {shown}")
-    } else {
-        "it answers no HTTP requests, so it cannot have routes".to_owned()
+    terminal.hint(match inspection.handler {
+        _ if inspection.imports.iter().any(|import| !offer::is_offered(&import.name)) => "next: shoal explain E0204".to_owned(),
+        Handler::Http02 => format!("next: shoal run {shown}"),
+        _ => "it answers no HTTP requests of WASI 0.2, so it cannot have routes".to_owned(),
     });
     Ok(Exit::Done)
 }

@@ -54,7 +54,7 @@ pub use documents::{Documents, FileArgs};
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::{
     failure::{Exit, Failure, Outcome},
@@ -145,19 +145,30 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// The version of this program and, when one answers, of the server.
     Version(version::VersionArgs),
-    #[command(hide = true, subcommand)]
-    Internal(process::InternalCommand),
+}
+
+/// What the supervisor starts itself with: no command of users, so neither help nor completions know it.
+#[derive(Debug, Parser)]
+#[command(name = "shoal internal")]
+struct Internal {
+    #[command(subcommand)]
+    command: process::InternalCommand,
 }
 
 /// Parses the command line, runs the command, and says how it ended.
 pub fn run() -> ExitCode {
-    let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "internal") {
+        return match Internal::try_parse_from(std::env::args_os().skip(1)) {
+            Ok(internal) => process::internal(internal.command).unwrap_or_else(|error| end(&Terminal::detect(false), Err(error.into()))),
+            Err(error) => told_by_clap(&error),
+        };
+    }
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return told_by_clap(&error),
     };
     let terminal = Terminal::detect(cli.globals.quiet);
     match cli.command {
-        Command::Internal(command) => process::internal(command).unwrap_or_else(|error| end(&terminal, Err(error.into()))),
         Command::Server(args) => {
             let options = server::options(args, &cli.globals);
             match options.and_then(|options| process::run_server(options).map_err(Failure::from)) {
@@ -201,7 +212,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Schema(args) => schema::run(&args, session),
         Command::Completions(args) => completions::run(&args, &mut Cli::command(), session),
         Command::Version(args) => version::run(args, session).await,
-        Command::Server(_) | Command::Internal(_) => unreachable!("they bring a runtime of their own"),
+        Command::Server(_) => unreachable!("a server brings a runtime of its own"),
     }
 }
 

@@ -71,11 +71,11 @@ impl Listing {
         let is_news: Vec<bool> = self.names.iter().zip(&self.objects).map(|(name, object)| old.get(name) != Some(&object)).collect();
         let news = self.only(&is_news);
         match format {
-            Format::Table | Format::Wide => news.table.render_rows(width),
+            Format::Table | Format::Wide => news.table.render_below(&before.table, width),
             Format::Json => news.objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"),
             Format::Yaml => news.objects.iter().map(|object| format!("---\n{}", to_yaml(object))).collect::<Vec<_>>().join("\n"),
             Format::Name => news.names.join("\n"),
-            Format::Columns(columns) => columns.table(&news.objects).render_rows(width),
+            Format::Columns(columns) => columns.table(&news.objects).render_below(&columns.table(&before.objects), width),
         }
     }
 

@@ -1,9 +1,12 @@
 //! What changed between two looks at an app, one line per change. Pure. Owns the words of progress; the verdict is another's.
 
-use api::v1::{AppView, InstancePhase, InstanceView};
+use api::{
+    node::Wanted,
+    v1::{AppView, InstancePhase, InstanceView},
+};
 use model::id::RevisionNumber;
 
-use super::terminal::Ink;
+use super::{terminal::Ink, verdict};
 
 /// One line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,29 +20,28 @@ pub struct Line {
 /// The lines from `before` (nothing seen yet when absent) to `now`, for somebody who wished for `revision`.
 pub fn lines(before: Option<&AppView>, now: &AppView, revision: RevisionNumber) -> Vec<Line> {
     let mut lines = Vec::new();
-    for instance in &now.status.instances {
+    // The new instances first, then the traffic that moves to them, then the old ones that it leaves.
+    let (new, old): (Vec<_>, Vec<_>) = now.status.instances.iter().partition(|instance| instance.revision == revision);
+    let moved = before.filter(|before| before.status.serving != now.status.serving).and(now.status.serving);
+    let traffic = moved.map(|serving| Line { ink: Ink::Good, text: format!("{} traffic goes to {serving}", now.id()) });
+    let news = |instance: &InstanceView| {
         let earlier = before.and_then(|app| app.status.instances.iter().find(|other| other.placement == instance.placement));
         let is_news = earlier.map(|earlier| (earlier.phase, &earlier.message)) != Some((instance.phase, &instance.message));
-        if is_news && (instance.revision == revision || earlier.is_some()) {
-            lines.push(instance_line(instance));
-        }
-    }
+        (is_news && (instance.revision == revision || earlier.is_some())).then(|| instance_line(instance))
+    };
+    lines.extend(new.into_iter().filter_map(news));
+    lines.extend(traffic);
+    lines.extend(old.into_iter().filter_map(news));
     for gone in before.iter().flat_map(|app| &app.status.instances) {
         let was_stopped = gone.phase == InstancePhase::Stopped;
         if !was_stopped && !now.status.instances.iter().any(|instance| instance.placement == gone.placement) {
             lines.push(Line { ink: Ink::Quiet, text: format!("{} {} stopped", gone.instance, gone.revision) });
         }
     }
-    for wait in &now.status.waits {
+    for wait in verdict::unplaced(now) {
         if !before.is_some_and(|app| app.status.waits.contains(wait)) {
-            lines.push(Line { ink: Ink::Moving, text: format!("{} waits: {}", wait.instance, wait.reason) });
+            lines.push(Line { ink: Ink::Moving, text: verdict::wait_words(wait) });
         }
-    }
-    let served = before.and_then(|app| app.status.serving);
-    if let (Some(serving), true) = (now.status.serving, before.is_some())
-        && now.status.serving != served
-    {
-        lines.push(Line { ink: Ink::Good, text: format!("{} traffic goes to {serving}", now.id()) });
     }
     lines
 }
@@ -72,7 +74,9 @@ pub fn phase_ink(phase: InstancePhase) -> Ink {
 fn instance_line(instance: &InstanceView) -> Line {
     let code = instance.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
     let message = if instance.message.is_empty() { String::new() } else { format!(": {}", instance.message) };
-    let text = format!("{} {} {} on {}{code}{message}", instance.instance, instance.revision, phase_word(instance.phase), instance.node);
+    let leaving = instance.wanted == Wanted::Stop && instance.phase == InstancePhase::Ready;
+    let phase = if leaving { "stopping" } else { phase_word(instance.phase) };
+    let text = format!("{} {} {phase} on {}{code}{message}", instance.instance, instance.revision, instance.node);
     Line { ink: phase_ink(instance.phase), text }
 }
 
@@ -119,8 +123,8 @@ mod tests {
             json!({"serving": 2, "instances": [placed("hello/web.1", 2, 6, "ready")]}),
             expect![[r#"
                 hello/web.1 r2 ready on one
-                hello/web.1 r1 stopped
                 hello traffic goes to r2
+                hello/web.1 r1 stopped
             "#]],
         );
     }

@@ -85,7 +85,10 @@ impl Session {
 
     /// Who asks, as the history shows it: `ana@laptop`.
     pub fn by(&self) -> String {
-        let user = text_of("USER").or_else(|| text_of("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+        let user = text_of("USER").or_else(|| text_of("LOGNAME")).unwrap_or_else(|| match rustix::process::getuid() {
+            root if root.is_root() => "root".to_owned(),
+            other => format!("uid-{}", other.as_raw()),
+        });
         format!("{user}@{}", super::server::node_name())
     }
 }

@@ -10,7 +10,12 @@ use model::{
     problem::Problem,
 };
 
-use super::{documents::Documents, failure::Failure, session::Session, views};
+use super::{
+    documents::Documents,
+    failure::{Failure, io_words},
+    session::Session,
+    views,
+};
 
 /// One file that was read.
 #[derive(Debug, Clone)]
@@ -84,8 +89,8 @@ fn read(path: &std::path::Path, shown: &str, name: &Name) -> Result<(Artifact, U
     let at = format!("spec.components.{name}.source");
     let unreadable = |error: std::io::Error| {
         let help = "build the component first, or correct the path: it is relative to the manifest";
-        let message = format!("cannot read `{shown}`, the source of component `{name}`: {error}");
-        Box::new(Problem::new("E0207", message).at(&at).label(error.to_string()).help(help))
+        let message = format!("cannot read `{shown}`, the source of component `{name}`: {}", io_words(&error));
+        Box::new(Problem::new("E0207", message).at(&at).label(io_words(&error)).help(help))
     };
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > ARTIFACT_BYTES_MAX {

@@ -45,9 +45,9 @@ impl Table {
         lines.map(|cells| line(cells, &widths)).collect::<Vec<_>>().join("\n")
     }
 
-    /// The rows alone: what is appended below an earlier rendering while watching.
-    pub fn render_rows(&self, width: Option<usize>) -> String {
-        let widths = self.widths(width);
+    /// The rows alone, to be appended below `above` while watching: no column is narrower than there.
+    pub fn render_below(&self, above: &Self, width: Option<usize>) -> String {
+        let widths: Vec<usize> = self.widths(width).into_iter().zip(above.widths(width)).map(|(own, above)| own.max(above)).collect();
         self.rows.iter().map(|cells| line(cells, &widths)).collect::<Vec<_>>().join("\n")
     }
 

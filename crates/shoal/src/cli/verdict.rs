@@ -66,9 +66,9 @@ pub fn judge(app: &AppView, revision: RevisionNumber) -> Option<Verdict> {
             reason: format!("{}: {}", instance.instance, instance.message),
             serving: status.serving,
         }),
-        _ if !status.waits.is_empty() => {
+        _ if unplaced(app).next().is_some() => {
             let moving = status.instances.iter().any(is_moving);
-            (!moving).then(|| Verdict::CannotPlace { waits: status.waits.clone() })
+            (!moving).then(|| Verdict::CannotPlace { waits: unplaced(app).cloned().collect() })
         }
         RolloutPhase::Progressing => None,
         RolloutPhase::Done => {
@@ -84,7 +84,7 @@ pub fn missing(app: &AppView) -> String {
     let short = status.components.iter().filter(|component| component.ready < component.wanted);
     let mut parts: Vec<String> =
         short.map(|component| format!("{} has {} of {} instances ready", component.name, component.ready, component.wanted)).collect();
-    parts.extend(status.waits.iter().map(|wait| format!("{} waits: {}", wait.instance, wait.reason)));
+    parts.extend(unplaced(app).map(wait_words));
     if parts.is_empty() {
         parts.push(if status.rollout.message.is_empty() { "the rollout has not ended".to_owned() } else { status.rollout.message.clone() });
     }
@@ -132,13 +132,25 @@ impl Verdict {
     }
 }
 
+/// What waits for a node to run on: an instance that has one is told by its phase.
+pub fn unplaced(app: &AppView) -> impl Iterator<Item = &Waiting> {
+    let placed = |wait: &Waiting| {
+        let same = |instance: &InstanceView| instance.instance == wait.instance && instance.revision == app.status.wanted;
+        app.status.instances.iter().any(same)
+    };
+    app.status.waits.iter().filter(move |wait| !placed(wait))
+}
+
+/// Who waits for what, in one sentence.
+pub fn wait_words(wait: &Waiting) -> String {
+    let verb = if wait.reason.starts_with("waits ") { "" } else { "waits: " };
+    format!("{} {verb}{}", wait.instance, wait.reason)
+}
+
 fn is_moving(instance: &InstanceView) -> bool {
-    let starting = matches!(
-        instance.phase,
-        InstancePhase::Assigned | InstancePhase::Fetching | InstancePhase::Compiling | InstancePhase::Starting | InstancePhase::Draining
-    );
-    let leaving = instance.wanted == Wanted::Stop && instance.phase != InstancePhase::Stopped;
-    starting || leaving
+    let is_final = matches!(instance.phase, InstancePhase::Ready | InstancePhase::Stopped | InstancePhase::Failed);
+    let is_leaving = instance.wanted == Wanted::Stop && instance.phase != InstancePhase::Stopped;
+    !is_final || is_leaving
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use model::{
     id::{AppId, Timestamp},
 };
 
-use super::{age::age, progress::phase_word, table::Table, urls};
+use super::{age::age, progress::phase_word, table::Table, urls, verdict};
 
 /// How a table is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub fn app_word(app: &AppView) -> &'static str {
     match status.rollout.phase {
         _ if status.deleting => "deleting",
         RolloutPhase::Failed => "failed",
-        _ if !status.waits.is_empty() => "waiting",
+        _ if verdict::unplaced(app).next().is_some() => "waiting",
         RolloutPhase::Progressing => "progressing",
         RolloutPhase::Done if complete => "ready",
         RolloutPhase::Done => "degraded",
@@ -141,11 +141,9 @@ pub fn revision_word(view: &RevisionView) -> &'static str {
 
 /// What a revision changed, in a few words.
 pub fn what_changed(view: &RevisionView) -> String {
-    if !view.note.is_empty() {
-        return view.note.clone();
-    }
     match view.changes.as_slice() {
-        [] if view.number.0 == 1 => "first".to_owned(),
+        _ if !view.note.is_empty() => view.note.clone(),
+        _ if view.number.0 == 1 => "created".to_owned(),
         [] => String::new(),
         [one] => short_path(&one.path).to_owned(),
         [one, rest @ ..] => format!("{} and {} more", short_path(&one.path), rest.len()),
