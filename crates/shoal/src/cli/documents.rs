@@ -93,7 +93,9 @@ impl Documents {
     /// Every problem of the text together.
     pub fn of_text(text: String, shown: String, namespace: Option<&Name>) -> Result<Self, Failure> {
         let parsed = manifest::parse_with_places(&text, &shown, &BTreeMap::new());
-        Self::of(parsed, BTreeMap::from([(shown, text)]), namespace)
+        let mut documents = Self::of(parsed, BTreeMap::from([(shown, text)]), namespace)?;
+        documents.loaded.iter_mut().for_each(|loaded| loaded.directory = PathBuf::from("."));
+        Ok(documents)
     }
 
     fn of(parsed: Result<Parsed, Problems>, texts: BTreeMap<String, String>, namespace: Option<&Name>) -> Result<Self, Failure> {
@@ -242,6 +244,12 @@ mod tests {
     fn the_same_app_twice_is_refused() {
         let told = load(&[("a.yaml", HELLO), ("b.yaml", HELLO)], |_| ()).expect_err("a double");
         assert!(told.contains("E0104") && told.contains("DIR/b.yaml:3:18"), "{told}");
+    }
+
+    #[test]
+    fn a_text_without_a_file_is_relative_to_the_current_directory() {
+        let documents = Documents::of_text(HELLO.to_owned(), "(the app of a/b.wasm)".to_owned(), None).expect("one app");
+        assert_eq!(documents.loaded[0].directory, Path::new("."));
     }
 
     #[test]
