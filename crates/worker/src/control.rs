@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use model::id::Digest;
+use model::id::{Digest, Generation};
 use sha2::Digest as _;
 use tokio::{
     io::AsyncWriteExt,
@@ -142,11 +142,16 @@ impl Control {
         }
     }
 
-    /// Sends the newest report whenever it changes, and every few seconds as a sign of life; ends when the agent does.
-    pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>) {
+    /// Sends the newest report whenever it changes, and every few seconds as a sign of life; ends when the agent does. A report waits until `kept`
+    /// has come to its assignment: what a user was told is ready is there again after a power cut.
+    pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>) {
         let mut backoff = Backoff::default();
         loop {
             let report = seats.borrow_and_update().report.clone();
+            let generation = report.as_ref().map(|report| report.generation).unwrap_or_default();
+            if kept.wait_for(|kept| *kept >= generation).await.is_err() {
+                return;
+            }
             let wait = match report {
                 None => REPORT_EVERY,
                 Some(report) => match self.report(&report).await {

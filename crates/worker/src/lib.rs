@@ -28,6 +28,7 @@ mod tests;
 
 use std::{io, net::TcpListener, os::unix::net::UnixListener, path::PathBuf, sync::Arc, time::Instant};
 
+use model::id::Generation;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -146,18 +147,11 @@ where
     let counts = Arc::new(Metrics::register(&mut registry));
     registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
     let programs = Arc::new(Programs::default());
-    let gateway = gateway::Config {
-        listener: http,
-        bottom: Bottom::new(programs.clone()),
-        trusted_proxies: networks(&settings.trusted_proxies)?,
-        limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
-        access_log: Arc::new(access::StoredAccess { logs: logs.clone() }),
-        metrics: gateway::Metrics::register(&mut registry),
-    };
-    let (gateway, handle) = gateway.bind()?;
+    let (gateway, handle) = gateway_of(http, &settings, Bottom::new(programs.clone()), logs.clone(), &mut registry)?;
 
     let (seat, seats) = watch::channel(Seat::default());
     let (keep, wishes) = watch::channel(None);
+    let (keeping, kept) = watch::channel(Generation::default());
     let (connect, connected) = watch::channel(false);
     let (offer, offers) = mpsc::channel(4);
     let jobs = Jobs { engine, control: control.clone(), lifeline: lifeline.clone(), directories: directories.clone(), metrics: counts };
@@ -170,12 +164,12 @@ where
 
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
-    tasks.spawn(saved::keep(directories.assignment(), wishes));
+    tasks.spawn(saved::keep(directories.assignment(), wishes, keeping));
     tasks.spawn(agent.run(saved, offers, CancellationToken::new()));
     let stream = control.clone();
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
-    tasks.spawn(async move { control.send_reports(reports).await });
+    tasks.spawn(async move { control.send_reports(reports, kept).await });
     let mesh_state = mesh::Mesh { logs, registry: Arc::new(registry), seat: seats.clone(), connected, gateway: handle, started_at };
     tasks.spawn(async move {
         if let Err(error) = axum::serve(mesh, mesh::router(mesh_state)).await {
@@ -188,20 +182,47 @@ where
     }
     lifeline.listening().await;
     tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+    let result = run_gateway(gateway, &mut tasks, stop).await;
+    tasks.shutdown().await;
+    result
+}
+
+fn gateway_of<P: Answers>(
+    listener: TcpListener,
+    settings: &Settings,
+    bottom: Bottom<P>,
+    logs: Arc<LogStore>,
+    registry: &mut Registry,
+) -> Result<(gateway::Gateway<Bottom<P>>, gateway::Handle), RunError> {
+    let config = gateway::Config {
+        listener,
+        bottom,
+        trusted_proxies: networks(&settings.trusted_proxies)?,
+        limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
+        access_log: Arc::new(access::StoredAccess { logs }),
+        metrics: gateway::Metrics::register(registry),
+    };
+    Ok(config.bind()?)
+}
+
+/// Runs the gateway until `stop`, or until one of the other parts ends: a worker without one of its parts must not look alive, so it drains and ends,
+/// and the supervisor starts a whole one.
+async fn run_gateway<P: Answers>(
+    gateway: gateway::Gateway<Bottom<P>>,
+    parts: &mut JoinSet<()>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let gateway = gateway.run(stop.clone().cancelled_owned());
     tokio::pin!(gateway);
-    let result = tokio::select! {
+    tokio::select! {
         _ = &mut gateway => Ok(()),
-        ended = tasks.join_next() => {
-            // A worker without one of its parts must not look alive: it drains and ends, and the supervisor starts a whole one.
+        ended = parts.join_next() => {
             let result = if stop.is_cancelled() { Ok(()) } else { Err(RunError::Part { words: words_of(ended) }) };
             stop.cancel();
             gateway.await;
             result
         }
-    };
-    tasks.shutdown().await;
-    result
+    }
 }
 
 fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use api::node::Assignment;
+use model::id::Generation;
 use tokio::sync::watch;
 
 use crate::agent::chain;
@@ -57,17 +58,18 @@ pub fn save(path: &Path, assignment: &Assignment) -> Result<(), SavedError> {
     write().map_err(|source| SavedError::Io { path: path.to_owned(), source })
 }
 
-/// Saves the newest of `wishes` whenever it changes, one after the other; ends when there will be no more. Routing never waits for the disk, and a
-/// failure costs only what a restart could have used.
-pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Arc<Assignment>>>) {
+/// Saves the newest of `wishes` whenever it changes, one after the other, and says in `kept` how far it is; ends when there will be no more. Routing
+/// never waits for the disk, reports do; a failure costs only what a restart could have used, so `kept` goes on.
+pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Arc<Assignment>>>, kept: watch::Sender<Generation>) {
     while wishes.changed().await.is_ok() {
         let Some(newest) = wishes.borrow_and_update().clone() else { continue };
-        let path = path.clone();
+        let (path, generation) = (path.clone(), newest.generation);
         match tokio::task::spawn_blocking(move || save(&path, &newest)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = %chain(&error), "the assignment is not kept for a restart"),
             Err(error) => tracing::error!(error = %error, "the assignment is not kept for a restart"),
         }
+        kept.send_replace(generation);
     }
 }
 
