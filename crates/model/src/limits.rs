@@ -49,3 +49,6 @@ pub const IDLE_TIMEOUT_MAX: Millis = Millis(86_400_000);
 
 /// Largest request body a route may allow. Bodies are streamed, so this guards guests and links, not the gateway.
 pub const BODY_BYTES_MAX: Bytes = Bytes(64 << 30);
+
+/// Least memory of one sandbox. The smallest guest of a usual toolchain starts with 17 pages of 64 KiB, its stack and data.
+pub const SANDBOX_MEMORY_MIN: crate::quantity::Bytes = crate::quantity::Bytes(1 << 20);

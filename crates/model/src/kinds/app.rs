@@ -182,8 +182,8 @@ record! {
 record! {
     /// What one instance may use.
     pub RESOURCES "Resources" {
-        /// Hard cap of one sandbox, all its memories and tables together.
-        "memory": Shape::Size; default("64Mi"), later(),
+        /// Hard cap of one sandbox, all its memories and tables together: 1Mi to `instanceMemory`.
+        "memory": Shape::Size; default("64Mi"),
         /// Hard sum over one instance's sandboxes; what the scheduler books.
         "instanceMemory": Shape::Size; default("256Mi"), later(),
         /// Booked by the scheduler, and a fair share when the node is busy.

@@ -64,9 +64,10 @@ pub(super) fn canonical(app: &App) -> Vec<Problem> {
                 Problem::new("E0106", format!("the source of component `{name}` is the file `{file}`, and a server reads no files"));
             problems.push(problem.at(path("source")).help("upload the file and send its digest: sha256:…"));
         }
-        if component.resources != defaults {
-            let problem = Problem::new("E0107", format!("`resources` of component `{name}` other than the defaults are not supported yet"));
-            problems.push(problem.at(path("resources")).help("leave them out"));
+        let Resources { memory, .. } = component.resources;
+        if component.resources != (Resources { memory, ..defaults.clone() }) {
+            let message = format!("`resources` of component `{name}` other than `memory` are not supported yet");
+            problems.push(Problem::new("E0107", message).at(path("resources")).help("leave them at their defaults"));
         }
         for (index, route) in component.routes.iter().enumerate() {
             if !is_canonical(route) {
@@ -146,6 +147,13 @@ impl Check {
             self.add(Problem::new("E0106", format!("a key in `config` of component `{name}` is empty")).help("name it"), path("config"));
         }
         self.settings_size(name, component);
+        let Resources { memory, instance_memory, .. } = &component.resources;
+        if !(limits::SANDBOX_MEMORY_MIN..=*instance_memory).contains(memory) {
+            let message = format!("`resources.memory` of component `{name}` is {memory}");
+            let help =
+                format!("one sandbox may have {} to {instance_memory}, which is all that its instance has", limits::SANDBOX_MEMORY_MIN);
+            self.add(Problem::new("E0106", message).help(help), path("resources.memory"));
+        }
         if !(1..=limits::REPLICAS_MAX).contains(&component.scale.replicas) {
             let message = format!(
                 "`scale.replicas` of component `{name}` is {}, and it must be 1 to {}",

@@ -38,13 +38,6 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
               |               ^^^^^^^^^^^^^^^^^^^^^^^^ not in effect in this version
               = help: download it and write the file's path: source: ./app.wasm
 
-            error[E0107]: `resources.memory` of component `web` is not supported yet
-             --> app.yaml:8:19
-              |
-            8 |       resources: {memory: 128Mi, queue: {length: 1}}
-              |                   ^^^^^^ only its default `64Mi` is in effect
-              = help: remove it
-
             error[E0107]: `resources.queue` of component `web` is not supported yet
              --> app.yaml:8:34
               |

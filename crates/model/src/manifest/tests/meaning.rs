@@ -401,11 +401,16 @@ fn canonical_json_is_held_to_the_same_rules() {
     "#]]
     .assert_eq(&refused(&|value| web(value, "source", serde_json::json!({"file": "./a.wasm"}))));
     expect![[r#"
-        error[E0107]: `resources` of component `web` other than the defaults are not supported yet
+        error[E0107]: `resources` of component `web` other than `memory` are not supported yet
           --> spec.components.web.resources
-          = help: leave them out
+          = help: leave them at their defaults
     "#]]
-    .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["memory"] = 1.into()));
+    .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["cpu"] = 1.into()));
+    expect![[r#"
+        error[E0106]: `resources.memory` of component `web` is 1
+          --> spec.components.web.resources.memory
+          = help: one sandbox may have 1Mi to 256Mi, which is all that its instance has
+    "#]].assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["memory"] = 1.into()));
     expect![[r#"
         error[E0106]: `routes[0]` of component `web` is not in canonical form
           --> spec.components.web.routes[0]

@@ -80,8 +80,9 @@ fn component(index: usize) -> impl Strategy<Value = Component> {
         "\\./[a-z ]{1,8}\\.wasm".prop_map(Source::File),
     ];
     let routes = (route(2 * index), route(2 * index + 1)).prop_map(|(one, other)| vec![one, other]);
-    (source, build, texts(), texts(), collection::vec(text(), 0..3), routes, 1..=1_000_u32).prop_map(
-        |(source, build, env, config, args, routes, replicas)| Component {
+    let memory = (1_u64 << 20)..=(256 << 20);
+    (source, build, texts(), texts(), collection::vec(text(), 0..3), routes, 1..=1_000_u32, memory).prop_map(
+        |(source, build, env, config, args, routes, replicas, memory)| Component {
             source,
             build,
             env,
@@ -89,7 +90,7 @@ fn component(index: usize) -> impl Strategy<Value = Component> {
             args,
             routes,
             scale: Scale { replicas },
-            resources: Resources::default(),
+            resources: Resources { memory: Bytes(memory), ..Resources::default() },
         },
     )
 }
