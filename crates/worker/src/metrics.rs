@@ -81,7 +81,7 @@ impl Collector for SandboxFigures {
             gauge(out, "worker_pool_memories", "Memories of the pool in use", None, pool.memories as u64)?;
             gauge(out, "worker_pool_warm", "Memory kept for the next sandbox", Some(&Unit::Bytes), warm)?;
         }
-        let buckets: Vec<(f64, u64)> = figures.instantiation.buckets.iter().map(|(bound, count)| (bound.min(f64::MAX), *count)).collect();
+        let buckets: Vec<(f64, u64)> = figures.instantiation.buckets.to_vec();
         let count = buckets.iter().map(|(_, count)| count).sum();
         out.encode_descriptor("worker_instantiation", "Time to start a sandbox", Some(&Unit::Seconds), MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(figures.instantiation.sum_seconds, count, &buckets, None)

@@ -16,10 +16,14 @@ use super::{
     limits::{RESTART_LIFE_MIN, RESTART_WAIT_MAX, RESTART_WAIT_MIN, STOP_WAIT_MAX},
     node::Node,
     sockets::Lent,
+    telemetry::FILTER_VARIABLE,
 };
 
 /// The environment variable with a child's configuration as JSON.
 pub const CHILD_CONFIG: &str = "SHOAL_CHILD_CONFIG";
+
+/// What a child inherits of the environment: how it logs, nothing else.
+const ENVIRONMENT_KEPT: [&str; 5] = [FILTER_VARIABLE, "NO_COLOR", "RUST_BACKTRACE", "TZ", "LANG"];
 
 /// Which child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +119,9 @@ pub fn command_of(node: &Node, command: &str, config: &str, mut lent: Lent) -> i
     // The running program even when its file was replaced meanwhile: children must speak the supervisor's language.
     let mut process = Command::new("/proc/self/exe");
     process.arg0("shoal").args(["internal", command]).current_dir(&node.directory.path).process_group(0);
-    process.env(CHILD_CONFIG, config).env_remove("NOTIFY_SOCKET").env_remove("LISTEN_PID");
-    process.env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
+    // Whoever started the node may have secrets in the environment; what runs guests gets none of them.
+    process.env_clear().envs(ENVIRONMENT_KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    process.env(CHILD_CONFIG, config).env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
     process.stdin(Stdio::null()).stdout(Stdio::null());
     process.fd_mappings(mappings).map_err(io::Error::other)?;
     Ok(process)

@@ -70,6 +70,10 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     }
     notify("STOPPING=1");
     stop_worker.cancel();
+    // Nobody will accept these any more: a refusal at once is better than a wait in the queue that ends in a reset.
+    if let Err(error) = rustix::net::shutdown(&node.sockets.http, rustix::net::Shutdown::Both) {
+        tracing::warn!(error = %error, "new connections wait until the node is gone");
+    }
     drain(&mut worker, &mut seen).await;
     stop_control_plane.cancel();
     drain(&mut control_plane, &mut seen).await;

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::options::{LogFormat, LogOptions};
 
 /// The environment variable that filters what is logged.
-const FILTER_VARIABLE: &str = "SHOAL_LOG";
+pub const FILTER_VARIABLE: &str = "SHOAL_LOG";
 
 /// What is logged when nobody says otherwise; the library of the log tells of its own files at every start and end.
 const FILTER_DEFAULT: &str = "info,raft_log=warn";
