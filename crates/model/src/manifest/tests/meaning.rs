@@ -410,7 +410,8 @@ fn canonical_json_is_held_to_the_same_rules() {
         error[E0106]: `resources.memory` of component `web` is 1
           --> spec.components.web.resources.memory
           = help: one sandbox may have 1Mi to 256Mi, which is all that its instance has
-    "#]].assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["memory"] = 1.into()));
+    "#]]
+    .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["memory"] = 1.into()));
     expect![[r#"
         error[E0106]: `routes[0]` of component `web` is not in canonical form
           --> spec.components.web.routes[0]
