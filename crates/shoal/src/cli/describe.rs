@@ -145,10 +145,7 @@ fn component_text(app: &AppView, name: &str, component: &Component) -> String {
     }
     let limits = &component.resources;
     field("memory:", format!("{} per sandbox, {} per instance", bytes(limits.memory.0), bytes(limits.instance_memory.0)));
-    field(
-        "requests:",
-        format!("{} at once per instance, {} may wait {}ms", limits.max_in_flight, limits.queue_length, limits.queue_wait.0),
-    );
+    field("requests:", format!("{} at once per instance, {} may wait {}", limits.max_in_flight, limits.queue_length, limits.queue_wait));
     for (what, values) in [("env:", &component.env), ("config:", &component.config)] {
         if !values.is_empty() {
             field(what, pairs(values));
@@ -201,7 +198,11 @@ mod tests {
 
     #[test]
     fn an_app_is_described_whole() {
-        let app = samples::app("hello", json!({"waits": [{"instance": "hello/web.3", "reason": "needs 256Mi"}]}));
+        let app = samples::app(
+            "hello",
+            json!({"waits": [{"instance": "hello/web.3", "reason": "waits for memory: needs 256Mi"}],
+                   "conditions": [{"type": "Progressing", "status": false, "reason": "Done", "message": "r2 serves"}]}),
+        );
         let made = app.status.created_at.millis();
         let event = json!({"sequence": 4, "at": "2026-01-01T00:00:05.000Z", "kind": "Deployed", "object": "hello", "message": "r2 by ana"});
         let event: EventView = serde_json::from_value(event).expect("the shape of the API");
@@ -216,20 +217,21 @@ mod tests {
             Version:     7
             Created:     2026-01-01T00:00:00.000Z (1m ago)
             URL:         http://hello.localhost:8080/
+            Progressing: no, Done: r2 serves
 
             Component hello/web:
               ready:      2/2
               source:     sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef from ./hello.wasm
               route:      hello.localhost/
               memory:     64Mi per sandbox, 256Mi per instance
-              requests:   100 at once per instance, 1024 may wait 5000ms
+              requests:   100 at once per instance, 1024 may wait 5s
               env:        COLOR=blue
 
             Instances:
               NAME          STATUS   REVISION   NODE   AGE   PLACEMENT      MESSAGE
               hello/web.1   ready    r2         one    50s   placement-11   -
               hello/web.2   ready    r2         one    50s   placement-11   -
-              hello/web.3 waits: needs 256Mi
+              hello/web.3 waits for memory: needs 256Mi
 
             Events:
               AGE   KIND       OBJECT   MESSAGE

@@ -1,9 +1,12 @@
 //! Objects of the API as rows of a table. Pure. Owns which columns a kind has and the words in them; must never ask a server.
 
-use api::v1::{AppView, EventView, InstanceView, NodeState, NodeView, RevisionView, RolloutPhase};
+use api::{
+    node::Wanted,
+    v1::{AppView, EventView, InstancePhase, InstanceView, NodeState, NodeView, RevisionView, RolloutPhase},
+};
 use model::{
     app::AppSpec,
-    id::{AppId, Timestamp},
+    id::{AppId, RevisionNumber, Timestamp},
 };
 
 use super::{age::age, progress::phase_word, table::Table, urls, verdict};
@@ -52,19 +55,35 @@ pub fn app_word(app: &AppView) -> &'static str {
     }
 }
 
+/// The revision that serves because the wished one failed.
+fn kept(app: &AppView) -> Option<RevisionNumber> {
+    let status = &app.status;
+    status.serving.filter(|serving| *serving != status.wanted && status.rollout.phase == RolloutPhase::Failed)
+}
+
+/// How many instances are ready of how many, counted on what serves.
+fn ready_of(app: &AppView) -> String {
+    let status = &app.status;
+    let Some(serving) = kept(app) else {
+        let ready: u32 = status.components.iter().map(|component| component.ready).sum();
+        let wanted: u32 = status.components.iter().map(|component| component.wanted).sum();
+        return format!("{ready}/{wanted}");
+    };
+    let of_it = || status.instances.iter().filter(|instance| instance.revision == serving && instance.wanted == Wanted::Run);
+    format!("{}/{}", of_it().filter(|instance| instance.phase == InstancePhase::Ready).count(), of_it().count())
+}
+
 /// Apps.
 pub fn apps(apps: &[AppView], shape: Shape) -> Table {
     let mut table = shape.table(&["name", "status", "ready", "revision", "url", "age"], &["components", "serving", "version"]);
     for app in apps {
         let status = &app.status;
-        let ready: u32 = status.components.iter().map(|component| component.ready).sum();
-        let wanted: u32 = status.components.iter().map(|component| component.wanted).sum();
         let components: Vec<&str> = status.components.iter().map(|component| component.name.as_str()).collect();
         let usual = [
             app.metadata.name.to_string(),
             app_word(app).to_owned(),
-            format!("{ready}/{wanted}"),
-            status.wanted.to_string(),
+            ready_of(app),
+            kept(app).map_or_else(|| status.wanted.to_string(), |serving| format!("{} ({serving} serves)", status.wanted)),
             status.urls.first().cloned().unwrap_or_default(),
             age(status.created_at.0, shape.now),
         ];
@@ -234,7 +253,7 @@ pub fn routes(routes: &[RouteView], apps: &[AppView], shape: Shape) -> Table {
             view.component.clone(),
             created.unwrap_or_default(),
         ];
-        shape.row(&mut table, Some(&view.app), usual, [view.url.clone(), format!("{}ms", route.timeout.0)]);
+        shape.row(&mut table, Some(&view.app), usual, [view.url.clone(), route.timeout.to_string()]);
     }
     table
 }
@@ -298,6 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_revision_hides_not_what_serves() {
+        let failed = json!({"rollout": {"phase": "failed", "code": "E0309", "message": "the sandbox did not start"}, "serving": 1,
+            "components": [samples::component("web", 1, 0)], "urls": [],
+            "instances": [samples::instance("hello/web.1", 1, "ready"), samples::instance("hello/web.1", 2, "failed")]});
+        check(
+            &apps(&[samples::app("hello", failed)], shape(false, false)),
+            expect![[r#"
+            NAME    STATUS   READY   REVISION         URL   AGE
+            hello   failed   1/1     r2 (r1 serves)   -     3m12s"#]],
+        );
+    }
+
+    #[test]
     fn parts_of_apps_have_their_own_tables() {
         let all = [samples::app("hello", json!({}))];
         check(
@@ -317,7 +349,7 @@ mod tests {
             &routes(&routes_of(&all), &all, shape(true, false)),
             expect![[r#"
             HOST              PATH   METHODS   COMPONENT   AGE     URL                            TIMEOUT
-            hello.localhost   /      any       hello/web   3m12s   http://hello.localhost:8080/   30000ms"#]],
+            hello.localhost   /      any       hello/web   3m12s   http://hello.localhost:8080/   30s"#]],
         );
     }
 
