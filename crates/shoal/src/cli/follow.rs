@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::v1::{AppView, WatchEvent};
+use api::v1::{AppView, RolloutPhase, WatchEvent};
 use model::id::{AppId, Index, RevisionNumber};
 use tokio::time::{Instant, timeout_at};
 
@@ -17,7 +17,7 @@ use super::{
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts to reach a silent server: short enough not to be noticed, long enough not to be a load.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long nothing may be placeable before that is the verdict: other apps' instances that just stop give their room back within it.
+/// How long nothing may move before that is the verdict: other apps' instances that just stop give their room back within it.
 const STUCK_MIN: Duration = Duration::from_secs(2);
 
 /// What somebody wished for and now waits on.
@@ -74,7 +74,7 @@ struct Follower<'a> {
     deadline: Instant,
     seen: Option<AppView>,
     silent_since: Option<Instant>,
-    /// Nothing can be placed, and since when.
+    /// Nothing moves any more, and since when.
     stuck: Option<(Instant, Verdict)>,
 }
 
@@ -108,9 +108,13 @@ impl Follower<'_> {
         }
         let verdict = verdict::judge(&app, self.wish.revision);
         terminal.live(&format!("{} {}: {}", self.wish.app, self.wish.revision, verdict::missing(&app)));
+        let is_open = app.status.rollout.phase == RolloutPhase::Progressing;
         self.seen = Some(app);
         match verdict {
-            Some(stuck @ Verdict::CannotPlace { .. }) => {
+            // The server may still place it, or try again what failed.
+            Some(stuck @ (Verdict::CannotPlace { .. } | Verdict::Failed { .. }))
+                if is_open || matches!(stuck, Verdict::CannotPlace { .. }) =>
+            {
                 let since = self.stuck.take().map_or_else(Instant::now, |(since, _)| since);
                 self.stuck = Some((since, stuck));
                 None

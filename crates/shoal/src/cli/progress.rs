@@ -106,10 +106,10 @@ mod tests {
         check(
             None,
             json!({"instances": [placed("hello/web.1", 1, 5, "ready"), placed("hello/web.1", 2, 6, "compiling")],
-                   "waits": [{"instance": "hello/web.2", "reason": "needs 256Mi"}]}),
+                   "waits": [{"instance": "hello/web.2", "reason": "waits for memory: needs 256Mi"}]}),
             expect![[r#"
                 hello/web.1 r2 compiling on one
-                hello/web.2 waits: needs 256Mi
+                hello/web.2 waits for memory: needs 256Mi
             "#]],
         );
     }

@@ -10,6 +10,9 @@ use model::id::{AppId, RevisionNumber};
 
 use super::{age, failure::Exit};
 
+/// How the server's words for a wait begin when there is no room. The colon keeps them apart from a wait for a node of such a name.
+const ROOM_WAITS: [&str; 3] = ["waits for a node:", "waits for memory:", "waits for a place:"];
+
 /// The end of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -61,21 +64,21 @@ pub fn judge(app: &AppView, revision: RevisionNumber) -> Option<Verdict> {
         RolloutPhase::Failed => {
             Some(Verdict::Failed { code: status.rollout.code.clone(), reason: status.rollout.message.clone(), serving: status.serving })
         }
-        RolloutPhase::Done if failed.is_some() => failed.map(|instance| Verdict::Failed {
-            code: instance.code.clone(),
-            reason: format!("{}: {}", instance.instance, instance.message),
-            serving: status.serving,
-        }),
-        _ if unplaced(app).next().is_some() => {
-            let moving = status.instances.iter().any(is_moving);
-            (!moving).then(|| Verdict::CannotPlace { waits: unplaced(app).cloned().collect() })
-        }
+        RolloutPhase::Done if failed.is_some() => failed.map(|instance| failure_of(instance, status.serving)),
+        _ if status.instances.iter().any(is_moving) && unplaced(app).next().is_some() => None,
+        // What failed is a failure, whoever else waits for room. The server says so itself shortly, unless it tries again.
+        RolloutPhase::Progressing if failed.is_some() => failed.map(|instance| failure_of(instance, status.serving)),
+        _ if unplaced(app).next().is_some() => Some(Verdict::CannotPlace { waits: unplaced(app).cloned().collect() }),
         RolloutPhase::Progressing => None,
         RolloutPhase::Done => {
             let complete = status.components.iter().all(|component| component.ready >= component.wanted);
             complete.then(|| Verdict::Done { ready: status.components.iter().map(|component| component.ready).sum() })
         }
     }
+}
+
+fn failure_of(instance: &InstanceView, serving: Option<RevisionNumber>) -> Verdict {
+    Verdict::Failed { code: instance.code.clone(), reason: format!("{}: {}", instance.instance, instance.message), serving }
 }
 
 /// What is still missing, for the verdict when the time is up.
@@ -138,12 +141,18 @@ pub fn unplaced(app: &AppView) -> impl Iterator<Item = &Waiting> {
         let same = |instance: &InstanceView| instance.instance == wait.instance && instance.revision == app.status.wanted;
         app.status.instances.iter().any(same)
     };
-    app.status.waits.iter().filter(move |wait| !placed(wait))
+    app.status.waits.iter().filter(move |wait| is_for_room(wait) && !placed(wait))
+}
+
+/// Whether a node, memory or a place is waited for: an instance that failed, or is being prepared, has its room.
+fn is_for_room(wait: &Waiting) -> bool {
+    ROOM_WAITS.iter().any(|words| wait.reason.starts_with(words))
 }
 
 /// Who waits for what, in one sentence.
 pub fn wait_words(wait: &Waiting) -> String {
-    let verb = if wait.reason.starts_with("waits ") { "" } else { "waits: " };
+    let has_verb = wait.reason.starts_with("waits ") || wait.reason.starts_with("failed");
+    let verb = if has_verb { "" } else { "waits: " };
     format!("{} {verb}{}", wait.instance, wait.reason)
 }
 
@@ -225,18 +234,53 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_failed_is_no_wait_for_room() {
+        let mut failed = samples::instance("hello/web.1", 2, "failed");
+        failed["code"] = json!("E0309");
+        failed["message"] = json!("the sandbox did not start");
+        let waits = json!([{"instance": "hello/web.1", "reason": "failed: E0309 the sandbox did not start"}]);
+        let progressing = json!({"phase": "progressing", "message": ""});
+        check(
+            json!({"rollout": progressing, "serving": 2, "waits": waits, "instances": [failed]}),
+            expect![[r#"
+            8 hello r2 failed [E0309]: hello/web.1: the sandbox did not start
+        "#]],
+        );
+        check(
+            json!({"rollout": progressing, "serving": 1, "waits": waits, "instances": [samples::instance("hello/web.1", 1, "ready"), failed]}),
+            expect![[r#"
+            8 hello r2 failed [E0309]: hello/web.1: the sandbox did not start; r1 keeps serving
+        "#]],
+        );
+        let waits = json!([{"instance": "hello/web.1", "reason": "failed: E0309 the sandbox did not start"},
+                           {"instance": "hello/web.2", "reason": "waits for memory: needs 512Mi"}]);
+        check(
+            json!({"rollout": progressing, "serving": 2, "waits": waits, "instances": [failed]}),
+            expect![[r#"
+            8 hello r2 failed [E0309]: hello/web.1: the sandbox did not start
+        "#]],
+        );
+        check(
+            json!({"rollout": progressing, "serving": 1, "waits": [waits[0]], "instances": [samples::instance("hello/web.1", 1, "failed")]}),
+            expect![[r#"
+            on its way: the rollout has not ended
+        "#]],
+        );
+    }
+
+    #[test]
     fn waiting_is_final_only_when_nothing_moves() {
-        let waits = json!([{"instance": "hello/web.2", "reason": "needs 512Mi, the freest node has 380Mi"}]);
+        let waits = json!([{"instance": "hello/web.2", "reason": "waits for memory: needs 512Mi, the freest node has 380Mi"}]);
         check(
             json!({"rollout": {"phase": "progressing", "message": ""}, "waits": waits, "instances": [samples::instance("hello/web.1", 2, "compiling")]}),
             expect![[r#"
-                on its way: hello/web.2 waits: needs 512Mi, the freest node has 380Mi
+                on its way: hello/web.2 waits for memory: needs 512Mi, the freest node has 380Mi
             "#]],
         );
         check(
             json!({"rollout": {"phase": "progressing", "message": ""}, "waits": waits, "instances": [samples::instance("hello/web.1", 2, "ready")]}),
             expect![[r#"
-                5 hello r2 cannot be placed: hello/web.2 needs 512Mi, the freest node has 380Mi
+                5 hello r2 cannot be placed: hello/web.2 waits for memory: needs 512Mi, the freest node has 380Mi
             "#]],
         );
     }
