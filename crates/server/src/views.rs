@@ -234,7 +234,7 @@ fn rollout(record: &AppRecord, components: &[ComponentStatus], waits: &[Waiting]
     let (ready, wanted) = totals(components);
     match &record.rollout {
         Rollout::Progressing => {
-            let first = waits.first().map(|wait| format!("; {} waits: {}", wait.instance, wait.reason)).unwrap_or_default();
+            let first = waits.first().map(|wait| format!("; {}", wait_words(wait))).unwrap_or_default();
             let message = format!("{ready} of {wanted} instances of {} are ready{first}", record.wanted);
             RolloutView { phase: RolloutPhase::Progressing, code: None, message }
         }
@@ -246,6 +246,13 @@ fn rollout(record: &AppRecord, components: &[ComponentStatus], waits: &[Waiting]
             RolloutView { phase: RolloutPhase::Failed, code: Some(code.clone()), message: message.clone() }
         }
     }
+}
+
+/// Who waits for what: the reason mostly brings its verb.
+pub(crate) fn wait_words(wait: &Waiting) -> String {
+    let has_verb = wait.reason.starts_with("waits ") || wait.reason.starts_with("failed");
+    let verb = if has_verb { "" } else { "waits: " };
+    format!("{} {verb}{}", wait.instance, wait.reason)
 }
 
 fn totals(components: &[ComponentStatus]) -> (u32, u32) {

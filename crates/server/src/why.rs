@@ -3,7 +3,10 @@
 use api::v1::{AppView, InstancePhase, LogEntry, RolloutPhase, WhyAnswer, WhyState, WhyStep};
 use model::id::{AppId, InstanceId, Name};
 
-use crate::{api_error::ApiError, views::Viewer};
+use crate::{
+    api_error::ApiError,
+    views::{self, Viewer},
+};
 
 /// Longest request id that is looked for, in bytes: longer ones are never kept.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -49,11 +52,7 @@ fn walk(subject: &str, app: &AppView, asked: &Subject) -> WhyAnswer {
     let state = if status.deleting { WhyState::Blocks } else { WhyState::Passes };
     let text = if status.deleting { "is being deleted".to_owned() } else { format!("exists, wished as {}", status.wanted) };
     steps.push(step("app", state, text));
-    steps.push(match status.serving {
-        Some(serving) if serving == status.wanted => step("revision", WhyState::Passes, format!("{serving} has the traffic")),
-        Some(serving) => step("revision", WhyState::Warns, format!("{serving} still has the traffic, {} does not yet", status.wanted)),
-        None => step("revision", WhyState::Blocks, "no revision has the traffic yet".to_owned()),
-    });
+    steps.push(revision(app));
     let state = match status.rollout.phase {
         RolloutPhase::Done => WhyState::Passes,
         RolloutPhase::Progressing => WhyState::Warns,
@@ -64,10 +63,28 @@ fn walk(subject: &str, app: &AppView, asked: &Subject) -> WhyAnswer {
     steps.extend(instances(app, asked));
     let wanted = |instance: &InstanceId| matches(instance, asked);
     let waits = status.waits.iter().filter(|wait| wanted(&wait.instance));
-    steps.extend(waits.map(|wait| step("waiting", WhyState::Blocks, format!("{} waits: {}", wait.instance, wait.reason))));
+    steps.extend(waits.map(|wait| step("waiting", WhyState::Blocks, views::wait_words(wait))));
     let worst = steps.iter().find(|step| step.state == WhyState::Blocks);
     let verdict = worst.map_or_else(|| format!("{subject} runs: {}", status.rollout.message), |step| step.text.clone());
     WhyAnswer { subject: subject.to_owned(), works: worst.is_none(), verdict, steps }
+}
+
+/// Who has the traffic, and whether anything there can take it.
+fn revision(app: &AppView) -> WhyStep {
+    let status = &app.status;
+    let Some(serving) = status.serving else { return step("revision", WhyState::Blocks, "no revision has the traffic yet".to_owned()) };
+    let of_it = || status.instances.iter().filter(|instance| instance.revision == serving);
+    let is_idle = of_it().next().is_none() && status.components.iter().all(|component| component.wanted == 0);
+    let is_ready = is_idle || of_it().any(|instance| matches!(instance.phase, InstancePhase::Ready | InstancePhase::Unknown));
+    let text = match (serving == status.wanted, is_ready) {
+        (true, true) => return step("revision", WhyState::Passes, format!("{serving} has the traffic")),
+        (true, false) => format!("the traffic is meant for {serving}, which has no instance that is ready"),
+        (false, true) => format!("{serving} still has the traffic, {} does not yet", status.wanted),
+        (false, false) => {
+            format!("the traffic is still meant for {serving}, which has no instance that is ready; {} does not have it yet", status.wanted)
+        }
+    };
+    step("revision", WhyState::Warns, text)
 }
 
 fn instances(app: &AppView, asked: &Subject) -> Vec<WhyStep> {
@@ -124,4 +141,34 @@ pub(crate) fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
         }
     }
     WhyAnswer { subject: format!("request {request}"), verdict, works, steps }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(serving: u64, instances: &Value, waits: &Value) -> String {
+        let app = json!({"apiVersion": "shoal.dev/v1", "kind": "App", "spec": {},
+            "metadata": {"name": "hello", "namespace": "default", "labels": {}, "annotations": {}, "protected": false},
+            "status": {"createdAt": "2026-01-01T00:00:00.000Z", "wanted": 1, "serving": serving, "observedGeneration": 1, "conditions": [],
+                "rollout": {"phase": "failed", "code": "E0309", "message": "the sandbox did not start"}, "components": [],
+                "instances": instances, "waits": waits, "urls": [], "deleting": false}});
+        let app: AppView = serde_json::from_value(app).expect("the shape of the API");
+        let asked = Subject { app: app.id(), component: None, ordinal: None };
+        let answer = walk("hello", &app, &asked);
+        answer.steps.iter().map(|step| format!("{} {:?} {}\n", step.name, step.state, step.text)).collect::<String>() + &answer.verdict
+    }
+
+    #[test]
+    fn what_never_was_ready_has_no_traffic() {
+        let failed = json!([{"instance": "hello/web.1", "revision": 1, "placement": 1, "node": "one", "wanted": "run", "phase": "failed",
+            "since": "2026-01-01T00:00:00.000Z", "message": "no"}]);
+        let waits = json!([{"instance": "hello/web.2", "reason": "waits for memory: needs 1Gi"}]);
+        let text = told(1, &failed, &waits);
+        assert!(text.contains("revision Warns the traffic is meant for r1, which has no instance that is ready\n"), "{text}");
+        assert!(text.contains("waiting Blocks hello/web.2 waits for memory: needs 1Gi\n"), "{text}");
+        assert!(text.ends_with("\nthe sandbox did not start"), "{text}");
+    }
 }
