@@ -148,7 +148,17 @@ impl Node {
 
     /// Sends SIGTERM and waits for the end; returns the exit code.
     pub async fn stop(mut self) -> i32 {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
         rustix::process::kill_process(self.supervisor(), Signal::TERM).expect("the supervisor lives");
+    }
+
+    /// Waits for the end; returns the exit code.
+    pub async fn ended(&mut self) -> i32 {
         let supervisor = &mut self.supervisor;
         eventually("the server's end", || {
             let ended = supervisor.try_wait().expect("a child can be waited for");

@@ -93,7 +93,7 @@ async fn an_acknowledged_apply_survives_a_power_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_server_answers_what_it_accepted() {
-    let node = Node::start().await;
+    let mut node = Node::start().await;
     node.apply(&hello().replace(&guest("hello").display().to_string(), &guest("slow").display().to_string())).expect(0);
     let address = node.http.clone();
     let request = tokio::spawn(async move { raw::get(&address, "hello.localhost", "/?ms=1500").await });
@@ -103,6 +103,27 @@ async fn a_drained_server_answers_what_it_accepted() {
         text.lines().find(in_flight).map(|_| ())
     })
     .await;
-    assert_eq!(node.stop().await, 0);
+    node.terminate();
+    eventually("a refusal of new connections", || async {
+        let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+        tokio::net::TcpStream::connect(&node.http).await.err().map(refused).filter(|refused| *refused)
+    })
+    .await;
+    assert!(!request.is_finished(), "the request in flight is still answered after that");
+    assert_eq!(node.ended().await, 0);
     assert_eq!(request.await.unwrap().expect("the request is answered").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_gets_nothing_of_the_environment_and_holds_nothing_of_the_control_plane() {
+    let node = serving().await;
+    let worker = node.child("worker").expect("a worker runs").as_raw_nonzero();
+    let environment = std::fs::read(format!("/proc/{worker}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("LISTEN_FDS="), "{environment}");
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo gives the test what the worker must not have");
+    assert!(!environment.contains("CARGO_MANIFEST_DIR="), "{environment}");
+    let open: Vec<_> =
+        std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    assert!(!open.iter().any(|path| path.starts_with(node.data().join("control"))), "{open:?}");
 }

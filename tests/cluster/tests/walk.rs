@@ -66,6 +66,16 @@ async fn a_new_revision_takes_over_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_sandbox_is_set_within_its_bounds() {
+    let node = Node::start().await;
+    let said = node.apply(&hello("      resources: {memory: 512Ki}\n")).expect(1);
+    assert!(said.err.contains("E0106") && said.err.contains("1Mi to 256Mi"), "{said:?}");
+    node.apply(&hello("      resources: {memory: 2Mi}\n")).expect(0);
+    assert!(node.shoal(&["describe", "app", "hello"]).expect(0).out.contains("2Mi per sandbox"));
+    assert_eq!(raw::get(&node.http, "hello.localhost", "/").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_what_would_change_and_changes_nothing() {
     let node = Node::start().await;
     let path = node.write("plan.yaml", &hello(""));
