@@ -52,7 +52,7 @@ mod yaml;
 pub use apply::Wishes;
 pub use documents::{Documents, FileArgs};
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -228,7 +228,10 @@ fn end(terminal: &Terminal, ended: Outcome) -> ExitCode {
 
 /// Help and version go to stdout and are no failure; anything else is a wrong command line.
 fn told_by_clap(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if let (Err(lost), false) = (printed, error.use_stderr()) {
+        return Terminal::detect(false).lost(&lost).into();
+    }
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
 }
 

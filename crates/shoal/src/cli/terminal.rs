@@ -63,17 +63,26 @@ impl Terminal {
     pub fn data(&self, text: impl Display) {
         self.clear_live_line();
         let mut out = io::stdout().lock();
-        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-            std::process::exit(Exit::Done as i32);
+        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+            std::process::exit(self.lost(&error) as i32);
         }
     }
 
     /// Bytes of data as they are.
     pub fn bytes(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-            std::process::exit(Exit::Done as i32);
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            std::process::exit(self.lost(&error) as i32);
         }
+    }
+
+    /// How a process ends whose output cannot be written: quietly when the reader went away, else it says why.
+    pub fn lost(&self, error: &io::Error) -> Exit {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Exit::Done;
+        }
+        self.complain(format!("{}: cannot write to stdout: {error}", self.err(Ink::Bad, "error")));
+        Exit::Error
     }
 
     /// Something went wrong: always shown, on stderr.
