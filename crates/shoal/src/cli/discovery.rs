@@ -5,7 +5,7 @@ use std::path::Path;
 use api::client::Server;
 use model::problem::Problem;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 
 /// Where a system-wide server keeps its data.
 pub const SYSTEM_DATA_DIRECTORY: &str = "/var/lib/shoal";
@@ -49,13 +49,26 @@ pub fn candidates(server: Option<&str>, data_directory: Option<&Path>) -> Result
 /// E0605 naming every address and why it did not answer.
 pub fn first_reachable<C>(addresses: Vec<Server>, mut dial: impl FnMut(&Server) -> std::io::Result<C>) -> Result<(Server, C), Failure> {
     let mut tried = Vec::new();
+    let mut denied = None;
     for address in addresses {
         match dial(&address) {
             Ok(connection) => return Ok((address, connection)),
-            Err(error) => tried.push(format!("{address} ({})", reason(&error))),
+            Err(error) => {
+                tried.push(format!("{address} ({})", reason(&error)));
+                if error.kind() == std::io::ErrorKind::PermissionDenied && matches!(address, Server::Socket(_)) {
+                    denied.get_or_insert(address);
+                }
+            }
         }
     }
-    Err(unreachable(&tried))
+    Err(denied.map_or_else(|| unreachable(&tried), |address| not_yours(&address)))
+}
+
+/// A socket that only another user may open.
+fn not_yours(address: &Server) -> Failure {
+    let message = format!("{address} belongs to another user: permission denied");
+    let help = "run the command as the user the server runs as, for example with `sudo`, or name its HTTP address with --server";
+    Failure::sentence(Exit::NotAllowed, message, help)
 }
 
 /// E0605 with what was tried.
@@ -97,6 +110,19 @@ mod tests {
         for wrong in ["https://a:1", "ftp://a", "http://", "http://a:1/b c"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_socket_of_another_user_is_said_to_be_one() {
+        let dial = |address: &Server| match address {
+            Server::Socket(path) if path.starts_with(SYSTEM_DATA_DIRECTORY) => Err(Error::from(ErrorKind::PermissionDenied)),
+            Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
+            Server::Http(_) => Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)),
+        };
+        let failure = first_reachable(candidates(None, None).unwrap_or_default(), dial).expect_err("nobody answers");
+        assert_eq!(failure.exit as u8, 7);
+        let message = failure.render(false);
+        assert!(message.contains("unix:/var/lib/shoal/api.sock belongs to another user") && message.contains("sudo"), "{message}");
     }
 
     #[test]
