@@ -5,9 +5,9 @@ use clap::Args;
 
 use super::{
     age,
-    failure::{Exit, Outcome},
+    failure::{Exit, Failure, Outcome},
     listing::{self, Query},
-    output::Format,
+    output::{Format, Listing},
     selector::Selector,
     session::Session,
     target,
@@ -21,9 +21,9 @@ pub struct GetArgs {
     /// apps, components, instances, revisions, nodes, events, routes; KIND/NAME works too.
     #[arg(value_name = "KIND")]
     kind: String,
-    /// One object: an app, APP/COMPONENT, APP/COMPONENT.N, a node.
+    /// One object or several: an app, APP/COMPONENT, APP/COMPONENT.N, a node.
     #[arg(value_name = "NAME")]
-    name: Option<String>,
+    names: Vec<String>,
     /// All namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -40,10 +40,11 @@ pub struct GetArgs {
 
 /// Lists and, with `-w`, keeps listing what changes.
 pub async fn run(args: GetArgs, session: &Session) -> Outcome {
-    let (kind, name) = target::kind_and_name(&args.kind, args.name.as_deref())?;
+    let (kind, first) = target::kind_and_name(&args.kind, args.names.first().map(String::as_str))?;
+    let more: Vec<String> = args.names.into_iter().skip(1).collect();
     let format = args.output.unwrap_or_default();
     let shape = Shape { wide: format == Format::Wide, namespaces: args.all_namespaces, now: age::now() };
-    let mut query = Query { kind, name, all_namespaces: args.all_namespaces, selector: args.selector, shape };
+    let mut query = Query { kind, name: first, all_namespaces: args.all_namespaces, selector: args.selector, shape };
     let terminal = &session.terminal;
     // Everything after this event is news: asked before the list, so that nothing falls between.
     let last_event = if args.watch {
@@ -51,7 +52,7 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     } else {
         None
     };
-    let mut seen = listing::list(&query, session).await?;
+    let mut seen = all(&query, &more, session).await?;
     let text = seen.text(&format, terminal.width);
     if !text.is_empty() {
         terminal.data(text);
@@ -66,7 +67,7 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     let mut events = session.client().await?.watch_events(&question).await?;
     while events.next().await?.is_some() {
         query.shape.now = age::now();
-        let now = listing::list(&query, session).await?;
+        let now = all(&query, &more, session).await?;
         let news = now.news(&seen, &format, terminal.width);
         if !news.is_empty() {
             terminal.data(news);
@@ -74,4 +75,14 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
         seen = now;
     }
     Ok(Exit::Unreachable)
+}
+
+/// What `query` asks for, and the same of each further name.
+async fn all(query: &Query, more: &[String], session: &Session) -> Result<Listing, Failure> {
+    let mut listing = listing::list(query, session).await?;
+    for name in more {
+        let other = Query { name: Some(name.clone()), ..query.clone() };
+        listing = listing.and(listing::list(&other, session).await?);
+    }
+    Ok(listing)
 }

@@ -79,6 +79,15 @@ impl Listing {
         }
     }
 
+    /// This listing and, below it, `other` of the same kind; several objects are a list, never one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.table.append(other.table);
+        self.objects.extend(other.objects);
+        self.names.extend(other.names);
+        Self { single: false, ..self }
+    }
+
     fn only(&self, kept: &[bool]) -> Self {
         let objects = self.objects.iter().zip(kept).filter(|(_, kept)| **kept).map(|(object, _)| object.clone()).collect();
         let names = self.names.iter().zip(kept).filter(|(_, kept)| **kept).map(|(name, _)| name.clone()).collect();
@@ -167,6 +176,13 @@ mod tests {
             }"#]],
         );
         assert!("table".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn listings_of_several_names_are_one() {
+        let both = Listing { single: true, ..listing(&[("a", 1)]) }.and(Listing { single: true, ..listing(&[("long", 2)]) });
+        assert_eq!(both.text(&Format::Table, None), "NAME   READY\na      1\nlong   2");
+        assert!(both.text(&Format::Json, None).contains("\"kind\": \"List\""));
     }
 
     #[test]

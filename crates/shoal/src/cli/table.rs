@@ -31,6 +31,12 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// Appends the rows of `other`, which has the same columns.
+    pub fn append(&mut self, other: Self) {
+        assert_eq!(self.header, other.header, "both have the same columns");
+        self.rows.extend(other.rows);
+    }
+
     /// The rows for which `kept` says so.
     #[must_use]
     pub fn only(&self, kept: &[bool]) -> Self {
