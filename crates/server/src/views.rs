@@ -70,7 +70,7 @@ impl Viewer {
             wanted: record.wanted,
             serving: record.serving,
             observed_generation: self.observed_generation(&record.id),
-            conditions: conditions(record, &rollout, &components),
+            conditions: conditions(record, &rollout, &instances),
             rollout,
             components,
             instances,
@@ -261,12 +261,15 @@ fn totals(components: &[ComponentStatus]) -> (u32, u32) {
     })
 }
 
-fn conditions(record: &AppRecord, rollout: &RolloutView, components: &[ComponentStatus]) -> Vec<Condition> {
-    let (ready, wanted) = totals(components);
+fn conditions(record: &AppRecord, rollout: &RolloutView, instances: &[InstanceView]) -> Vec<Condition> {
+    // What has the traffic decides, even while another revision is wished or has failed.
+    let serves = |instance: &&InstanceView| record.routed() == Some(instance.revision) && instance.wanted == Wanted::Run;
+    let wanted = instances.iter().filter(serves).count();
+    let ready = instances.iter().filter(serves).filter(|instance| instance.phase == InstancePhase::Ready).count();
     let condition =
         |kind: &str, status, reason: &str, message: String| Condition { kind: kind.to_owned(), status, reason: reason.to_owned(), message };
     let serving = record.routed().map_or_else(|| "nothing serves".to_owned(), |serving| format!("{serving} serves"));
-    let reason = if ready == wanted { "AllReady" } else { "NotAllReady" };
+    let reason = if ready == wanted && ready > 0 { "AllReady" } else { "NotAllReady" };
     let mut conditions = vec![condition("Available", record.routed().is_some() && ready > 0, reason, serving)];
     let (progressing, reason) = match rollout.phase {
         RolloutPhase::Progressing => (true, "Progressing"),
