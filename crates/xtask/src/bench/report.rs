@@ -45,7 +45,7 @@ pub fn write(path: &Path, sections: &[Section]) -> Result<()> {
         text += &format!("\n## {}\n", part.trim_end());
     }
     for section in sections {
-        text += &format!("\n{}\nMeasured {} on {}.\n", section.markdown().trim_end(), today()?, machine());
+        text += &format!("\n{}\n\nMeasured {} on {}.\n", section.markdown().trim_end(), today()?, machine());
     }
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
