@@ -56,3 +56,6 @@ pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes kept of the name of whoever asks.
 pub const BY_BYTES_MAX: usize = 256;
+
+/// How long a refused upload is read on, so that its client reads the refusal. A client on a slow line sees a closed connection after this.
+pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);

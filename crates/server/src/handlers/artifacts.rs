@@ -4,15 +4,16 @@ use std::{io, sync::Arc};
 
 use api::limits::ARTIFACT_BYTES_MAX;
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use model::id::Digest;
 use tokio_util::io::ReaderStream;
 
-use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath};
+use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX};
 
 /// Bytes read from disk at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -27,8 +28,29 @@ pub(crate) async fn put(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Di
     if length.is_some_and(|length| length > ARTIFACT_BYTES_MAX) {
         return Err(UploadError::TooLarge.into());
     }
-    core.artifacts.store(&digest, request.into_body().into_data_stream()).await?;
+    let mut pieces = request.into_body().into_data_stream();
+    let stored = core.artifacts.store(&digest, &mut pieces).await;
+    if stored.is_err() {
+        read_to_end(&mut pieces).await;
+    }
+    stored?;
     Ok(StatusCode::CREATED)
+}
+
+/// Reads on after a refusal: a client that still sends when the connection closes sees a broken pipe instead of the reason.
+async fn read_to_end(pieces: &mut BodyDataStream) {
+    let rest = async {
+        let mut bytes = 0;
+        while let Some(Ok(piece)) = pieces.next().await {
+            bytes += piece.len() as u64;
+            if bytes > ARTIFACT_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(REFUSED_READ_MAX, rest).await.is_err() {
+        tracing::debug!("a refused upload goes on; its connection is closed");
+    }
 }
 
 pub(crate) async fn get(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
