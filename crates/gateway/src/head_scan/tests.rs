@@ -123,6 +123,23 @@ fn heads_have_limits() {
     assert_eq!(steps(longest.as_bytes(), 4096), [Step::Head(longest.len())]);
 }
 
+/// The steps, without how much of a body went through before it was seen to be broken: that alone may depend on the pieces.
+fn framing(stream: &[u8], piece: usize) -> Vec<Step> {
+    let mut steps = steps(stream, piece);
+    if let [.., Step::Body(_), Step::Broken] = steps[..] {
+        steps.remove(steps.len() - 2);
+    }
+    steps
+}
+
+#[test]
+fn a_broken_body_is_broken_in_any_pieces() {
+    let stream = b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nabcGET / HTTP/1.1\r\n";
+    for piece in 1..=stream.len() {
+        assert_eq!(framing(stream, piece), [Step::Head(46), Step::Broken], "in pieces of {piece}");
+    }
+}
+
 proptest! {
     #[test]
     fn pieces_do_not_matter(
@@ -133,6 +150,6 @@ proptest! {
         piece in 1_usize..9,
     ) {
         let stream = stream.concat();
-        prop_assert_eq!(steps(stream.as_bytes(), piece), steps(stream.as_bytes(), stream.len().max(1)));
+        prop_assert_eq!(framing(stream.as_bytes(), piece), framing(stream.as_bytes(), stream.len().max(1)));
     }
 }
