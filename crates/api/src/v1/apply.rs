@@ -43,7 +43,7 @@ pub struct ObjectAnswer {
     pub app: AppId,
     /// What happened to it.
     pub outcome: Outcome,
-    /// The revision it wishes for now.
+    /// The revision it wishes for after this.
     #[schema(value_type = u64)]
     pub revision: RevisionNumber,
     /// Its version now.

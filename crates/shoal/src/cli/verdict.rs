@@ -37,7 +37,7 @@ pub enum Verdict {
     },
     /// Somebody wished for another revision meanwhile.
     Replaced {
-        /// The revision wished for now.
+        /// The revision wished for instead.
         by: RevisionNumber,
     },
     /// Somebody deleted the app meanwhile.

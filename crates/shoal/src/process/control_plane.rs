@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{node::Node, options::LogOptions, sockets::Inherited};
+use super::{child_main, node::Node, options::LogOptions, sockets::Inherited};
 
 /// What a control-plane process is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,18 +45,6 @@ pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Resu
         settings: config.settings,
     };
     drop(inherited);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("control-plane").build()?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let mut term = signal(SignalKind::terminate())?;
-        let told = stop.clone();
-        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
-            term.recv().await;
-            told.cancel();
-        }));
-        server::run(config_of_server, stop).await?;
-        anyhow::Ok(())
-    })?;
-    runtime.shutdown_background();
+    child_main::run("control-plane", |stop| server::run(config_of_server, stop))?;
     Ok(ExitCode::SUCCESS)
 }

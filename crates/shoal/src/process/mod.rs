@@ -4,6 +4,7 @@
 //! Start with [`start`], then `node.rs` (what can be refused), `supervisor.rs` (who runs when) and `sandbox_process.rs` (what a worker gives up).
 
 mod child;
+mod child_main;
 mod compile;
 mod compile_pool;
 mod control_plane;

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
+    child_main,
     node::Node,
     options::LogOptions,
     sandbox_process::{self, Hardening, User},
@@ -54,19 +53,6 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
             tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part")
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build()?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let mut term = signal(SignalKind::terminate())?;
-        let told = stop.clone();
-        let _signals = AbortOnDropHandle::new(tokio::spawn(async move {
-            term.recv().await;
-            told.cancel();
-        }));
-        worker::run(config_of_worker, stop).await?;
-        anyhow::Ok(())
-    })?;
-    // What still blocks a thread now, a file of a log query, must not keep the process.
-    runtime.shutdown_background();
+    child_main::run("worker", |stop| worker::run(config_of_worker, stop))?;
     Ok(ExitCode::SUCCESS)
 }
