@@ -28,7 +28,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("bincode", &["consensus", "state"]),
     ("wasmparser", &["inspect"]),
     ("axum", &["server", "worker", "shoal"]),
-    ("rustls*", &["transport"]),
+    ("rustls*", &["transport", "gateway", "runtime"]),
     ("serde-saphyr", &["model"]),
     ("clap*", &["shoal"]),
     ("landlock", &["shoal"]),
