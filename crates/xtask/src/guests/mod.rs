@@ -61,7 +61,7 @@ fn parse(arguments: &[String]) -> Result<(Option<Origin>, Vec<String>)> {
 fn build(root: &Path, names: &[String], origin: Option<Origin>) -> Result<Vec<PathBuf>> {
     let apps = root.join("sample-apps");
     let guests = select(&apps, names)?;
-    let outputs: Vec<PathBuf> = guests.iter().map(|name| apps.join(format!("target/{TARGET}/release/{name}.wasm"))).collect();
+    let outputs: Vec<PathBuf> = guests.iter().map(|name| output(&apps, name)).collect();
     if origin.is_some() || !are_fresh(&apps, &outputs)? {
         let toolchain = Toolchain::find(origin)?;
         let start = SystemTime::now();
@@ -73,6 +73,13 @@ fn build(root: &Path, names: &[String], origin: Option<Origin>) -> Result<Vec<Pa
         }
     }
     Ok(outputs)
+}
+
+/// Where cargo puts the component of the guest `name`. A library's file has underscores where its package has hyphens; a program's has not.
+fn output(apps: &Path, name: &str) -> PathBuf {
+    let is_library = apps.join(name).join("src/lib.rs").is_file();
+    let stem = if is_library { name.replace('-', "_") } else { name.to_owned() };
+    apps.join(format!("target/{TARGET}/release/{stem}.wasm"))
 }
 
 /// The guests to build: `names`, or every directory of `apps` with a manifest of cargo.
