@@ -91,6 +91,11 @@ impl Output {
     pub(crate) fn new(log: SandboxLog, stream: Stream) -> Self {
         Self(Arc::new(Mutex::new(Lines { log, stream, line: Vec::new(), cut_bytes: 0 })))
     }
+
+    pub(crate) fn write_bytes(&self, bytes: &[u8]) {
+        // A writer that panicked left whole bytes behind: they are still worth reading.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+    }
 }
 
 #[async_trait]
@@ -100,8 +105,7 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        // A writer that panicked left whole bytes behind: they are still worth reading.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+        self.write_bytes(&bytes);
         Ok(())
     }
 

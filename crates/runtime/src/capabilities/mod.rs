@@ -1,5 +1,5 @@
-//! What a guest may ask of the host: one file per ability, each linked once per engine, granted once per program, built once per sandbox.
-//! Owns the list of abilities and the data of a sandbox; must never know how a sandbox is driven. An ability is added or removed here and in its file.
+//! What a guest may ask of the host: one folder per ability, each linked once per engine, granted once per program, built once per sandbox.
+//! Owns the list of abilities and the data of a sandbox; must never know how a sandbox is driven. An ability is added or removed here and with its folder.
 
 mod cli;
 mod clocks;
@@ -22,8 +22,11 @@ trait Capability {
     /// What one sandbox holds of it. It costs nothing until the guest uses it, wherever that can be.
     type Part;
 
-    /// Offers the ability's interfaces to every program of the engine.
+    /// Offers the ability's interfaces of WASI 0.2 to every program of the engine.
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()>;
+
+    /// Offers those of WASI 0.3, to an engine that has concurrency.
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()>;
 
     /// Reads the grant out of what the program was given.
     fn grant(config: &ProgramConfig) -> Self::Grant;
@@ -61,7 +64,7 @@ pub(crate) struct Host {
 type Grant<C> = <C as Capability>::Grant;
 type Part<C> = <C as Capability>::Part;
 
-/// Offers every ability. A component that imports anything else does not link.
+/// Offers every ability in WASI 0.2. A component that imports anything else does not link.
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     io::Io::link(linker)?;
     cli::Cli::link(linker)?;
@@ -71,6 +74,20 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     http::Http::link(linker)?;
     random::Random::link(linker)?;
     sockets::Sockets::link(linker)
+}
+
+/// Offers every ability in WASI 0.3, and in 0.2 too: language runtimes lag behind the handler that a component exports.
+#[allow(dead_code, reason = "for the engine that has concurrency")]
+pub(crate) fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    link(linker)?;
+    io::Io::link3(linker)?;
+    cli::Cli::link3(linker)?;
+    clocks::Clocks::link3(linker)?;
+    config::Config::link3(linker)?;
+    filesystem::Filesystem::link3(linker)?;
+    http::Http::link3(linker)?;
+    random::Random::link3(linker)?;
+    sockets::Sockets::link3(linker)
 }
 
 impl Grants {
@@ -133,5 +150,16 @@ impl Denials {
 impl Default for Denials {
     fn default() -> Self {
         Self(crate::limits::DENIALS_LOGGED_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_releases_of_wasi_link_side_by_side() {
+        let engine = wasmtime::Engine::new(wasmtime::Config::new().wasm_component_model_async(true)).unwrap();
+        link3(&mut Linker::new(&engine)).unwrap();
     }
 }

@@ -3,6 +3,7 @@
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::{
     p2::bindings::random::{insecure, insecure_seed, random},
+    p3::bindings::random as wasi03,
     random::WasiRandomCtx,
 };
 
@@ -26,6 +27,12 @@ impl Capability for Random {
         random::add_to_linker::<_, Self>(linker, view)?;
         insecure::add_to_linker::<_, Self>(linker, view)?;
         insecure_seed::add_to_linker::<_, Self>(linker, view)
+    }
+
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::random::add_to_linker::<_, Self>(linker, view)?;
+        wasi03::insecure::add_to_linker::<_, Self>(linker, view)?;
+        wasi03::insecure_seed::add_to_linker::<_, Self>(linker, view)
     }
 
     fn grant(_: &ProgramConfig) {}
@@ -70,5 +77,32 @@ impl insecure::Host for View<'_> {
 impl insecure_seed::Host for View<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
         insecure_seed::Host::insecure_seed(self.0)
+    }
+}
+
+// WASI 0.3 lets the host give less than was asked for, so nobody is ended for asking.
+impl wasi03::random::Host for View<'_> {
+    fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        wasi03::random::Host::get_random_bytes(self.0, length.min(limits::RANDOM_BYTES_MAX))
+    }
+
+    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
+        wasi03::random::Host::get_random_u64(self.0)
+    }
+}
+
+impl wasi03::insecure::Host for View<'_> {
+    fn get_insecure_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        wasi03::insecure::Host::get_insecure_random_bytes(self.0, length.min(limits::RANDOM_BYTES_MAX))
+    }
+
+    fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
+        wasi03::insecure::Host::get_insecure_random_u64(self.0)
+    }
+}
+
+impl wasi03::insecure_seed::Host for View<'_> {
+    fn get_insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
+        wasi03::insecure_seed::Host::get_insecure_seed(self.0)
     }
 }

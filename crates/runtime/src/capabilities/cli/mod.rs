@@ -1,5 +1,7 @@
 //! `wasi:cli`: environment, arguments, standard streams, exit. Owns what a guest sees of a process; must never hand out the host's own.
 
+mod wasi03;
+
 use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -63,6 +65,10 @@ impl Capability for Cli {
         terminal_stdin::add_to_linker::<_, Self>(linker, view)?;
         terminal_stdout::add_to_linker::<_, Self>(linker, view)?;
         terminal_stderr::add_to_linker::<_, Self>(linker, view)
+    }
+
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::link(linker)
     }
 
     fn grant(config: &ProgramConfig) -> Arc<Environment> {
@@ -131,9 +137,13 @@ fn push_output(
     log: &SandboxLog,
     stream: Stream,
 ) -> wasmtime::Result<Resource<DynOutputStream>> {
-    let output = output.get_or_insert_with(|| Output::new(log.clone(), stream));
-    let output: DynOutputStream = Box::new(output.clone());
+    let output: DynOutputStream = Box::new(self::output(output, log, stream));
     Ok(table.push(output)?)
+}
+
+/// One more end of the one output of its kind that a sandbox has.
+fn output(output: &mut Option<Output>, log: &SandboxLog, stream: Stream) -> Output {
+    output.get_or_insert_with(|| Output::new(log.clone(), stream)).clone()
 }
 
 // Nothing is ever a terminal; the resources exist because every language runtime imports them.

@@ -22,6 +22,11 @@ impl Capability for Io {
         io::streams::add_to_linker::<_, Self>(linker, Host::table)
     }
 
+    /// WASI 0.3 has streams and waiting in the component model itself.
+    fn link3(_: &mut Linker<Host>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
     fn grant(_: &ProgramConfig) {}
 
     fn build((): &(), _: &SandboxLog) -> ResourceTable {

@@ -1,7 +1,7 @@
 //! `wasi:sockets`: linked because every language runtime imports it, and denied where a socket would be made or a name looked up.
 //! Owns the refusal and its words; must never open a socket.
 
-use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime::component::{Accessor, HasData, Linker, Resource};
 use wasmtime_wasi::{
     p2::{
         SocketError, SocketResult, TcpSocket, UdpSocket,
@@ -12,6 +12,7 @@ use wasmtime_wasi::{
             tcp, tcp_create_socket, udp, udp_create_socket,
         },
     },
+    p3::bindings::sockets as wasi03,
     sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView},
 };
 use wasmtime_wasi_io::poll::DynPollable;
@@ -26,11 +27,14 @@ pub(super) struct Sockets;
 pub(super) struct Denied {
     inner: Option<WasiSocketsCtx>,
     denials: Denials,
+    /// That sockets of WASI 0.3 are denied was said.
+    told: bool,
 }
 
 pub(super) struct View<'a> {
     inner: WasiSocketsCtxView<'a>,
     denials: &'a mut Denials,
+    told: &'a mut bool,
     log: &'a SandboxLog,
 }
 
@@ -52,6 +56,18 @@ impl Capability for Sockets {
         udp::add_to_linker::<_, WasiSockets>(linker, inner)
     }
 
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::ip_name_lookup::add_to_linker::<_, Self>(linker, view)?;
+        wasi03::types::add_to_linker::<_, WasiSockets>(linker, |host| {
+            // Nobody has a socket, so whatever is called here, it is about making the first.
+            let mut view = view(host);
+            if !std::mem::replace(view.told, true) {
+                view.tell("a socket");
+            }
+            view.inner
+        })
+    }
+
     fn grant(_: &ProgramConfig) {}
 
     fn build((): &(), _: &SandboxLog) -> Denied {
@@ -60,8 +76,9 @@ impl Capability for Sockets {
 }
 
 fn view(host: &mut Host) -> View<'_> {
-    let Denied { inner, denials } = &mut host.sockets;
-    View { inner: WasiSocketsCtxView { ctx: inner.get_or_insert_default(), table: &mut host.table }, denials, log: &host.log }
+    let Denied { inner, denials, told } = &mut host.sockets;
+    let inner = WasiSocketsCtxView { ctx: inner.get_or_insert_default(), table: &mut host.table };
+    View { inner, denials, told, log: &host.log }
 }
 
 fn inner(host: &mut Host) -> WasiSocketsCtxView<'_> {
@@ -70,11 +87,15 @@ fn inner(host: &mut Host) -> WasiSocketsCtxView<'_> {
 
 impl View<'_> {
     fn deny(&mut self, what: &str) -> SocketError {
+        self.tell(what);
+        ErrorCode::AccessDenied.into()
+    }
+
+    fn tell(&mut self, what: &str) {
         let component = self.log.component();
         self.denials.log(self.log, || {
             format!("{what} denied: `{component}` may not use sockets, `egress` is not supported yet; it will be granted in the component by\n  egress:\n    allow: [\"tcp://HOST:PORT\"]")
         });
-        ErrorCode::AccessDenied.into()
     }
 }
 
@@ -124,5 +145,17 @@ impl ip_name_lookup::HostResolveAddressStream for View<'_> {
 
     fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
         self.inner.drop(stream)
+    }
+}
+
+impl wasi03::ip_name_lookup::Host for View<'_> {}
+
+impl<T> wasi03::ip_name_lookup::HostWithStore<T> for Sockets {
+    async fn resolve_addresses(
+        store: &Accessor<T, Self>,
+        name: String,
+    ) -> wasmtime::Result<Result<Vec<wasi03::types::IpAddress>, wasi03::ip_name_lookup::ErrorCode>> {
+        store.with(|mut store| store.get().tell(&format!("looking up `{}`", name.escape_debug())));
+        Ok(Err(wasi03::ip_name_lookup::ErrorCode::AccessDenied))
     }
 }

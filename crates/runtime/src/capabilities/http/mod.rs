@@ -5,6 +5,7 @@ use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
     p2::bindings::http::{outgoing_handler, types},
+    p3::bindings::http as wasi03,
 };
 
 use super::{Capability, Denials, Host};
@@ -30,6 +31,11 @@ impl Capability for Http {
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         types::add_to_linker::<_, WasiHttp>(linker, &types::LinkOptions::default(), Host::http)?;
         outgoing_handler::add_to_linker::<_, WasiHttp>(linker, Host::http)
+    }
+
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::types::add_to_linker::<_, WasiHttp>(linker, Host::http)?;
+        wasi03::client::add_to_linker::<_, WasiHttp>(linker, Host::http)
     }
 
     fn grant(_: &ProgramConfig) {}

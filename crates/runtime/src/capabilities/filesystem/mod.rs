@@ -5,6 +5,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::{
     filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView},
     p2::bindings::filesystem::{preopens, types},
+    p3::bindings::filesystem as wasi03,
 };
 
 use super::{Capability, Host};
@@ -19,6 +20,11 @@ impl Capability for Filesystem {
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         preopens::add_to_linker::<_, WasiFilesystem>(linker, view)?;
         types::add_to_linker::<_, WasiFilesystem>(linker, view)
+    }
+
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::types::add_to_linker::<_, WasiFilesystem>(linker, view)?;
+        wasi03::preopens::add_to_linker::<_, WasiFilesystem>(linker, view)
     }
 
     fn grant(_: &ProgramConfig) {}

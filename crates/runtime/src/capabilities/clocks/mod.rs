@@ -4,6 +4,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::{
     clocks::{WasiClocks, WasiClocksCtx, WasiClocksCtxView},
     p2::bindings::clocks::{monotonic_clock, wall_clock},
+    p3::bindings::clocks as wasi03,
 };
 
 use super::{Capability, Host};
@@ -19,6 +20,12 @@ impl Capability for Clocks {
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         wall_clock::add_to_linker::<_, WasiClocks>(linker, view)?;
         monotonic_clock::add_to_linker::<_, WasiClocks>(linker, view)
+    }
+
+    fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        wasi03::types::add_to_linker::<_, WasiClocks>(linker, view)?;
+        wasi03::system_clock::add_to_linker::<_, WasiClocks>(linker, view)?;
+        wasi03::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, view)
     }
 
     fn grant(_: &ProgramConfig) {}

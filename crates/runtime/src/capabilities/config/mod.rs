@@ -51,6 +51,11 @@ impl Capability for Config {
         store::add_to_linker::<_, Self>(linker, |host| &mut host.config)
     }
 
+    /// The interface is the same for components of either WASI.
+    fn link3(_: &mut Linker<Host>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
     fn grant(config: &ProgramConfig) -> Arc<BTreeMap<String, String>> {
         Arc::new(config.config.clone())
     }
