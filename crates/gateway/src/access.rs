@@ -5,6 +5,8 @@ use std::{net::IpAddr, time::SystemTime};
 use http::{Method, StatusCode};
 use model::id::{ComponentId, RevisionNumber};
 
+use crate::trace::RequestTrace;
+
 /// Where access records go. Called once per request at the end of its response body, on the request's own thread: it must not block.
 pub trait AccessLog: Send + Sync + 'static {
     /// Takes one record. Borrowed, so that a log that drops or formats it copies nothing else.
@@ -30,6 +32,12 @@ pub struct AccessRecord<'a> {
     pub host: &'a str,
     /// The path without its query, cut at [`crate::limits::ACCESS_PATH_BYTES_MAX`].
     pub path: &'a str,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// `TLSv1.2` or `TLSv1.3`; `None` in the clear.
+    pub tls: Option<&'static str>,
+    /// Where it stood in its trace.
+    pub trace: RequestTrace,
     /// What was answered; 499 when the client left before there was an answer.
     pub status: StatusCode,
     /// Bytes of the request body taken by the component.

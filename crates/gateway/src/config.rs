@@ -32,6 +32,8 @@ pub struct Config<S> {
     pub trusted_proxies: Vec<Cidr>,
     /// The limits.
     pub limits: Limits,
+    /// Each request gets a span of the gateway's own, between the client's and the component's: somebody records them.
+    pub own_spans: bool,
     /// Where finished requests are told.
     pub access_log: Arc<dyn AccessLog>,
     /// Where they are counted; registered by the caller.
@@ -63,6 +65,7 @@ impl<S: Bottom> Config<S> {
             places: Arc::new(Semaphore::new(self.limits.connections_max)),
             limits: self.limits,
             trusted_proxies: self.trusted_proxies,
+            own_spans: self.own_spans,
             access_log: self.access_log,
             metrics: self.metrics,
             draining: AtomicBool::new(false),

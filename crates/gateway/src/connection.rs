@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) peer_text: HeaderValue,
     /// The peer is a proxy whose forwarding headers and request ids are believed.
     pub(crate) peer_trusted: bool,
+    /// The version of TLS, when there is any.
+    pub(crate) tls: Option<&'static str>,
     is_h1: std::sync::OnceLock<bool>,
     facts: Mutex<Facts>,
     /// Requests whose response body has not ended.
@@ -81,6 +83,7 @@ impl Connection {
             peer,
             peer_text,
             peer_trusted,
+            tls: None,
             is_h1: std::sync::OnceLock::new(),
             facts: Mutex::default(),
             busy: 0.into(),

@@ -1,15 +1,12 @@
 //! Endpoints as they are right now: how many requests each has, and which one takes the next. Owns the pick (power of two choices, least in flight
 //! among those with room); must never know why an endpoint exists or how requests wait when there is none.
 
-use std::{
-    cell::Cell,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use crate::stack::Target;
+use crate::{random, stack::Target};
 
 /// One endpoint. It outlives tables: a table that names it again finds the same counter.
 #[derive(Debug)]
@@ -97,8 +94,8 @@ fn pick_among(endpoints: &[Arc<EndpointState>]) -> Option<Arc<EndpointState>> {
     if count <= 1 {
         return endpoints.first().filter(|endpoint| endpoint.try_enter()).cloned();
     }
-    let first = random_below(count);
-    let second = (first + 1 + random_below(count - 1)) % count;
+    let first = random::below(count);
+    let second = (first + 1 + random::below(count - 1)) % count;
     let (one, two) = (&endpoints[first], &endpoints[second]);
     let best = if one.is_freer_than(two) { one } else { two };
     if best.try_enter() {
@@ -107,25 +104,6 @@ fn pick_among(endpoints: &[Arc<EndpointState>]) -> Option<Arc<EndpointState>> {
     // Both chosen may be full while others have room: a refusal must mean that all are full.
     let others = endpoints[first..].iter().chain(&endpoints[..first]);
     others.into_iter().find(|endpoint| endpoint.try_enter()).cloned()
-}
-
-/// A number below `bound`, good enough to spread load (xorshift64*), never for secrets.
-fn random_below(bound: usize) -> usize {
-    thread_local!(static SEED: Cell<u64> = Cell::new(seed()));
-    SEED.with(|seed| {
-        let mut x = seed.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        seed.set(x);
-        let high = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        ((high * bound as u64) >> 32) as usize
-    })
-}
-
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::thread::current().id()) | 1
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Uri, Version};
 use tokio::time::Instant;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     refusal::{BadRequest, Refusal},
     request_id::RequestId,
     stack::Target,
+    trace::{self, RequestTrace},
 };
 
 /// What the layers and bodies of one request share.
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     pub(crate) uri: Uri,
     /// As sent, for the access log.
     pub(crate) host: Option<HeaderValue>,
+    pub(crate) version: Version,
+    pub(crate) trace: RequestTrace,
     /// Bytes of the request body passed on.
     pub(crate) bytes_in: AtomicU64,
     /// Who the request was routed to.
@@ -60,8 +63,11 @@ pub(crate) enum BodyFault {
 
 impl Exchange {
     pub(crate) fn new(id: RequestId, time: SystemTime, connection: Arc<Connection>, request: &http::request::Parts) -> Self {
+        let trace = trace::of(&request.headers, &id, connection.gateway.own_spans);
         Self {
             id,
+            version: request.version,
+            trace,
             started: Instant::now(),
             time,
             connection,
@@ -83,6 +89,15 @@ impl Exchange {
     /// The host for the access log.
     pub(crate) fn host_text(&self) -> &str {
         self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.uri.host()).unwrap_or_default()
+    }
+
+    /// The protocol for the access log.
+    pub(crate) fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
     }
 
     /// Notes the first fault and wakes whoever waits for the answer: the gateway answers, whatever the component makes of its broken body.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_util::{TryFutureExt as _, future::MapErr};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header,
+    uri::{PathAndQuery, Scheme},
+};
 use tower::Service;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     respond::PROXY_STATUS,
     stack::{Admitted, Bottom, CallError, LocalRequest},
     table::Route,
+    trace,
 };
 
 /// Names one request everywhere.
@@ -74,8 +78,11 @@ impl<S: Bottom> Service<Admitted> for Forward<S> {
     fn call(&mut self, admitted: Admitted) -> Self::Future {
         let Admitted { mut request, exchange, route, target, deadline } = admitted;
         prepare(&mut request, &route, &exchange);
-        let request_id = exchange.id.clone();
-        self.inner.call(LocalRequest { request, target, request_id, deadline }).map_err(Refusal::Failed as fn(CallError) -> Refusal)
+        let scheme = scheme(request.headers());
+        let (request_id, trace) = (exchange.id.clone(), exchange.trace);
+        self.inner
+            .call(LocalRequest { request, target, request_id, scheme, trace, deadline })
+            .map_err(Refusal::Failed as fn(CallError) -> Refusal)
     }
 }
 
@@ -90,6 +97,13 @@ fn prepare<B>(request: &mut Request<B>, route: &Route, exchange: &Exchange) {
     let connection = &exchange.connection;
     set_forwarding(headers, connection.peer.ip(), &connection.peer_text, connection.peer_trusted);
     headers.insert(X_REQUEST_ID, exchange.id.header().clone());
+    trace::set(headers, &exchange.trace);
+}
+
+/// What the client spoke, by the forwarding headers as they leave us.
+fn scheme(headers: &HeaderMap) -> Scheme {
+    let is_https = headers.get(X_FORWARDED_PROTO).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+    if is_https { Scheme::HTTPS } else { Scheme::HTTP }
 }
 
 /// `uri` with another path and the same query.

@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Vec<Cidr>,
+    pub(crate) own_spans: bool,
     pub(crate) access_log: Arc<dyn AccessLog>,
     pub(crate) metrics: Metrics,
     /// Shutdown was asked for; read by every response.

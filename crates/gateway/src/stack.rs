@@ -4,7 +4,7 @@
 use std::{convert::Infallible, future::Future, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
 use model::id::{ComponentId, RevisionNumber};
@@ -24,6 +24,7 @@ use crate::{
     request_id::RequestId,
     route::FindRoute,
     table::Route,
+    trace::RequestTrace,
 };
 
 /// Any error.
@@ -78,12 +79,17 @@ where
 /// A request that was given a place at an endpoint.
 #[derive(Debug)]
 pub struct LocalRequest {
-    /// Origin-form target, `Host` set, version 1.1, hop-by-hop headers gone, forwarding headers and `X-Request-Id` set.
+    /// Origin-form target, `Host` set, version 1.1, hop-by-hop headers gone (but for `te: trailers`), forwarding headers,
+    /// `X-Request-Id` and `traceparent` set.
     pub request: Request<RequestBody>,
     /// Which instance.
     pub target: Arc<Target>,
     /// The request's name.
     pub request_id: RequestId,
+    /// What the client spoke, as far as it is known: a trusted proxy may say it for its client.
+    pub scheme: Scheme,
+    /// Where the request stands in its trace; `traceparent` says the same.
+    pub trace: RequestTrace,
     /// When the client is told 504. The future is dropped then.
     pub deadline: Instant,
 }

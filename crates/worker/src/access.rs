@@ -15,6 +15,13 @@ pub struct StoredAccess {
     pub logs: Arc<LogStore>,
 }
 
+fn protocol(record: &AccessRecord<'_>) -> String {
+    match record.tls {
+        Some(tls) => format!("{} {tls}", record.protocol),
+        None => record.protocol.to_owned(),
+    }
+}
+
 impl AccessLog for StoredAccess {
     fn record(&self, record: &AccessRecord<'_>) {
         let begun = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -30,7 +37,8 @@ impl AccessLog for StoredAccess {
             method: record.method.as_str().to_owned(),
             host: record.host.to_owned(),
             path: record.path.to_owned(),
-            protocol: String::new(),
+            protocol: protocol(record),
+            trace_id: Some(record.trace.context.trace_id_text()),
             status: record.status.as_u16(),
             code: record.error.map(str::to_owned),
             request_bytes: record.bytes_in,

@@ -71,9 +71,10 @@ impl Answers for Program {
     type Body = SandboxBody;
 
     async fn answer(self: Arc<Self>, request: LocalRequest) -> Result<Response<SandboxBody>, CallError> {
-        let LocalRequest { request, request_id, deadline, .. } = request;
+        let LocalRequest { request, request_id, scheme, deadline, .. } = request;
+        let scheme = if scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
         let left = deadline.saturating_duration_since(Instant::now());
-        let call = Call { request_id: request_id.text().clone(), scheme: Scheme::Http, timeout: Some(left) };
+        let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left) };
         self.handle(request, call).await.map_err(|error| failed(&error))
     }
 }

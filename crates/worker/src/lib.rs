@@ -199,6 +199,7 @@ fn gateway_of<P: Answers>(
         bottom,
         trusted_proxies: networks(&settings.trusted_proxies)?,
         limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
+        own_spans: false,
         access_log: Arc::new(access::StoredAccess { logs }),
         metrics: gateway::Metrics::register(registry),
     };

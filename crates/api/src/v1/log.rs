@@ -125,8 +125,11 @@ pub struct AccessLine {
     pub host: String,
     /// Path and query as they came.
     pub path: String,
-    /// `HTTP/1.1`, `HTTP/2`.
+    /// `HTTP/1.1`, `HTTP/2`; over TLS with its version, `HTTP/2 TLSv1.3`.
     pub protocol: String,
+    /// The trace it belongs to, 32 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// The status answered.
     pub status: u16,
     /// `E05xx` when the gateway made the answer itself.

@@ -24,6 +24,7 @@ fn connection() -> Arc<Connection> {
         bottom,
         trusted_proxies: Vec::new(),
         limits: Limits::standard(),
+        own_spans: false,
         access_log: Arc::new(NoAccessLog),
         metrics: Metrics::default(),
     };

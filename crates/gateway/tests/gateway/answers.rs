@@ -156,3 +156,21 @@ async fn requests_are_logged_and_counted_at_their_end() {
     assert_eq!(bench.metric("gateway_requests_in_flight{component=\"hello/web\"}"), Some(0.0));
     assert_eq!(bench.metric("gateway_connections_open"), Some(1.0));
 }
+
+#[tokio::test]
+async fn every_request_has_a_trace_and_the_client_s_goes_on() {
+    let bench = Bench::start();
+    let begun = bench.get("/see").await;
+    let id = begun.header("x-request-id").expect("an id").replace('-', "");
+    assert!(begun.body.contains(&format!("\ntraceparent: 00-{id}-")), "{begun:?}");
+    let client = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = format!("GET /see HTTP/1.1\r\nHost: hello.localhost\r\nTraceparent: {client}\r\nTracestate: vendor=1\r\n\r\n");
+    let goes_on = bench.ask(&request).await;
+    assert!(
+        goes_on.body.contains(&format!("\ntraceparent: {client}\n")) && goes_on.body.contains("\ntracestate: vendor=1\n"),
+        "{goes_on:?}"
+    );
+    let recorded = Bench::with(Wish { own_spans: true, ..Wish::default() }).ask(&request).await;
+    assert!(recorded.body.contains("\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-"), "{recorded:?}");
+    assert!(!recorded.body.contains("b7ad6b7169203331"), "a span of the gateway's own stands between: {recorded:?}");
+}

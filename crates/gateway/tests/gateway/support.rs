@@ -206,11 +206,12 @@ pub struct Wish {
     pub stub: Stub,
     pub trusted: Vec<gateway::Cidr>,
     pub table: Arc<RoutingTable>,
+    pub own_spans: bool,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { limits: Limits::standard(), stub: Stub::default(), trusted: Vec::new(), table: table(&one(100), |_| {}) }
+        Self { limits: Limits::standard(), stub: Stub::default(), trusted: Vec::new(), table: table(&one(100), |_| {}), own_spans: false }
     }
 }
 
@@ -270,6 +271,7 @@ impl Bench {
             bottom: Bottom(stub.clone()),
             trusted_proxies: wish.trusted,
             limits: wish.limits,
+            own_spans: wish.own_spans,
             access_log: log.clone(),
             metrics: Metrics::register(&mut registry),
         };

@@ -37,6 +37,7 @@ fn access(component: Option<&str>, at: u64, request: &str, status: u16) -> Acces
         host: "hello.localhost".into(),
         path: "/".into(),
         protocol: "HTTP/1.1".into(),
+        trace_id: None,
         status,
         code: None,
         request_bytes: 0,
