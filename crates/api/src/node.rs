@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    app::Resources,
+    app::{Resources, Reuse},
+    egress::Egress,
     id::{ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber},
     quantity::{Bytes, Millis},
 };
@@ -49,8 +50,27 @@ pub struct AssignedProgram {
     pub args: Vec<String>,
     /// Limits of one instance.
     pub resources: Resources,
+    /// How its sandboxes are used again; nothing when its WASI version decides.
+    #[serde(default)]
+    pub reuse: Option<Reuse>,
+    /// What it may reach outside.
+    #[serde(default)]
+    pub egress: Egress,
+    /// Files it may read; artifacts like any other.
+    #[serde(default)]
+    pub files: Vec<AssignedFile>,
     /// Its instances on this node.
     pub placements: Vec<AssignedPlacement>,
+}
+
+/// One read-only file of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedFile {
+    /// The artifact with its bytes.
+    pub digest: Digest,
+    /// Where the guest finds it: absolute, without `//`, `.` and `..`.
+    pub to: String,
 }
 
 /// One instance this node must run or drain.

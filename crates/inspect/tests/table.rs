@@ -31,6 +31,7 @@ fn component(routed: bool) -> Component {
         queue_length: 1024,
         queue_wait: Millis(5_000),
         timeout: Millis(30_000),
+        cpu_time: Millis(5_000),
     };
     Component {
         source: Source::File("./web.wasm".into()),
@@ -38,9 +39,12 @@ fn component(routed: bool) -> Component {
         env: BTreeMap::new(),
         config: BTreeMap::new(),
         args: Vec::new(),
+        files: Vec::new(),
         routes: if routed { vec![route] } else { Vec::new() },
         scale: Scale { replicas: 1 },
         resources,
+        reuse: None,
+        egress: Default::default(),
     }
 }
 

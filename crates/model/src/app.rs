@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    egress::Egress,
     id::{AppId, Digest, Index, Name},
     quantity::{Bytes, CpuMillis, Millis},
 };
@@ -75,6 +76,9 @@ pub struct Component {
     /// Arguments of the guest.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Files the guest may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileMount>,
     /// Which requests it answers.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -82,6 +86,13 @@ pub struct Component {
     pub scale: Scale,
     /// What one instance may use.
     pub resources: Resources,
+    /// How sandboxes are used again. Left out, the WASI version decides: a fresh one per request for 0.2, [`Reuse::default`] with several requests at once
+    /// for 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// What the guest may reach outside; nothing, unless it stands here.
+    #[serde(default, skip_serializing_if = "Egress::is_empty")]
+    pub egress: Egress,
 }
 
 /// Where a component's bytes come from.
@@ -105,6 +116,65 @@ impl Source {
         match self {
             Self::File(_) => None,
             Self::Digest { digest, .. } => Some(*digest),
+        }
+    }
+}
+
+/// One read-only file of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileMount {
+    /// Where its bytes come from. In a manifest it may also be a directory, which the CLI writes out as one entry per file.
+    pub source: Source,
+    /// Where the guest finds it: starts with `/`, without `//`, `.` and `..`.
+    pub to: String,
+}
+
+/// How sandboxes are used again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reuse {
+    /// How many requests a sandbox answers; left out, the WASI version decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ReuseMode>,
+    /// How many sandboxes an instance keeps; left out, as many as its requests need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandboxes: Option<u32>,
+    /// Requests in one sandbox at once [16].
+    pub max_concurrent: u32,
+    /// Requests until a sandbox is replaced; 0 is no end [128].
+    pub max_requests: u32,
+    /// Age at which a sandbox is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Millis>,
+}
+
+impl Default for Reuse {
+    /// The defaults of the manifest format.
+    fn default() -> Self {
+        crate::manifest::default_reuse()
+    }
+}
+
+/// How many requests one sandbox answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReuseMode {
+    /// One.
+    Fresh,
+    /// Several, one after the other.
+    Serial,
+    /// Several at once.
+    Concurrent,
+}
+
+impl ReuseMode {
+    /// As a manifest writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Serial => "serial",
+            Self::Concurrent => "concurrent",
         }
     }
 }
@@ -182,6 +252,14 @@ pub struct Resources {
     pub queue_wait: Millis,
     /// Until the response headers [30s].
     pub timeout: Millis,
+    /// Processor time of one request; refills while a response streams [5s].
+    #[serde(default = "default_cpu_time")]
+    pub cpu_time: Millis,
+}
+
+/// What an app that was written down before the field existed has.
+fn default_cpu_time() -> Millis {
+    Resources::default().cpu_time
 }
 
 impl Default for Resources {

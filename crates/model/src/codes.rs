@@ -46,6 +46,9 @@ codes! {
     "E0207" "source file not readable"
     "E0208" "artifact too large"
     "E0209" "digest does not match"
+    "E0210" "a reuse mode the component cannot have"
+    "E0211" "permissions not accepted"
+    "E0212" "a file for the guest cannot be used"
     "E0301" "compilation failed"
     "E0302" "code cannot be opened"
     "E0303" "sandbox does not start"
@@ -55,6 +58,11 @@ codes! {
     "E0307" "the guest sent no response"
     "E0308" "no free sandbox"
     "E0309" "too expensive to compile"
+    "E0310" "processor time used up"
+    "E0311" "instance memory full"
+    "E0312" "host limit reached"
+    "E0313" "egress denied"
+    "E0314" "the sandbox ended"
     "E0401" "routes collide"
     "E0402" "not found"
     "E0403" "changed by somebody else"
@@ -77,6 +85,7 @@ codes! {
     "E0510" "component failed"
     "E0511" "silent for too long"
     "E0512" "shutting down"
+    "E0513" "TLS certificate problem"
     "E0601" "address in use"
     "E0602" "data directory in use"
     "E0603" "data directory of another format"
@@ -84,6 +93,7 @@ codes! {
     "E0605" "server unreachable"
     "E0606" "system limit too low"
     "E0607" "disk full"
+    "E0608" "certificate directory not usable"
 }
 
 #[cfg(test)]

@@ -65,8 +65,10 @@ pub fn freeze(app: &App) -> Result<Frozen, Name> {
     let mut app = app.clone();
     app.metadata.resource_version = None;
     for component in app.spec.components.values_mut() {
-        if let Source::Digest { digest, from } = &mut component.source {
-            *from = digest.to_string();
+        for source in std::iter::once(&mut component.source).chain(component.files.iter_mut().map(|file| &mut file.source)) {
+            if let Source::Digest { digest, from } = source {
+                *from = digest.to_string();
+            }
         }
     }
     let components = app
@@ -129,8 +131,15 @@ mod tests {
     #[test]
     fn the_canonical_form_is_stable() {
         let frozen = freeze(&app(DIGEST)).expect("the source is a digest");
-        expect![[r#"{"metadata":{"name":"hello","namespace":"default","labels":{"a":"y","b":"x"},"annotations":{},"protected":false},"spec":{"components":{"web":{"source":{"digest":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","from":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},"env":{"ALPHA":"2","ZED":"1"},"config":{},"args":[],"routes":[{"host":"hello.localhost","path":"/","exact":false,"methods":["GET","POST"],"headers":{},"timeout":30000,"idleTimeout":300000,"maxBody":10485760}],"scale":{"replicas":1},"resources":{"memory":67108864,"instanceMemory":268435456,"cpu":100,"maxInFlight":100,"queueLength":1024,"queueWait":5000,"timeout":30000}}}}}"#]]
+        expect![[r#"{"metadata":{"name":"hello","namespace":"default","labels":{"a":"y","b":"x"},"annotations":{},"protected":false},"spec":{"components":{"web":{"source":{"digest":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","from":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},"env":{"ALPHA":"2","ZED":"1"},"config":{},"args":[],"routes":[{"host":"hello.localhost","path":"/","exact":false,"methods":["GET","POST"],"headers":{},"timeout":30000,"idleTimeout":300000,"maxBody":10485760}],"scale":{"replicas":1},"resources":{"memory":67108864,"instanceMemory":268435456,"cpu":100,"maxInFlight":100,"queueLength":1024,"queueWait":5000,"timeout":30000,"cpuTime":5000}}}}}"#]]
         .assert_eq(&frozen.canonical);
+    }
+
+    /// What a log from before `cpuTime`, `reuse`, `egress` and `files` holds.
+    #[test]
+    fn an_older_canonical_form_is_read() {
+        let older = r#"{"metadata":{"name":"hello","namespace":"default","labels":{"a":"y","b":"x"},"annotations":{},"protected":false},"spec":{"components":{"web":{"source":{"digest":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","from":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},"env":{"ALPHA":"2","ZED":"1"},"config":{},"args":[],"routes":[{"host":"hello.localhost","path":"/","exact":false,"methods":["GET","POST"],"headers":{},"timeout":30000,"idleTimeout":300000,"maxBody":10485760}],"scale":{"replicas":1},"resources":{"memory":67108864,"instanceMemory":268435456,"cpu":100,"maxInFlight":100,"queueLength":1024,"queueWait":5000,"timeout":30000}}}}}"#;
+        assert_eq!(serde_json::from_str::<App>(older).expect("the older form is read"), app(DIGEST));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod codes;
 pub mod difference;
+pub mod egress;
 pub mod frozen;
 pub mod id;
 pub mod limits;

@@ -52,3 +52,24 @@ pub const BODY_BYTES_MAX: Bytes = Bytes(64 << 30);
 
 /// Least memory of one sandbox. The smallest guest of a usual toolchain starts with 17 pages of 64 KiB, its stack and data.
 pub const SANDBOX_MEMORY_MIN: crate::quantity::Bytes = crate::quantity::Bytes(1 << 20);
+
+/// Most memory of one instance: more than any machine of today gives one process, and far from where sums of them would overflow.
+pub const INSTANCE_MEMORY_MAX: Bytes = Bytes(1 << 40);
+
+/// Most of whatever is counted in requests or sandboxes: a number that is surely a mistake, and small enough that products with sizes fit.
+pub const COUNT_MAX: u32 = 1_000_000;
+
+/// Most egress rules of a component: each request to the outside looks through them, and a person must be able to read what is allowed.
+pub const EGRESS_RULES_MAX: usize = 256;
+
+/// Most files of a component: they travel by name in every assignment, and each is one artifact to fetch and lay out.
+pub const FILES_PER_COMPONENT_MAX: usize = 1_000;
+
+/// Longest path of a file of a guest: a quarter of what Linux opens, so that it fits below whatever directory it is laid out in.
+pub const FILE_PATH_BYTES_MAX: usize = 1_024;
+
+/// Largest file of a component: files are for configuration and assets; each is uploaded, hashed and fetched as a whole.
+pub const FILE_BYTES_MAX: Bytes = Bytes(16 << 20);
+
+/// Most bytes of all files of a component: every node that runs it keeps a copy.
+pub const FILES_BYTES_MAX: Bytes = Bytes(64 << 20);

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use api::node::{AssignedPlacement, AssignedProgram, AssignedRoute, Assignment, Wanted};
+use api::node::{AssignedFile, AssignedPlacement, AssignedProgram, AssignedRoute, Assignment, Wanted};
 use model::{
     app::{App, Route},
     id::{ComponentId, Generation, NodeId, RevisionNumber},
@@ -40,6 +40,7 @@ fn programs(state: &State, node: NodeId, parse: &impl Fn(&Revision) -> Option<Ar
 fn program(component: &ComponentId, revision: &Revision, parse: &impl Fn(&Revision) -> Option<Arc<App>>) -> Option<AssignedProgram> {
     let app = parse(revision)?;
     let spec = app.spec.components.get(&component.component)?;
+    let files = spec.files.iter().map(|file| Some(AssignedFile { digest: file.source.digest()?, to: file.to.clone() }));
     Some(AssignedProgram {
         component: component.clone(),
         revision: revision.number,
@@ -48,6 +49,9 @@ fn program(component: &ComponentId, revision: &Revision, parse: &impl Fn(&Revisi
         config: spec.config.clone(),
         args: spec.args.clone(),
         resources: spec.resources.clone(),
+        reuse: spec.reuse.clone(),
+        egress: spec.egress.clone(),
+        files: files.collect::<Option<_>>()?,
         placements: Vec::new(),
     })
 }

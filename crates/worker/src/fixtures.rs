@@ -29,7 +29,11 @@ pub fn place(component: &str, revision: u64, placement: u64, wanted: Wanted) -> 
             queue_length: 1024,
             queue_wait: Millis(5_000),
             timeout: Millis(30_000),
+            cpu_time: Millis(5_000),
         },
+        reuse: None,
+        egress: Default::default(),
+        files: Vec::new(),
         placements: vec![AssignedPlacement { placement: PlacementId(placement), ordinal: placement as u32, wanted }],
     }
 }

@@ -97,15 +97,15 @@ record! {
         /// Arguments of the guest.
         "args": Shape::List(&Shape::Raw),
         /// Read-only files for the guest.
-        "files": Shape::List(&Shape::Record(&FILE)); later(), instead("remove it, and build the files into the component"),
+        "files": Shape::List(&Shape::Record(&FILE)),
         /// Which requests it answers.
         "routes": Shape::List(&Shape::Record(&ROUTE)),
         /// How many instances.
         "scale": record_of!(SCALE),
         /// What one instance may use.
         "resources": record_of!(RESOURCES),
-        /// How sandboxes are used again.
-        "reuse": record_of!(REUSE); later(), instead("remove it: every request runs in a fresh sandbox"),
+        /// How sandboxes are used again. Left out, a component of WASI 0.2 gets a fresh one per request and one of WASI 0.3 answers several at once.
+        "reuse": record_of!(REUSE),
         /// How an instance is asked whether it is well.
         "health": record_of!(HEALTH); later(),
         /// What the guest may reach inside the cluster.
@@ -113,7 +113,7 @@ record! {
         /// What starts it beside requests.
         "triggers": record_of!(TRIGGERS); later(),
         /// What the guest may reach outside.
-        "egress": record_of!(EGRESS); later(),
+        "egress": record_of!(EGRESS),
         /// Where its instances may run.
         "placement": record_of!(PLACEMENT); later(),
     }
@@ -185,17 +185,17 @@ record! {
         /// Hard cap of one sandbox, all its memories and tables together: 1Mi to `instanceMemory`.
         "memory": Shape::Size; default("64Mi"),
         /// Hard sum over one instance's sandboxes; what the scheduler books.
-        "instanceMemory": Shape::Size; default("256Mi"), later(),
+        "instanceMemory": Shape::Size; default("256Mi"),
         /// Booked by the scheduler, and a fair share when the node is busy.
         "cpu": Shape::Cpu; default("100m"), later(),
         /// Requests one instance answers at once.
-        "maxInFlight": AT_LEAST_ONE; default("100"), later(),
+        "maxInFlight": AT_LEAST_ONE; default("100"),
         /// Requests that wait for their turn.
-        "queue": record_of!(WAITING); later(),
+        "queue": record_of!(WAITING),
         /// Until the response headers, also for links and triggers.
-        "timeout": Shape::Duration; default("30s"), later(), instead("remove it, and set `timeout` on the route"),
+        "timeout": Shape::Duration; default("30s"),
         /// Processor time of one request; refills while a response streams.
-        "cpuTime": Shape::Duration; default("5s"), later(),
+        "cpuTime": Shape::Duration; default("5s"),
     }
 }
 
@@ -212,9 +212,9 @@ record! {
 record! {
     /// How sandboxes are used again.
     pub REUSE "Reuse" {
-        /// A fresh sandbox per request, one request after the other, or several at once.
-        "mode": Shape::Word(&["fresh", "serial", "concurrent"]); default("fresh"),
-        /// How many sandboxes are kept.
+        /// A fresh sandbox per request, one request after the other, or several at once (WASI 0.3 only).
+        "mode": Shape::Word(&["fresh", "serial", "concurrent"]),
+        /// How many sandboxes an instance keeps; left out, as many as its requests need.
         "sandboxes": AT_LEAST_ONE,
         /// Requests in one sandbox at once.
         "maxConcurrent": AT_LEAST_ONE; default("16"),

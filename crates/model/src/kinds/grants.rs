@@ -73,8 +73,8 @@ record! {
 record! {
     /// What the guest may reach outside. Nothing, unless it stands here.
     pub EGRESS "Egress" {
-        /// `scheme://host:port`, `scheme://*.suffix:port` or `tcp://CIDR:port`.
-        "allow": Shape::List(&Shape::Text),
+        /// `https://HOST:PORT`, `https://*.SUFFIX:PORT` or `https://CIDR:PORT`, also with `http`. Loopback, link-local and metadata addresses only by themselves.
+        "allow": Shape::List(&Shape::Egress),
     }
 }
 
@@ -93,9 +93,9 @@ record! {
 record! {
     /// A file for the guest.
     pub FILE "File" {
-        /// The file beside the manifest.
+        /// The file or directory, relative to the manifest; or `sha256:…` already stored.
         "from": Shape::Text; required(),
-        /// Where the guest finds it.
+        /// Where the guest finds it: `/etc/app.conf`.
         "to": Shape::Text; required(),
     }
 }

@@ -8,7 +8,7 @@ mod grants;
 mod route;
 mod shape;
 
-pub(crate) use app::{APP_SPEC, COMPONENT, RESOURCES};
+pub(crate) use app::{APP_SPEC, COMPONENT, RESOURCES, REUSE};
 pub(crate) use route::ROUTE;
 pub(crate) use shape::{Field, Record, Shape};
 

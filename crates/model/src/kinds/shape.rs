@@ -11,6 +11,8 @@ pub(crate) enum Shape {
     Name,
     /// Where a component's bytes come from.
     Source,
+    /// What a component may reach: `https://api.example:443`.
+    Egress,
     /// `true` or `false`.
     Boolean,
     /// A whole number in a range.
@@ -151,6 +153,7 @@ impl Shape {
             Self::Text | Self::Raw => "text".into(),
             Self::Name => "a name".into(),
             Self::Source => "the path of a file or a digest".into(),
+            Self::Egress => "a destination like https://api.example:443".into(),
             Self::Boolean => "true or false".into(),
             Self::Integer { .. } => "a whole number".into(),
             Self::Duration => "a duration like 30s".into(),

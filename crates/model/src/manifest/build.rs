@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 
 use super::defaults::default_of;
 use crate::{
-    app::{App, AppSpec, Build, Component, Metadata, Resources, Route, Scale, Source},
+    app::{App, AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, Scale, Source},
+    egress::{Egress, EgressRule},
     id::{Digest, Index, Name},
-    kinds::{COMPONENT, METADATA, RESOURCES, ROUTE, Record},
+    kinds::{COMPONENT, METADATA, RESOURCES, REUSE, ROUTE, Record},
     quantity::{Bytes, CpuMillis, Millis},
 };
 
@@ -46,10 +47,43 @@ fn component(values: &Json) -> Component {
         env: fields.texts("env"),
         config: fields.texts("config"),
         args: fields.list("args"),
+        files: values["files"].as_array().into_iter().flatten().map(file).collect(),
         routes: values["routes"].as_array().into_iter().flatten().map(route).collect(),
         scale: Scale { replicas: fields.inside("scale", &values["scale"]).number32("replicas") },
         resources: resources(&values["resources"]),
+        reuse: values.get("reuse").map(reuse).filter(|reuse| *reuse != Reuse::default()),
+        egress: egress(&fields.inside("egress", &values["egress"]).list("allow")),
     }
+}
+
+fn file(values: &Json) -> FileMount {
+    let text = |name: &str| values[name].as_str().unwrap_or_default();
+    FileMount { source: source(text("from")), to: text("to").to_owned() }
+}
+
+/// How sandboxes are used again; the fields of `values` that are set, and the defaults of the rest.
+pub(super) fn reuse(values: &Json) -> Reuse {
+    let fields = Fields { record: &REUSE, values };
+    Reuse {
+        mode: match values["mode"].as_str() {
+            Some("fresh") => Some(ReuseMode::Fresh),
+            Some("serial") => Some(ReuseMode::Serial),
+            Some("concurrent") => Some(ReuseMode::Concurrent),
+            _ => None,
+        },
+        sandboxes: values.get("sandboxes").map(|_| fields.number32("sandboxes")),
+        max_concurrent: fields.number32("maxConcurrent"),
+        max_requests: fields.number32("maxRequests"),
+        max_age: values["maxAge"].as_u64().map(Millis),
+    }
+}
+
+/// In order and once each: the order has no meaning.
+fn egress(rules: &[String]) -> Egress {
+    let mut allow: Vec<EgressRule> = rules.iter().filter_map(|rule| rule.parse().ok()).collect();
+    allow.sort();
+    allow.dedup();
+    Egress { allow }
 }
 
 fn source(text: &str) -> Source {
@@ -89,6 +123,7 @@ pub(super) fn resources(values: &Json) -> Resources {
         queue_length: queue.number32("length"),
         queue_wait: Millis(queue.number("wait")),
         timeout: Millis(fields.number("timeout")),
+        cpu_time: Millis(fields.number("cpuTime")),
     }
 }
 

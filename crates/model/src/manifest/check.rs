@@ -1,11 +1,12 @@
 //! Whether an app in canonical form can be right. Owns every rule about values that hold wherever an app comes from, YAML or JSON; must never know
 //! where a field stands in a file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::document::component_path;
 use crate::{
-    app::{App, Component, Metadata, Resources, Route, Source},
+    app::{App, Component, FileMount, Metadata, Resources, Route, Source},
+    egress::Scheme,
     frozen::RouteKeyV1,
     limits,
     problem::Problem,
@@ -64,10 +65,24 @@ pub(super) fn canonical(app: &App) -> Vec<Problem> {
                 Problem::new("E0106", format!("the source of component `{name}` is the file `{file}`, and a server reads no files"));
             problems.push(problem.at(path("source")).help("upload the file and send its digest: sha256:…"));
         }
-        let Resources { memory, .. } = component.resources;
-        if component.resources != (Resources { memory, ..defaults.clone() }) {
-            let message = format!("`resources` of component `{name}` other than `memory` are not supported yet");
-            problems.push(Problem::new("E0107", message).at(path("resources")).help("leave them at their defaults"));
+        for (index, file) in component.files.iter().enumerate() {
+            if let Source::File(from) = &file.source {
+                let message = format!("`files[{index}]` of component `{name}` is the file `{from}`, and a server reads no files");
+                let problem = Problem::new("E0106", message).at(path(&format!("files[{index}].from")));
+                problems.push(problem.help("upload the file and send its digest: sha256:…"));
+            }
+        }
+        if component.resources.cpu != defaults.cpu {
+            let message = format!("`resources.cpu` of component `{name}` is not supported yet");
+            problems.push(Problem::new("E0107", message).at(path("resources.cpu")).help("leave it at its default"));
+        }
+        for rule in component.egress.allow.iter().filter(|rule| rule.scheme == Scheme::Tcp) {
+            let problem = Problem::new("E0107", format!("`egress.allow` of component `{name}`: {rule} is not supported yet"));
+            problems.push(problem.at(path("egress.allow")).help("allow http:// and https:// only"));
+        }
+        if !component.egress.allow.is_sorted_by(|one, other| one < other) {
+            let problem = Problem::new("E0106", format!("`egress.allow` of component `{name}` is not in canonical form"));
+            problems.push(problem.at(path("egress.allow")).help("sorted and once each"));
         }
         for (index, route) in component.routes.iter().enumerate() {
             if !is_canonical(route) {
@@ -154,6 +169,9 @@ impl Check {
                 format!("one sandbox may have {} to {instance_memory}, which is all that its instance has", limits::SANDBOX_MEMORY_MIN);
             self.add(Problem::new("E0106", message).help(help), path("resources.memory"));
         }
+        self.budgets(name, component);
+        self.egress(name, component);
+        self.files(name, component);
         if !(1..=limits::REPLICAS_MAX).contains(&component.scale.replicas) {
             let message = format!(
                 "`scale.replicas` of component `{name}` is {}, and it must be 1 to {}",
@@ -169,6 +187,72 @@ impl Check {
         }
         for (index, route) in component.routes.iter().enumerate() {
             self.route(name, &path(&format!("routes[{index}]")), route);
+        }
+    }
+
+    /// What an instance may use and how its sandboxes are used again.
+    fn budgets(&mut self, name: &str, component: &Component) {
+        let resources = &component.resources;
+        let mut outside = |field: &str, value: String, is_inside: bool, range: String| {
+            if !is_inside {
+                let problem = Problem::new("E0106", format!("`{field}` of component `{name}` is {value}")).label("out of range");
+                self.add(problem.help(format!("write {range}")), component_path(name, field));
+            }
+        };
+        let (least, most) = (limits::SANDBOX_MEMORY_MIN, limits::INSTANCE_MEMORY_MAX);
+        let memory = resources.instance_memory;
+        outside("resources.instanceMemory", memory.to_string(), (least..=most).contains(&memory), format!("{least} to {most}"));
+        let budgets = [("resources.timeout", resources.timeout), ("resources.cpuTime", resources.cpu_time)];
+        let age = component.reuse.as_ref().and_then(|reuse| reuse.max_age).map(|age| ("reuse.maxAge", age));
+        for (field, time) in budgets.into_iter().chain(age) {
+            let most = if field == "reuse.maxAge" { limits::IDLE_TIMEOUT_MAX } else { limits::TIMEOUT_MAX };
+            outside(field, time.to_string(), (Millis(1)..=most).contains(&time), format!("1ms to {most}"));
+        }
+        let wait = resources.queue_wait;
+        outside("resources.queue.wait", wait.to_string(), wait <= limits::TIMEOUT_MAX, format!("at most {}", limits::TIMEOUT_MAX));
+        let count = 1..=limits::COUNT_MAX;
+        let (in_flight, length) = (resources.max_in_flight, resources.queue_length);
+        outside("resources.maxInFlight", in_flight.to_string(), count.contains(&in_flight), format!("1 to {}", limits::COUNT_MAX));
+        outside("resources.queue.length", length.to_string(), length <= limits::COUNT_MAX, format!("at most {}", limits::COUNT_MAX));
+        if let Some(reuse) = &component.reuse {
+            let at_once = reuse.max_concurrent;
+            outside("reuse.maxConcurrent", at_once.to_string(), count.contains(&at_once), format!("1 to {}", limits::COUNT_MAX));
+            let (kept, requests) = (reuse.sandboxes.unwrap_or(1), reuse.max_requests);
+            outside("reuse.sandboxes", kept.to_string(), count.contains(&kept), format!("1 to {}", limits::COUNT_MAX));
+            outside("reuse.maxRequests", requests.to_string(), requests <= limits::COUNT_MAX, format!("at most {}", limits::COUNT_MAX));
+        }
+    }
+
+    fn egress(&mut self, name: &str, component: &Component) {
+        let rules = &component.egress.allow;
+        if rules.len() > limits::EGRESS_RULES_MAX {
+            let message =
+                format!("`egress.allow` of component `{name}` has {} rules, and at most {} fit", rules.len(), limits::EGRESS_RULES_MAX);
+            self.add(Problem::new("E0106", message).help("use *.SUFFIX or a network"), component_path(name, "egress.allow"));
+        }
+    }
+
+    fn files(&mut self, name: &str, component: &Component) {
+        if component.files.len() > limits::FILES_PER_COMPONENT_MAX {
+            let (count, most) = (component.files.len(), limits::FILES_PER_COMPONENT_MAX);
+            let problem = Problem::new("E0212", format!("component `{name}` has {count} files, and at most {most} fit"));
+            self.add(problem.help("pack them into fewer, or build them into the component"), component_path(name, "files"));
+        }
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, FileMount { source, to }) in component.files.iter().enumerate() {
+            let path = |field: &str| component_path(name, &format!("files[{index}].{field}"));
+            if let Err(help) = file_path(to) {
+                let problem = Problem::new("E0106", format!("`{}` in `files` of component `{name}` is no path of a file", clip(to)));
+                self.add(problem.label("invalid").help(help), path("to"));
+            }
+            if matches!(source, Source::File(from) if from.trim().is_empty() || from.contains('\0') || from.starts_with("sha256:")) {
+                let problem = Problem::new("E0106", format!("`files[{index}].from` of component `{name}` names no file")).label("invalid");
+                self.add(problem.help("write the path of a file or directory beside the manifest"), path("from"));
+            }
+            if let Some(first) = seen.insert(to.trim_end_matches('/'), index) {
+                let problem = Problem::new("E0106", format!("`files[{index}]` of component `{name}` stands where `files[{first}]` stands"));
+                self.add(problem.label("taken").help("give one of them another `to`"), path("to"));
+            }
         }
     }
 
@@ -307,6 +391,21 @@ fn path(text: &str) -> Result<(), &'static str> {
         return Err("use visible ASCII; write anything else as %XX");
     }
     Ok(())
+}
+
+/// Whether a guest can find a file, or a directory of them, at `text`; otherwise how to write it.
+fn file_path(text: &str) -> Result<(), &'static str> {
+    if !text.starts_with('/') {
+        return Err("it starts with `/`");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("write it without line breaks and other control characters");
+    }
+    let inner = text[1..].strip_suffix('/').unwrap_or(&text[1..]);
+    if !inner.is_empty() && inner.split('/').any(|element| matches!(element, "" | "." | "..") || element.len() > 255) {
+        return Err("write it without `//`, `.` and `..`, and no element longer than 255 bytes");
+    }
+    if text.len() > limits::FILE_PATH_BYTES_MAX { Err("it may have 1,024 bytes") } else { Ok(()) }
 }
 
 fn is_token(text: &str) -> bool {

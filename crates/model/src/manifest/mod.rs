@@ -21,7 +21,7 @@ pub use places::Places;
 pub use print::{to_value, to_yaml};
 
 use crate::{
-    app::{App, Resources},
+    app::{App, Resources, Reuse},
     limits,
     problem::{Problem, Problems},
     tree::Node,
@@ -112,6 +112,11 @@ pub fn merge_overlays(bases: &[File<'_>], overlays: &[File<'_>], vars: &BTreeMap
 /// The resources of a component that says nothing about them.
 pub(crate) fn default_resources() -> Resources {
     build::resources(&serde_json::Value::Null)
+}
+
+/// The reuse of a component that says nothing about it.
+pub(crate) fn default_reuse() -> Reuse {
+    build::reuse(&serde_json::Value::Null)
 }
 
 /// Whether the table's default of `field` is a value of its shape.

@@ -4,9 +4,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{defaults::default_of, vars};
 use crate::{
-    app::{App, Component, Metadata, Resources, Route, Source},
+    app::{App, Component, FileMount, Metadata, Resources, Reuse, Route, Source},
     id::DEFAULT_NAMESPACE,
-    kinds::{API_VERSION, COMPONENT, RESOURCES, ROUTE, Record},
+    kinds::{API_VERSION, COMPONENT, RESOURCES, REUSE, ROUTE, Record},
     quantity::{Bytes, CpuMillis, Millis},
     yaml,
 };
@@ -51,12 +51,8 @@ fn metadata(metadata: &Metadata) -> Json {
 }
 
 fn component(component: &Component) -> Json {
-    let source = match &component.source {
-        Source::File(file) => file.clone(),
-        Source::Digest { digest, .. } => digest.to_string(),
-    };
     let mut out = Map::new();
-    out.insert("source".into(), source.into());
+    out.insert("source".into(), source(&component.source).into());
     if let Some(build) = &component.build {
         let record = COMPONENT.field("build").and_then(|field| field.shape.record()).expect("the table gives this field a record");
         let mut printed = Printed { record, out: Map::new() };
@@ -73,6 +69,10 @@ fn component(component: &Component) -> Json {
     if !component.args.is_empty() {
         out.insert("args".into(), json!(component.args));
     }
+    if !component.files.is_empty() {
+        let file = |file: &FileMount| json!({"from": source(&file.source), "to": file.to});
+        out.insert("files".into(), component.files.iter().map(file).collect());
+    }
     if !component.routes.is_empty() {
         out.insert("routes".into(), component.routes.iter().map(route).collect());
     }
@@ -83,7 +83,36 @@ fn component(component: &Component) -> Json {
     if resources.as_object().is_some_and(|resources| !resources.is_empty()) {
         out.insert("resources".into(), resources);
     }
+    if let Some(reuse) = &component.reuse {
+        out.insert("reuse".into(), self::reuse(reuse));
+    }
+    if !component.egress.is_empty() {
+        out.insert("egress".into(), json!({"allow": component.egress.allow}));
+    }
     Json::Object(out)
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::File(file) => file.clone(),
+        Source::Digest { digest, .. } => digest.to_string(),
+    }
+}
+
+fn reuse(reuse: &Reuse) -> Json {
+    let mut printed = Printed { record: &REUSE, out: Map::new() };
+    if let Some(mode) = reuse.mode {
+        printed.out.insert("mode".into(), mode.as_str().into());
+    }
+    if let Some(sandboxes) = reuse.sandboxes {
+        printed.out.insert("sandboxes".into(), sandboxes.into());
+    }
+    printed.put("maxConcurrent", json!(reuse.max_concurrent), json!(reuse.max_concurrent));
+    printed.put("maxRequests", json!(reuse.max_requests), json!(reuse.max_requests));
+    if let Some(age) = reuse.max_age {
+        printed.out.insert("maxAge".into(), age.to_string().into());
+    }
+    Json::Object(printed.out)
 }
 
 fn route(route: &Route) -> Json {
@@ -122,6 +151,7 @@ fn resources(resources: &Resources) -> Json {
         printed.out.insert("queue".into(), Json::Object(queue.out));
     }
     printed.time("timeout", resources.timeout);
+    printed.time("cpuTime", resources.cpu_time);
     Json::Object(printed.out)
 }
 

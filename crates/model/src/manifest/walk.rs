@@ -8,6 +8,7 @@ use super::{
     words::{found, near, object},
 };
 use crate::{
+    egress::{EgressRule, Scheme},
     id::{Digest, InvalidId, Name},
     kinds::{Field, Record, Shape},
     problem::Problem,
@@ -118,6 +119,7 @@ impl Walk {
             Shape::Text if scalar.resolve() == Resolved::Text => Some(text.into()),
             Shape::Name if scalar.resolve() == Resolved::Text => self.name(text, node, path),
             Shape::Source if scalar.resolve() == Resolved::Text => self.source(text, node, path),
+            Shape::Egress if scalar.resolve() == Resolved::Text => self.egress(text, node, path),
             Shape::Boolean if bare => match text {
                 "true" => Some(true.into()),
                 "false" => Some(false.into()),
@@ -200,6 +202,17 @@ impl Walk {
             return None;
         }
         Some(text.into())
+    }
+
+    fn egress(&mut self, text: &str, node: &Node, path: &str) -> Option<Json> {
+        let rule = text.parse::<EgressRule>();
+        if rule.as_ref().is_ok_and(|rule| rule.scheme == Scheme::Tcp) {
+            let problem = Problem::new("E0107", format!("{}: tcp:// is not supported yet", object(path)));
+            let help = "allow http:// and https:// only";
+            self.at(problem.label("not in effect in this version").help(help), path, &node.place);
+            return None;
+        }
+        self.parsed(rule.map(|rule| rule.to_string().into()), node, path)
     }
 
     /// The value of something with its own grammar, or its complaint.

@@ -110,6 +110,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Raw => json!({"type": ["string", "number", "boolean"]}),
         Shape::Name => json!({"type": "string", "maxLength": 63, "pattern": format!("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$|{VARIABLE}")}),
         Shape::Source => json!({"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX}),
+        Shape::Egress => json!({"type": "string", "minLength": 1, "examples": ["https://api.example:443"]}),
         Shape::Boolean => json!({"type": ["boolean", "string"], "pattern": VARIABLE}),
         Shape::Integer { min, max: u64::MAX } => json!({"type": ["integer", "string"], "minimum": min, "pattern": VARIABLE}),
         Shape::Integer { min, max } => json!({"type": ["integer", "string"], "minimum": min, "maximum": max, "pattern": VARIABLE}),

@@ -22,12 +22,14 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
                   routes:
                   - host: a.com
                     path: /
+                  reuse:
+                    mode: fresh
         "#]],
     );
     check(
         &hello(
-            "\n      source: oci://ghcr.io/acme/web:1\n      resources: {memory: 128Mi, queue: {length: 1}}\n      reuse: {mode: serial}\n      \
-             egress: {allow: [\"https://a.com:443\"]}\n      scale: {min: 1}\n      config: {config: shared}\n      \
+            "\n      source: oci://ghcr.io/acme/web:1\n      resources: {memory: 128Mi, cpu: 2}\n      secrets: {A: {secret: b, key: c}}\n      \
+             egress: {allow: [\"https://a.com:443\", \"tcp://a.com:5432\"]}\n      scale: {min: 1}\n      config: {config: shared}\n      \
              routes: [{host: a.com, compress: true, tls: {acme: le}}]\n",
         ),
         expect![[r#"
@@ -38,26 +40,26 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
               |               ^^^^^^^^^^^^^^^^^^^^^^^^ not in effect in this version
               = help: download it and write the file's path: source: ./app.wasm
 
-            error[E0107]: `resources.queue` of component `web` is not supported yet
+            error[E0107]: `resources.cpu` of component `web` is not supported yet
              --> app.yaml:8:34
               |
-            8 |       resources: {memory: 128Mi, queue: {length: 1}}
-              |                                  ^^^^^ not in effect in this version
+            8 |       resources: {memory: 128Mi, cpu: 2}
+              |                                  ^^^ only its default `100m` is in effect
               = help: remove it
 
-            error[E0107]: `reuse` of component `web` is not supported yet
+            error[E0107]: `secrets` of component `web` is not supported yet
              --> app.yaml:9:7
               |
-            9 |       reuse: {mode: serial}
-              |       ^^^^^ not in effect in this version
-              = help: remove it: every request runs in a fresh sandbox
+            9 |       secrets: {A: {secret: b, key: c}}
+              |       ^^^^^^^ not in effect in this version
+              = help: remove it; values that are not secret go into `env` or `config`
 
-            error[E0107]: `egress` of component `web` is not supported yet
-              --> app.yaml:10:7
+            error[E0107]: `egress.allow[1]` of component `web`: tcp:// is not supported yet
+              --> app.yaml:10:45
                |
-            10 |       egress: {allow: ["https://a.com:443"]}
-               |       ^^^^^^ not in effect in this version
-               = help: remove it
+            10 |       egress: {allow: ["https://a.com:443", "tcp://a.com:5432"]}
+               |                                             ^^^^^^^^^^^^^^^^^^ not in effect in this version
+               = help: allow http:// and https:// only
 
             error[E0107]: `scale.min` of component `web` is not supported yet
               --> app.yaml:11:15
@@ -251,13 +253,6 @@ fn the_drone_tracker_says_what_is_not_built_yet() {
         20 |       scale: {min: 2, max: 40, target: {concurrency: 60}}
            |                                ^^^^^^ not in effect in this version
            = help: write   scale: {replicas: N}
-
-        error[E0107]: `reuse` of component `cache` is not supported yet
-          --> app.yaml:23:7
-           |
-        23 |       reuse: {mode: concurrent, sandboxes: 1, maxRequests: 0}
-           |       ^^^^^ not in effect in this version
-           = help: remove it: every request runs in a fresh sandbox
 
         error[E0107]: `triggers` of component `processor` is not supported yet
           --> app.yaml:27:7

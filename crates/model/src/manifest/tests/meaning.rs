@@ -236,7 +236,7 @@ fn defaults_are_merged_into_every_component() {
 
 #[test]
 fn what_is_wrong_in_defaults_is_told_once() {
-    let text = "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {name: a}\nspec:\n  defaults: {evn: {A: 1}, scale: {replicas: x}, reuse: {mode: serial}}\n  \
+    let text = "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {name: a}\nspec:\n  defaults: {evn: {A: 1}, scale: {replicas: x}, health: {http: {path: /}}}\n  \
                 components:\n    one: {source: ./a.wasm}\n    two: {source: ./b.wasm}\n";
     check(
         text,
@@ -244,22 +244,22 @@ fn what_is_wrong_in_defaults_is_told_once() {
             error[E0102]: unknown field `evn` in `spec.defaults`
              --> app.yaml:5:14
               |
-            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, reuse: {mode: serial}}
+            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, health: {http: {path: /}}}
               |              ^^^ did you mean `env`?
               = help: write `env`
 
             error[E0103]: `spec.defaults.scale.replicas` must be a whole number, and this is `x`
              --> app.yaml:5:45
               |
-            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, reuse: {mode: serial}}
+            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, health: {http: {path: /}}}
               |                                             ^ expected a whole number
 
-            error[E0107]: `spec.defaults.reuse` is not supported yet
+            error[E0107]: `spec.defaults.health` is not supported yet
              --> app.yaml:5:49
               |
-            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, reuse: {mode: serial}}
-              |                                                 ^^^^^ not in effect in this version
-              = help: remove it: every request runs in a fresh sandbox
+            5 |   defaults: {evn: {A: 1}, scale: {replicas: x}, health: {http: {path: /}}}
+              |                                                 ^^^^^^ not in effect in this version
+              = help: remove it
         "#]],
     );
 }
@@ -401,9 +401,9 @@ fn canonical_json_is_held_to_the_same_rules() {
     "#]]
     .assert_eq(&refused(&|value| web(value, "source", serde_json::json!({"file": "./a.wasm"}))));
     expect![[r#"
-        error[E0107]: `resources` of component `web` other than `memory` are not supported yet
-          --> spec.components.web.resources
-          = help: leave them at their defaults
+        error[E0107]: `resources.cpu` of component `web` is not supported yet
+          --> spec.components.web.resources.cpu
+          = help: leave it at its default
     "#]]
     .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["cpu"] = 1.into()));
     expect![[r#"

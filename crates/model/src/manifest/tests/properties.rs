@@ -4,7 +4,8 @@ use proptest::{collection, option, prelude::*};
 
 use super::*;
 use crate::{
-    app::{AppSpec, Build, Component, Metadata, Resources, Route, Scale, Source},
+    app::{AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, Scale, Source},
+    egress::Egress,
     id::{Digest, Index, Name},
     quantity::{Bytes, Millis},
 };
@@ -69,6 +70,28 @@ fn route(index: usize) -> impl Strategy<Value = Route> {
     )
 }
 
+/// What was there from the start stays one tuple; these came later.
+fn abilities() -> impl Strategy<Value = (Vec<FileMount>, Option<Reuse>, Egress)> {
+    let digest = any::<[u8; 32]>().prop_map(|bytes| Source::Digest { digest: Digest(bytes), from: Digest(bytes).to_string() });
+    let file = (prop_oneof![digest, "\\./[a-z ]{1,8}".prop_map(Source::File)], "/[a-z]{1,9}");
+    let files = collection::btree_map(Just(()), file, 0..2)
+        .prop_map(|files| files.into_values().map(|(source, to)| FileMount { source, to }).collect());
+    let mode = option::of(proptest::sample::select(vec![ReuseMode::Fresh, ReuseMode::Serial, ReuseMode::Concurrent]));
+    let reuse = (mode, option::of(1..9_u32), 1..99_u32, 0..300_u32, option::of((1..9_999_u64).prop_map(Millis)))
+        .prop_map(|(mode, sandboxes, max_concurrent, max_requests, max_age)| Reuse {
+            mode,
+            sandboxes,
+            max_concurrent,
+            max_requests,
+            max_age,
+        })
+        .prop_filter("the defaults are left out", |reuse| *reuse != Reuse::default());
+    let rule = "https?://([a-z]{1,5}\\.[a-z]{2}|\\*\\.[a-z]{2}|10\\.0\\.0\\.[0-9]|10\\.1\\.0\\.0/16|\\[2001:db8::[1-9]\\]):[1-9][0-9]{0,3}";
+    let egress = collection::btree_set(rule.prop_map(|rule| rule.parse().expect("the pattern makes rules")), 0..4)
+        .prop_map(|rules| Egress { allow: rules.into_iter().collect() });
+    (files, option::of(reuse), egress)
+}
+
 fn component(index: usize) -> impl Strategy<Value = Component> {
     let build = option::of((text(), "[a-z]{1,5}", collection::vec("[a-z]{1,5}", 0..3)).prop_map(|(command, dir, watch)| Build {
         command,
@@ -81,16 +104,19 @@ fn component(index: usize) -> impl Strategy<Value = Component> {
     ];
     let routes = (route(2 * index), route(2 * index + 1)).prop_map(|(one, other)| vec![one, other]);
     let memory = (1_u64 << 20)..=(256 << 20);
-    (source, build, texts(), texts(), collection::vec(text(), 0..3), routes, 1..=1_000_u32, memory).prop_map(
-        |(source, build, env, config, args, routes, replicas, memory)| Component {
+    (source, build, texts(), texts(), collection::vec(text(), 0..3), routes, 1..=1_000_u32, memory, abilities()).prop_map(
+        |(source, build, env, config, args, routes, replicas, memory, (files, reuse, egress))| Component {
             source,
             build,
             env,
             config,
             args,
+            files,
             routes,
             scale: Scale { replicas },
             resources: Resources { memory: Bytes(memory), ..Resources::default() },
+            reuse,
+            egress,
         },
     )
 }
