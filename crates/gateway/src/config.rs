@@ -16,9 +16,10 @@ use crate::{
     limits::Limits,
     live::Publisher,
     metrics::Metrics,
-    run::{Gateway, Shared},
+    run::{Door, Gateway, Shared},
     stack::Bottom,
     table::RoutingTable,
+    tls::{Tls, TlsConfig},
     why::{self, WhyAnswer},
 };
 
@@ -26,6 +27,8 @@ use crate::{
 pub struct Config<S> {
     /// Where clients connect; HTTP/1.1 and HTTP/2 with prior knowledge on one port.
     pub listener: TcpListener,
+    /// Where they speak TLS, when they may.
+    pub tls: Option<TlsConfig>,
     /// What answers for an instance.
     pub bottom: S,
     /// Whose forwarding headers and request ids are believed.
@@ -52,14 +55,20 @@ pub enum BindError {
     /// The socket cannot be used.
     #[error("taking over the gateway's listening socket")]
     Listener(#[source] io::Error),
+    /// The TLS library refuses its settings, or has no random numbers.
+    #[error("setting up TLS")]
+    Tls(#[source] rustls::Error),
 }
 
 impl<S: Bottom> Config<S> {
-    /// Takes over the socket. Must be called inside a tokio runtime. Until a table is published every request is answered 404.
+    /// Takes over the sockets. Must be called inside a tokio runtime. Until a table is published every request is answered 404.
     pub fn bind(self) -> Result<(Gateway<S>, Handle), BindError> {
-        self.listener.set_nonblocking(true).map_err(BindError::Listener)?;
         let address = self.listener.local_addr().map_err(BindError::Listener)?;
-        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(BindError::Listener)?;
+        let mut doors = vec![Door { listener: listen(self.listener)?, tls: None }];
+        if let Some(TlsConfig { listener, certificates }) = self.tls {
+            self.metrics.watch_certificates(certificates.clone());
+            doors.push(Door { listener: listen(listener)?, tls: Some(Arc::new(Tls::new(certificates, &self.limits)?)) });
+        }
         let shared = Arc::new(Shared {
             publisher: Publisher::new(self.metrics.clone()),
             places: Arc::new(Semaphore::new(self.limits.connections_max)),
@@ -75,8 +84,13 @@ impl<S: Bottom> Config<S> {
             tasks: TaskTracker::new(),
         });
         let handle = Handle { shared: shared.clone(), address };
-        Ok((Gateway { listener, bottom: self.bottom, shared }, handle))
+        Ok((Gateway { doors, bottom: self.bottom, shared }, handle))
     }
+}
+
+fn listen(listener: TcpListener) -> Result<tokio::net::TcpListener, BindError> {
+    listener.set_nonblocking(true).map_err(BindError::Listener)?;
+    tokio::net::TcpListener::from_std(listener).map_err(BindError::Listener)
 }
 
 /// Steers a gateway. Cheap to clone.

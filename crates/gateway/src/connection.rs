@@ -22,7 +22,11 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 use tower::{Service, ServiceExt as _, util::Oneshot};
 
 use crate::{
@@ -37,6 +41,7 @@ use crate::{
     run::Shared,
     stack::{Arrived, Bottom, stack},
     stall,
+    tls::{Secured, Tls},
 };
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
@@ -138,19 +143,56 @@ impl Connection {
     }
 }
 
-/// Serves one connection until it ends, by itself or because the gateway drains.
-pub(crate) async fn serve<S: Bottom>(mut stream: TcpStream, connection: Arc<Connection>, bottom: S) {
-    // Answers are written whole; waiting for more to send with them only costs time. Fails only on a dead socket, which the next read tells.
+/// Serves one connection in the clear until it ends, by itself or because the gateway drains.
+pub(crate) async fn serve_plain<S: Bottom>(stream: TcpStream, connection: Connection, bottom: S) {
+    no_delay(&stream);
+    serve(stream, None, Arc::new(connection), bottom).await;
+}
+
+/// The same over TLS.
+pub(crate) async fn serve_tls<S: Bottom>(stream: TcpStream, tls: &Tls, mut connection: Connection, bottom: S) {
+    no_delay(&stream);
+    let secured = tokio::select! {
+        biased;
+        secured = tls.accept(stream) => secured,
+        () = quiet_in_drain(&connection) => return,
+    };
+    connection.gateway.metrics.handshake(&secured);
+    match secured {
+        Ok(Secured { stream, is_h2, version, .. }) => {
+            connection.tls = Some(version);
+            serve(stream, Some(is_h2), Arc::new(connection), bottom).await;
+        }
+        Err(fault) => tracing::debug!(client.addr = %connection.peer, reason = fault.word(), "TLS handshake failed"),
+    }
+}
+
+/// Answers are written whole; waiting for more to send with them only costs time. Fails only on a dead socket, which the next read tells.
+fn no_delay(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
+}
+
+/// Serves what a client says from its first byte on. `agreed` is what TLS settled on: HTTP/2 or not.
+async fn serve<S, T>(mut stream: T, agreed: Option<bool>, connection: Arc<Connection>, bottom: S)
+where
+    S: Bottom,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = &connection.gateway.limits;
     let peeked = tokio::select! {
         biased;
         peeked = tokio::time::timeout(limits.head_timeout, peek(&mut stream)) => peeked,
         () = quiet_in_drain(&connection) => return,
     };
-    let Ok(Ok((is_h2, input))) = peeked else {
+    let Ok(Ok((looks_h2, input))) = peeked else {
         return;
     };
+    if agreed == Some(true) && !looks_h2 {
+        tracing::debug!(client.addr = %connection.peer, "the client agreed on HTTP/2 and speaks something else");
+        return;
+    }
+    // What agreed on HTTP/1.1 and speaks HTTP/2 is read as the HTTP/1.1 it said it is, and refused as that.
+    let is_h2 = agreed.unwrap_or(looks_h2);
     let _ = connection.is_h1.set(!is_h2);
     let service = Stacked { stack: stack(bottom), connection: connection.clone() };
     let outcome = if is_h2 {
@@ -167,7 +209,7 @@ pub(crate) async fn serve<S: Bottom>(mut stream: TcpStream, connection: Arc<Conn
 }
 
 /// Reads until the first bytes tell HTTP/1 from HTTP/2. The bytes belong to what follows.
-async fn peek(stream: &mut TcpStream) -> std::io::Result<(bool, BytesMut)> {
+async fn peek(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(bool, BytesMut)> {
     let mut input = BytesMut::with_capacity(1024);
     loop {
         if stream.read_buf(&mut input).await? == 0 {
@@ -199,6 +241,8 @@ fn h2_builder(streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
+        // Only so that a WebSocket over HTTP/2 is refused with the reason, as one over HTTP/1.1 is.
+        .enable_connect_protocol()
         .max_concurrent_streams(limits::H2_STREAMS_MAX)
         .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
@@ -217,8 +261,9 @@ trait Served: Future<Output = Result<(), hyper::Error>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<S, B> Served for http1::Connection<TokioIo<GuardedIo<TcpStream>>, S>
+impl<T, S, B> Served for http1::Connection<TokioIo<GuardedIo<T>>, S>
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<crate::stack::BoxError>,
     B: http_body::Body + 'static,
@@ -229,8 +274,9 @@ where
     }
 }
 
-impl<S, B> Served for http2::Connection<TokioIo<GuardedIo<TcpStream>>, S, Streams>
+impl<T, S, B> Served for http2::Connection<TokioIo<GuardedIo<T>>, S, Streams>
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<crate::stack::BoxError>,
     B: http_body::Body + 'static,

@@ -93,11 +93,24 @@ fn prepare<B>(request: &mut Request<B>, route: &Route, exchange: &Exchange) {
     }
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
+    // The one hop-by-hop header a component must see: gRPC servers answer only who says that trailers reach it, and through us they do.
+    let takes_trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let connection = &exchange.connection;
-    set_forwarding(headers, connection.peer.ip(), &connection.peer_text, connection.peer_trusted);
+    let proto = if connection.tls.is_some() { "https" } else { "http" };
+    let trusted = connection.peer_trusted;
+    set_forwarding(headers, Peer { ip: connection.peer.ip(), text: &connection.peer_text, proto, trusted });
     headers.insert(X_REQUEST_ID, exchange.id.header().clone());
     trace::set(headers, &exchange.trace);
+}
+
+/// Whether `TE` names `trailers` (RFC 9110, section 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let names = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.map(str::trim).any(|name| name.eq_ignore_ascii_case("trailers"))
 }
 
 /// What the client spoke, by the forwarding headers as they leave us.
@@ -147,15 +160,27 @@ pub(crate) fn strip_forged_status(headers: &mut HeaderMap) {
     }
 }
 
+/// Who is connected to us.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    ip: IpAddr,
+    text: &'a HeaderValue,
+    /// What it speaks: `http` or `https`.
+    proto: &'static str,
+    /// A proxy that is believed.
+    trusted: bool,
+}
+
 /// Says of whom the request came: appended to what a trusted proxy said, said anew otherwise.
-fn set_forwarding(headers: &mut HeaderMap, peer: IpAddr, peer_text: &HeaderValue, trusted: bool) {
+fn set_forwarding(headers: &mut HeaderMap, peer: Peer<'_>) {
+    let Peer { ip, text, proto, trusted } = peer;
     let before = if trusted { headers.get_all(X_FORWARDED_FOR).iter().cloned().collect() } else { Vec::new() };
     if !trusted {
         strip(headers, is_forwarding);
     }
-    headers.insert(X_FORWARDED_FOR, chain(&before, peer, peer_text));
+    headers.insert(X_FORWARDED_FOR, chain(&before, ip, text));
     if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     }
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()

@@ -252,13 +252,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        // A socket has nothing to flush; TLS may still hold the end of an answer that the client does not take.
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        this.write_timer.bound(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.write_timer.bound(cx, shut))?;
             if !this.is_cut_short() {
                 return Poll::Ready(Ok(()));
             }

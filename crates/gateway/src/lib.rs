@@ -33,6 +33,7 @@ mod run;
 mod stack;
 mod stall;
 pub mod table;
+pub mod tls;
 mod trace;
 pub mod why;
 
@@ -46,5 +47,6 @@ pub use request_id::RequestId;
 pub use run::{Drained, Gateway};
 pub use stack::{Bottom, BoxError, CallError, CallErrorKind, LocalRequest, Target};
 pub use table::{Builder, Endpoint, Instances, RouteRule, RoutingTable, TableError};
+pub use tls::{Certificate, CertificateError, CertificatePair, CertificateSet, KeyText, TlsConfig};
 pub use trace::{RequestTrace, TraceContext};
 pub use why::{WhyAnswer, WhyStep};

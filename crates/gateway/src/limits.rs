@@ -64,6 +64,10 @@ pub const FORWARDED_HOPS_MAX: usize = 32;
 pub struct Limits {
     /// Connections open at once; more wait in the accept queue of the kernel.
     pub connections_max: usize,
+    /// From `accept` to the end of a TLS handshake; the wait for a place among those under way is part of it.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes under way at once, counted from the client's whole greeting on: at 1 ms of processor time each (RSA), more would only wait longer.
+    pub handshakes_max: usize,
     /// From the first byte of a request head (or from `accept`) to its last.
     pub head_timeout: Duration,
     /// How long a connection may be idle between requests.
@@ -83,6 +87,8 @@ impl Limits {
     pub fn standard() -> Self {
         Self {
             connections_max: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1_024,
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_secs(60),

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,8 +18,12 @@ use prometheus_client::{
     metrics::MetricType,
     registry::{Registry, Unit},
 };
+use tokio::sync::watch;
 
-use crate::queue::ComponentState;
+use crate::{
+    queue::ComponentState,
+    tls::{CertificateSet, HandshakeFault, Secured},
+};
 
 /// Status codes with a series of their own; any other counts under its class, so that a component cannot make series.
 const CODES: [u16; 37] = [
@@ -32,6 +36,9 @@ const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Codes of the gateway's own answers.
 const REFUSED: [&str; 12] = ["E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512"];
+
+/// Versions of TLS, by a full handshake and resumed.
+const HANDSHAKES: [(&str, bool); 4] = [("TLSv1.2", false), ("TLSv1.2", true), ("TLSv1.3", false), ("TLSv1.3", true)];
 
 /// Upper bounds of the latency buckets in seconds: a request to a sandbox takes tens of microseconds, a slow one seconds.
 const BUCKETS_S: [f64; 15] =
@@ -47,8 +54,11 @@ pub struct Metrics {
 struct Inner {
     components: ArcSwap<Vec<Arc<ComponentState>>>,
     refused: [AtomicU64; REFUSED.len()],
-    connections: AtomicU64,
-    connections_open: AtomicU64,
+    connections: [AtomicU64; DoorKind::WORDS.len()],
+    connections_open: [AtomicU64; DoorKind::WORDS.len()],
+    handshakes: [AtomicU64; HANDSHAKES.len()],
+    handshake_faults: [AtomicU64; HandshakeFault::ALL.len()],
+    certificates: OnceLock<watch::Receiver<Arc<CertificateSet>>>,
 }
 
 impl Metrics {
@@ -72,11 +82,31 @@ impl Metrics {
         }
     }
 
+    /// Shows when these certificates expire.
+    pub(crate) fn watch_certificates(&self, certificates: watch::Receiver<Arc<CertificateSet>>) {
+        // A second gateway with the same metrics would show the same certificates.
+        let _ = self.inner.certificates.set(certificates);
+    }
+
     /// Counts a connection, open until the answer is dropped.
-    pub(crate) fn connection_opened(&self) -> OpenConnection {
-        self.inner.connections.fetch_add(1, Ordering::Relaxed);
-        self.inner.connections_open.fetch_add(1, Ordering::Relaxed);
-        OpenConnection { inner: self.inner.clone() }
+    pub(crate) fn connection_opened(&self, door: DoorKind) -> OpenConnection {
+        self.inner.connections[door as usize].fetch_add(1, Ordering::Relaxed);
+        self.inner.connections_open[door as usize].fetch_add(1, Ordering::Relaxed);
+        OpenConnection { inner: self.inner.clone(), door }
+    }
+
+    /// Counts a TLS handshake.
+    pub(crate) fn handshake(&self, outcome: &Result<Secured, HandshakeFault>) {
+        let counter = match outcome {
+            Ok(secured) => HANDSHAKES
+                .iter()
+                .position(|(version, resumed)| *version == secured.version && *resumed == secured.resumed)
+                .map(|at| &self.inner.handshakes[at]),
+            Err(fault) => HandshakeFault::ALL.iter().position(|known| known == fault).map(|at| &self.inner.handshake_faults[at]),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -89,12 +119,25 @@ impl fmt::Debug for Metrics {
 /// A connection that counts as open.
 pub(crate) struct OpenConnection {
     inner: Arc<Inner>,
+    door: DoorKind,
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.inner.connections_open.fetch_sub(1, Ordering::Relaxed);
+        self.inner.connections_open[self.door as usize].fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Which listener a connection came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DoorKind {
+    Http,
+    Https,
+}
+
+impl DoorKind {
+    /// In the order of the variants.
+    const WORDS: [&'static str; 2] = ["http", "https"];
 }
 
 /// What is counted per component.
@@ -191,13 +234,44 @@ impl Metrics {
             let labels = [("reason", *code)];
             refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.load(Ordering::Relaxed), None)?;
         }
-        let opened = self.inner.connections.load(Ordering::Relaxed);
-        let help = "Connections accepted";
-        encoder
-            .encode_descriptor("gateway_connections", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&opened, None)?;
-        let open = i64::try_from(self.inner.connections_open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-        encoder.encode_descriptor("gateway_connections_open", "Connections open", None, MetricType::Gauge)?.encode_gauge(&open)
+        let doors = |counters: &[AtomicU64; DoorKind::WORDS.len()]| counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        let mut opened = encoder.encode_descriptor("gateway_connections", "Connections accepted", None, MetricType::Counter)?;
+        for (listener, count) in DoorKind::WORDS.iter().zip(doors(&self.inner.connections)) {
+            opened.encode_family(&[("listener", *listener)])?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let mut open = encoder.encode_descriptor("gateway_connections_open", "Connections open", None, MetricType::Gauge)?;
+        for (listener, count) in DoorKind::WORDS.iter().zip(doors(&self.inner.connections_open)) {
+            open.encode_family(&[("listener", *listener)])?.encode_gauge(&i64::try_from(count).unwrap_or(i64::MAX))?;
+        }
+        match self.inner.certificates.get() {
+            Some(certificates) => self.encode_tls(&certificates.borrow().clone(), encoder),
+            None => Ok(()),
+        }
+    }
+
+    fn encode_tls(&self, certificates: &CertificateSet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut done = encoder.encode_descriptor("gateway_tls_handshakes", "TLS handshakes completed", None, MetricType::Counter)?;
+        for ((version, resumed), counter) in HANDSHAKES.iter().zip(&self.inner.handshakes) {
+            let labels = [("version", *version), ("resumed", if *resumed { "true" } else { "false" })];
+            done.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.load(Ordering::Relaxed), None)?;
+        }
+        let help = "TLS handshakes that came to nothing";
+        let mut failed = encoder.encode_descriptor("gateway_tls_handshake_failures", help, None, MetricType::Counter)?;
+        for (fault, counter) in HandshakeFault::ALL.iter().zip(&self.inner.handshake_faults) {
+            let labels = [("reason", fault.word())];
+            failed.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&counter.load(Ordering::Relaxed), None)?;
+        }
+        let help = "When each certificate in use ends, in seconds since 1970";
+        let mut expiry = encoder.encode_descriptor("gateway_certificate_expiry", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for certificate in certificates.certificates() {
+            expiry.encode_family(&[("name", certificate.name())])?.encode_gauge(&certificate.expires())?;
+        }
+        let help = "Certificates that cannot be used as they are now; the last good one of the name is, if there was one";
+        let mut broken = encoder.encode_descriptor("gateway_certificate_broken", help, None, MetricType::Gauge)?;
+        for name in certificates.broken() {
+            broken.encode_family(&[("name", name.as_str())])?.encode_gauge(&1_i64)?;
+        }
+        Ok(())
     }
 }
 

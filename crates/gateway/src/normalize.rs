@@ -51,6 +51,10 @@ pub(crate) fn normalize(parts: &mut Parts, facts: HeadFacts) -> Result<String, R
     if let Some(fault) = facts.fault {
         return Err(fault.into());
     }
+    // A CONNECT that names a protocol (RFC 8441) is an upgrade: a WebSocket over HTTP/2.
+    if parts.extensions.get::<hyper::ext::Protocol>().is_some() {
+        return Err(Refusal::Upgrade);
+    }
     if parts.method == Method::CONNECT {
         return Err(Refusal::Connect);
     }

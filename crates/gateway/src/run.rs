@@ -2,6 +2,7 @@
 //! byte of a connection.
 
 use std::{
+    convert::Infallible,
     future::Future,
     sync::{
         Arc,
@@ -20,11 +21,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Cidr,
     access::AccessLog,
-    connection::{Connection, serve},
+    connection::{Connection, serve_plain, serve_tls},
     limits::{ACCEPT_PAUSE, Limits},
     live::Publisher,
-    metrics::Metrics,
+    metrics::{DoorKind, Metrics},
     stack::Bottom,
+    tls::Tls,
 };
 
 /// What all connections share.
@@ -63,16 +65,22 @@ impl Shared {
     }
 }
 
-/// A gateway whose socket listens. [`Gateway::run`] is its life.
-pub struct Gateway<S> {
+/// A listening socket, and what is spoken there.
+pub(crate) struct Door {
     pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// A gateway whose sockets listen. [`Gateway::run`] is its life.
+pub struct Gateway<S> {
+    pub(crate) doors: Vec<Door>,
     pub(crate) bottom: S,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl<S> std::fmt::Debug for Gateway<S> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Gateway").field("listener", &self.listener).finish_non_exhaustive()
+        out.debug_struct("Gateway").field("doors", &self.doors.len()).finish_non_exhaustive()
     }
 }
 
@@ -89,22 +97,22 @@ impl<S: Bottom> Gateway<S> {
     /// Serves until `shutdown` is ready or [`crate::Handle::drain`] is called, then drains: accepts on for `drain_min`, stops accepting and finishes
     /// what runs, cuts what is left after `drain_max`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { listener, bottom, shared } = self;
+        let Self { doors, bottom, shared } = self;
         let begun = async {
             tokio::select! {
                 () = shutdown => {}
                 () = shared.begin_drain.cancelled() => {}
             }
         };
-        accept(&listener, &bottom, &shared, begun).await;
+        accept_all(&doors, &bottom, &shared, begun).await;
         let since = Instant::now();
         shared.begin_drain();
         tracing::info!(drain.min = ?shared.limits.drain_min, drain.max = ?shared.limits.drain_max, "gateway drains");
         if !shared.limits.drain_min.is_zero() {
-            accept(&listener, &bottom, &shared, tokio::time::sleep(shared.limits.drain_min)).await;
+            accept_all(&doors, &bottom, &shared, tokio::time::sleep(shared.limits.drain_min)).await;
         }
-        // Closes our descriptor only; where the socket was inherited, whoever listens next finds in its queue what we have not accepted.
-        drop(listener);
+        // Closes our descriptors only; where a socket was inherited, whoever listens next finds in its queue what we have not accepted.
+        drop(doors);
         shared.drain.cancel();
         shared.tasks.close();
         let left = match tokio::time::timeout_at(since + shared.limits.drain_max, shared.tasks.wait()).await {
@@ -119,26 +127,33 @@ impl<S: Bottom> Gateway<S> {
     }
 }
 
-/// Accepts connections until `end`.
-async fn accept<S: Bottom>(listener: &TcpListener, bottom: &S, shared: &Arc<Shared>, end: impl Future<Output = ()>) {
-    let mut end = std::pin::pin!(end);
-    let places = &shared.places;
+/// Accepts connections at every door until `end`.
+async fn accept_all<S: Bottom>(doors: &[Door], bottom: &S, shared: &Arc<Shared>, end: impl Future<Output = ()>) {
+    let accepts = futures_util::future::join_all(doors.iter().map(|door| accept(door, bottom, shared)));
+    tokio::select! {
+        biased;
+        () = end => {}
+        _ = accepts => {}
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept<S: Bottom>(door: &Door, bottom: &S, shared: &Arc<Shared>) -> Infallible {
+    let kind = if door.tls.is_some() { DoorKind::Https } else { DoorKind::Http };
     loop {
-        tokio::select! {
-            biased;
-            () = &mut end => return,
-            place = accept_one(listener, places) => {
-                let Some((stream, peer, place)) = place else { continue };
-                let connection = Arc::new(Connection::new(shared.clone(), peer));
-                let served = serve(stream, connection, bottom.clone());
-                let cut = shared.cut.clone();
-                let open = shared.metrics.connection_opened();
-                shared.tasks.spawn(async move {
-                    let _ = cut.run_until_cancelled(served).await;
-                    drop((place, open));
-                });
-            }
-        }
+        let Some((stream, peer, place)) = accept_one(&door.listener, &shared.places).await else { continue };
+        let (bottom, tls, gateway) = (bottom.clone(), door.tls.clone(), shared.clone());
+        let open = shared.metrics.connection_opened(kind);
+        shared.tasks.spawn(async move {
+            let served = async {
+                match tls {
+                    None => serve_plain(stream, Connection::new(gateway.clone(), peer), bottom).await,
+                    Some(tls) => serve_tls(stream, &tls, Connection::new(gateway.clone(), peer), bottom).await,
+                }
+            };
+            let _ = gateway.cut.run_until_cancelled(served).await;
+            drop((place, open));
+        });
     }
 }
 

@@ -196,6 +196,7 @@ fn gateway_of<P: Answers>(
 ) -> Result<(gateway::Gateway<Bottom<P>>, gateway::Handle), RunError> {
     let config = gateway::Config {
         listener,
+        tls: None,
         bottom,
         trusted_proxies: networks(&settings.trusted_proxies)?,
         limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },

@@ -23,8 +23,9 @@ fn lines(headers: &HeaderMap) -> String {
 
 fn check_forwarding(given: &str, trusted: bool, wanted: &str) {
     let mut headers = headers(given);
-    let peer: IpAddr = "10.0.0.9".parse().expect("an address");
-    set_forwarding(&mut headers, peer, &HeaderValue::from_static("10.0.0.9"), trusted);
+    let text = HeaderValue::from_static("10.0.0.9");
+    let peer = Peer { ip: "10.0.0.9".parse().expect("an address"), text: &text, proto: "http", trusted };
+    set_forwarding(&mut headers, peer);
     let wanted: Vec<_> = wanted.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(lines(&headers), wanted.join("\n"), "trusted: {trusted}");
 }
@@ -68,7 +69,8 @@ fn trusted_proxies_are_appended_to() {
 fn chains_are_bounded() {
     let long = format!("x-forwarded-for: {}", vec!["1.1.1.1"; 100].join(", "));
     let mut headers = headers(&long);
-    set_forwarding(&mut headers, "10.0.0.9".parse().expect("an address"), &HeaderValue::from_static("10.0.0.9"), true);
+    let text = HeaderValue::from_static("10.0.0.9");
+    set_forwarding(&mut headers, Peer { ip: "10.0.0.9".parse().expect("an address"), text: &text, proto: "http", trusted: true });
     let chain = headers[X_FORWARDED_FOR].to_str().expect("ASCII");
     assert_eq!(chain.split(", ").count(), FORWARDED_HOPS_MAX);
     assert!(chain.ends_with(", 10.0.0.9"));

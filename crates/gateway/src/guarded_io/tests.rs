@@ -21,6 +21,7 @@ fn connection() -> Arc<Connection> {
     let bottom = tower::service_fn(|_: LocalRequest| ready(Ok::<_, CallError>(Response::new(Full::new(Bytes::new())))));
     let config = Config {
         listener: std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"),
+        tls: None,
         bottom,
         trusted_proxies: Vec::new(),
         limits: Limits::standard(),

@@ -13,8 +13,8 @@ fn counts_become_text() {
     component.metrics.finish(StatusCode::from_u16(299).expect("a status"), Duration::from_millis(2), 0, 0);
     component.metrics.finish(StatusCode::from_u16(799).expect("a status"), Duration::from_millis(2), 0, 0);
     metrics.refused("E0501");
-    let open = metrics.connection_opened();
-    drop(metrics.connection_opened());
+    let open = metrics.connection_opened(DoorKind::Http);
+    drop(metrics.connection_opened(DoorKind::Https));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string takes any text");
     drop(open);
@@ -30,8 +30,10 @@ fn counts_become_text() {
         "shoal_gateway_requests_in_flight{component=\"hello/web\"} 0",
         "shoal_gateway_queue_depth{component=\"hello/web\"} 0",
         "shoal_gateway_refused_total{reason=\"E0501\"} 1",
-        "shoal_gateway_connections_total 2",
-        "shoal_gateway_connections_open 1",
+        "shoal_gateway_connections_total{listener=\"http\"} 1",
+        "shoal_gateway_connections_total{listener=\"https\"} 1",
+        "shoal_gateway_connections_open{listener=\"http\"} 1",
+        "shoal_gateway_connections_open{listener=\"https\"} 0",
     ] {
         assert!(text.lines().any(|has| has == line), "{line} is missing in\n{text}");
     }

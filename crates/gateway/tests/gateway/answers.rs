@@ -154,7 +154,7 @@ async fn requests_are_logged_and_counted_at_their_end() {
     assert_eq!(bench.metric("gateway_request_bytes_total{component=\"hello/web\"}"), Some(5.0));
     assert_eq!(bench.metric("gateway_request_duration_seconds_count{component=\"hello/web\"}"), Some(1.0));
     assert_eq!(bench.metric("gateway_requests_in_flight{component=\"hello/web\"}"), Some(0.0));
-    assert_eq!(bench.metric("gateway_connections_open"), Some(1.0));
+    assert_eq!(bench.metric("gateway_connections_open{listener=\"http\"}"), Some(1.0));
 }
 
 #[tokio::test]

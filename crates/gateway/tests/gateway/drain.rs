@@ -36,7 +36,7 @@ async fn a_request_on_its_way_when_drain_begins_is_answered() {
     let (mut kept, mut fresh) = (bench.connect().await, bench.connect().await);
     kept.send(get("/")).await;
     assert_eq!(kept.reply().await.status, 200);
-    until("both connections", || bench.metric("gateway_connections_open") == Some(2.0)).await;
+    until("both connections", || bench.metric("gateway_connections_open{listener=\"http\"}") == Some(2.0)).await;
     bench.handle.drain();
     for raw in [&mut kept, &mut fresh] {
         raw.send(get("/")).await;

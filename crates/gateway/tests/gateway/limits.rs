@@ -154,7 +154,7 @@ async fn connections_beyond_the_cap_wait() {
     assert_eq!(first.reply().await.status, 200);
     let mut second = bench.connect().await;
     second.send(get("/")).await;
-    assert_eq!(bench.metric("gateway_connections_open"), Some(1.0));
+    assert_eq!(bench.metric("gateway_connections_open{listener=\"http\"}"), Some(1.0));
     drop(first);
     assert_eq!(second.reply().await.status, 200);
 }

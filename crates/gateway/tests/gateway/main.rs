@@ -8,3 +8,5 @@ mod framing;
 mod limits;
 mod protocols;
 mod support;
+mod tls;
+mod upgrades;

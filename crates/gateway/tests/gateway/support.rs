@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use gateway::{
-    AccessLog, AccessRecord, BoxError, Builder, CallError, CallErrorKind, Config, Drained, Endpoint, Handle, Instances, Limits,
-    LocalRequest, Metrics, RouteRule, RoutingTable,
+    AccessLog, AccessRecord, BoxError, Builder, CallError, CallErrorKind, CertificateSet, Config, Drained, Endpoint, Handle, Instances,
+    Limits, LocalRequest, Metrics, RouteRule, RoutingTable, TlsConfig,
 };
 use http::Response;
 use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::UnsyncBoxBody};
@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -93,7 +93,14 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
             let mut lines: Vec<_> =
                 parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))).collect();
             lines.sort();
-            Response::new(text(format!("{} {} {:?}\n{}\n", parts.method, parts.uri, parts.version, lines.join("\n"))))
+            Response::new(text(format!(
+                "{} {} {:?}\n{}\nscheme {}\n",
+                parts.method,
+                parts.uri,
+                parts.version,
+                lines.join("\n"),
+                local.scheme
+            )))
         }
         "/who" => Response::new(text(format!("{}.{} {}", local.target.component, local.target.ordinal, local.target.revision))),
         "/echo" => Response::new(body.map_err(BoxError::from).boxed_unsync()),
@@ -160,7 +167,11 @@ impl Drop for CountDrop<'_> {
 
 /// An access log as lines.
 #[derive(Default)]
-pub struct Log(Mutex<Vec<String>>);
+pub struct Log {
+    lines: Mutex<Vec<String>>,
+    /// Path and protocol of each.
+    protocols: Mutex<Vec<(String, String)>>,
+}
 
 impl AccessLog for Log {
     fn record(&self, record: &AccessRecord<'_>) {
@@ -170,13 +181,20 @@ impl AccessLog for Log {
         let (bytes_in, bytes_out, error) = (record.bytes_in, record.bytes_out, record.error.unwrap_or("-"));
         assert!(!record.request_id.is_empty());
         let line = format!("{method} {host} {path} {component}.{instance} {status} in={bytes_in} out={bytes_out} {error}");
-        self.0.lock().expect("no test panics while it holds this").push(line);
+        self.lines.lock().expect("no test panics while it holds this").push(line);
+        let protocol = record.tls.map_or_else(|| record.protocol.to_owned(), |tls| format!("{} {tls}", record.protocol));
+        self.protocols.lock().expect("no test panics while it holds this").push((path.to_owned(), protocol));
     }
 }
 
 impl Log {
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().expect("no test panics while it holds this").clone()
+        self.lines.lock().expect("no test panics while it holds this").clone()
+    }
+
+    pub async fn wait_for_protocol(&self, path: &str, protocol: &str) {
+        let wanted = (path.to_owned(), protocol.to_owned());
+        until(protocol, || self.protocols.lock().expect("no test panics while it holds this").contains(&wanted)).await;
     }
 
     /// Waits for the record that comes when a body is dropped, which may be after the client has read it.
@@ -195,6 +213,8 @@ pub struct Bench {
     pub handle: Handle,
     pub stub: Arc<Stub>,
     pub log: Arc<Log>,
+    /// Where TLS is spoken, when it is.
+    pub https: Option<SocketAddr>,
     registry: Registry,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Drained>,
@@ -207,11 +227,20 @@ pub struct Wish {
     pub trusted: Vec<gateway::Cidr>,
     pub table: Arc<RoutingTable>,
     pub own_spans: bool,
+    /// With these the gateway has a TLS listener.
+    pub certificates: Option<watch::Receiver<Arc<CertificateSet>>>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { limits: Limits::standard(), stub: Stub::default(), trusted: Vec::new(), table: table(&one(100), |_| {}), own_spans: false }
+        Self {
+            limits: Limits::standard(),
+            stub: Stub::default(),
+            trusted: Vec::new(),
+            table: table(&one(100), |_| {}),
+            own_spans: false,
+            certificates: None,
+        }
     }
 }
 
@@ -264,10 +293,16 @@ impl Bench {
 
     pub fn with(wish: Wish) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tls = wish.certificates.map(|certificates| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            TlsConfig { listener, certificates }
+        });
+        let https = tls.as_ref().map(|tls| tls.listener.local_addr().expect("a bound socket"));
         let mut registry = Registry::default();
         let (stub, log) = (Arc::new(wish.stub), Arc::new(Log::default()));
         let config = Config {
             listener,
+            tls,
             bottom: Bottom(stub.clone()),
             trusted_proxies: wish.trusted,
             limits: wish.limits,
@@ -281,7 +316,7 @@ impl Bench {
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
-        Self { handle, stub, log, registry, stop, running }
+        Self { handle, stub, log, https, registry, stop, running }
     }
 
     pub fn address(&self) -> SocketAddr {
