@@ -1,4 +1,4 @@
-//! The directory of compiled code: one file per artifact and engine. Owns the files' names, form and protection; must never compile, and never run
+//! The directory of compiled code: one file per artifact, for the engine it needs. Owns the files' names, form and protection; must never compile, and never run
 //! anything that is not as it was written.
 //!
 //! A file is the engine's code followed by a 16-byte trailer: `SHOALCD1`, the crc32c of the code, and four zero bytes. The checksum finds a torn or
@@ -14,7 +14,11 @@ use std::{
 
 use model::id::Digest;
 
-use crate::{engine, error::OpenError, limits};
+use crate::{
+    engine::{self, Kind},
+    error::OpenError,
+    limits,
+};
 
 /// Opens every trailer; the digit is the version of the form.
 const TRAILER_MAGIC: &[u8; 8] = b"SHOALCD1";
@@ -56,15 +60,15 @@ impl CodeStore {
         Self { directory: directory.into() }
     }
 
-    /// The file with code of `digest` that this engine can run, if there is one.
+    /// The file with code of `digest` that one of this process's engines can run, if there is one.
     pub fn path(&self, digest: &Digest) -> Option<PathBuf> {
-        let path = self.directory.join(code_file_name(digest, engine::compatibility()));
-        path.is_file().then_some(path)
+        let of = |kind| self.directory.join(code_file_name(digest, engine::compatibility(kind)));
+        Kind::ALL.into_iter().map(of).find(|path| path.is_file())
     }
 
     /// Writes code under its final name in one step: a reader sees all of it or nothing, also after a crash. Blocks for two fsyncs.
-    pub fn put(&self, digest: &Digest, code: &[u8]) -> Result<PathBuf, StoreError> {
-        let name = code_file_name(digest, engine::compatibility());
+    pub fn put(&self, digest: &Digest, kind: Kind, code: &[u8]) -> Result<PathBuf, StoreError> {
+        let name = code_file_name(digest, engine::compatibility(kind));
         let path = self.directory.join(&name);
         let temporary = self.directory.join(format!("{name}.{}{TEMPORARY_SUFFIX}", process::id()));
         let failed = |attempt, path: &Path| {
@@ -97,7 +101,7 @@ impl CodeStore {
         self.remove_where(|name, _| match name.strip_suffix(CODE_SUFFIX).and_then(|name| name.split_once('-')) {
             Some((hex, compatibility)) => {
                 let digest = format!("sha256:{hex}").parse();
-                compatibility != engine::compatibility() || !digest.is_ok_and(|digest| keep(&digest))
+                kind_of(compatibility).is_none() || !digest.is_ok_and(|digest| keep(&digest))
             }
             None => false,
         })
@@ -122,8 +126,47 @@ pub fn code_file_name(digest: &Digest, compatibility: &str) -> String {
     format!("{}-{compatibility}{CODE_SUFFIX}", digest.hex())
 }
 
-/// Checks that a code file is protected and whole, which is what makes running it safe. Reads all of it once.
-pub(crate) fn verify(path: &Path) -> Result<(), OpenError> {
+/// The engine that a code file's name says it is for; none when no engine of this process can run it.
+pub(crate) fn kind_of_file(path: &Path) -> Option<Kind> {
+    let name = path.file_name()?.to_str()?.strip_suffix(CODE_SUFFIX)?;
+    kind_of(name.split_once('-')?.1)
+}
+
+fn kind_of(compatibility: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| engine::compatibility(*kind) == compatibility)
+}
+
+/// Which file on this machine holds which bytes: a file that was written to, replaced or opened to others is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    /// Of the file at `path` now.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Checks that a code file is protected and whole, which is what makes running it safe. Reads all of it once. Returns which file it was.
+pub(crate) fn verify(path: &Path) -> Result<Identity, OpenError> {
     let read = |source| OpenError::Read { path: path.to_owned(), source };
     let damaged = |reason| OpenError::Damaged { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(read)?;
@@ -144,7 +187,7 @@ pub(crate) fn verify(path: &Path) -> Result<(), OpenError> {
     if !trailer.starts_with(TRAILER_MAGIC) {
         return Err(damaged("it is cut short or was not written by this program"));
     }
-    if *trailer != trailer_of(code) { Err(damaged("its checksum does not match")) } else { Ok(()) }
+    if *trailer != trailer_of(code) { Err(damaged("its checksum does not match")) } else { Ok(Identity::from(&metadata)) }
 }
 
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
@@ -176,17 +219,17 @@ mod tests {
     fn what_is_put_is_found_and_verified() {
         let (_directory, store, digest) = store();
         assert_eq!(store.path(&digest), None);
-        let path = store.put(&digest, b"code").unwrap();
+        let path = store.put(&digest, Kind::Wasi02, b"code").unwrap();
         assert_eq!(store.path(&digest), Some(path.clone()));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o400);
         verify(&path).unwrap();
-        store.put(&digest, b"code").expect("writing the same code again replaces it");
+        store.put(&digest, Kind::Wasi02, b"code").expect("writing the same code again replaces it");
     }
 
     #[test]
     fn damaged_and_open_files_are_refused() {
         let (_directory, store, digest) = store();
-        let path = store.put(&digest, b"some code").unwrap();
+        let path = store.put(&digest, Kind::Wasi02, b"some code").unwrap();
         let whole = fs::read(&path).unwrap();
         let check = |bytes: &[u8], mode: u32, words: &str| {
             fs::remove_file(&path).unwrap();
@@ -206,10 +249,10 @@ mod tests {
     #[test]
     fn leftovers_of_the_dead_are_removed() {
         let (directory, store, digest) = store();
-        let name = code_file_name(&digest, engine::compatibility());
+        let name = code_file_name(&digest, engine::compatibility(Kind::Wasi02));
         let of_the_dead = directory.path().join(format!("{name}.4194305.tmp"));
         let of_the_living = directory.path().join(format!("{name}.{}.tmp", process::id()));
-        let code = store.put(&digest, b"code").unwrap();
+        let code = store.put(&digest, Kind::Wasi02, b"code").unwrap();
         fs::write(&of_the_dead, b"half").unwrap();
         fs::write(&of_the_living, b"half").unwrap();
         assert_eq!(store.remove_leftovers().unwrap(), 1);
@@ -220,7 +263,7 @@ mod tests {
     fn unwanted_and_foreign_code_is_removed() {
         let (directory, store, digest) = store();
         let other = Digest::of(b"other");
-        let (wanted, unwanted) = (store.put(&digest, b"code").unwrap(), store.put(&other, b"code").unwrap());
+        let (wanted, unwanted) = (store.put(&digest, Kind::Wasi02, b"code").unwrap(), store.put(&other, Kind::Wasi03, b"code").unwrap());
         let foreign = directory.path().join(code_file_name(&digest, "0000000000000000"));
         fs::write(&foreign, b"old").unwrap();
         assert_eq!(store.retain(|kept| *kept == digest).unwrap(), 2);

@@ -1,7 +1,9 @@
 //! A component's bytes become machine code. Owns what the compile child does with one artifact; must never be called in a process that serves requests,
 //! because compiling takes as much time and memory as a hostile input likes.
 
-use crate::engine;
+use inspect::Version;
+
+use crate::engine::{self, Kind};
 
 pub use crate::code_store::code_file_name;
 
@@ -51,17 +53,40 @@ impl CompileError {
     }
 }
 
-/// Compiles a component. Blocks for as long as the component is large: 0.3 s for a small one.
-pub fn compile(wasm: &[u8], threads: Threads) -> Result<Vec<u8>, CompileError> {
+/// What a compilation makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// The engine it is for.
+    pub kind: Kind,
+    /// The code.
+    pub bytes: Vec<u8>,
+}
+
+/// Compiles a component for the engine it needs. Blocks for as long as the component is large: 0.3 s for a small one.
+pub fn compile(wasm: &[u8], threads: Threads) -> Result<Compiled, CompileError> {
     check_form(wasm)?;
     let failed = |error: wasmtime::Error| CompileError::Failed { reason: format!("{error:#}") };
-    let engine = engine::compiling(threads).map_err(failed)?;
-    engine.precompile_component(wasm).map_err(|error| explain(&error))
+    let kind = kind(wasm);
+    let engine = engine::compiling(kind, threads).map_err(failed)?;
+    let bytes = engine.precompile_component(wasm).map_err(|error| explain(&error))?;
+    Ok(Compiled { kind, bytes })
 }
 
 /// The part of a code file's name that says where its code can be run.
-pub fn compatibility() -> &'static str {
-    engine::compatibility()
+pub fn compatibility(kind: Kind) -> &'static str {
+    engine::compatibility(kind)
+}
+
+/// What cannot be read is left to the compiler, whose words are better.
+fn kind(wasm: &[u8]) -> Kind {
+    let Ok(found) = inspect::inspect(wasm) else { return Kind::Wasi02 };
+    let of_wasi_03 = |interface: Option<inspect::Interface<'_>>| {
+        interface.is_some_and(|one| {
+            one.package.starts_with("wasi:") && one.version.is_some_and(|version| version.is_compatible_with(&Version::release(0, 3, 0)))
+        })
+    };
+    let any = found.imports.iter().any(|import| of_wasi_03(import.interface())) || found.exports.iter().any(|export| of_wasi_03(export.interface()));
+    if any { Kind::Wasi03 } else { Kind::Wasi02 }
 }
 
 fn check_form(wasm: &[u8]) -> Result<(), CompileError> {
@@ -105,7 +130,9 @@ mod tests {
     #[test]
     fn a_component_compiles() {
         let component = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();
-        assert!(!compile(&component, Threads::One).unwrap().is_empty());
-        assert!(!compile(&component, Threads::EveryCore).unwrap().is_empty());
+        for threads in [Threads::One, Threads::EveryCore] {
+            let Compiled { kind, bytes } = compile(&component, threads).unwrap();
+            assert!(kind == Kind::Wasi02 && !bytes.is_empty());
+        }
     }
 }

@@ -71,6 +71,12 @@ pub enum OpenError {
         /// The engine's words.
         reason: String,
     },
+    /// The engine for components of its kind could not be started.
+    #[error("starting the engine for the component: {reason}")]
+    Engine {
+        /// What stood in the way.
+        reason: String,
+    },
     /// The component needs more than a slot holds.
     #[error("the component does not fit into a sandbox: {reason}")]
     TooLarge {
@@ -86,7 +92,7 @@ impl OpenError {
             Self::Read { .. } | Self::Unprotected { .. } | Self::Damaged { .. } | Self::Foreign { .. } => "E0302",
             Self::Import { .. } => "E0204",
             Self::Handler { .. } => "E0205",
-            Self::TooLarge { .. } => "E0303",
+            Self::TooLarge { .. } | Self::Engine { .. } => "E0303",
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Figures {
     pub start_failures: u64,
     /// Guests still at work after their response when their time was over.
     pub overruns: u64,
-    /// The pool, when there is one.
+    /// The pools of both engines together, where there are any.
     pub pool: Option<PoolFigures>,
 }
 
@@ -62,6 +62,18 @@ pub struct PoolFigures {
     pub memories_warm: u32,
     /// Bytes kept resident in unused memories.
     pub warm_bytes: usize,
+}
+
+impl PoolFigures {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            memories: self.memories + other.memories,
+            tables: self.tables + other.tables,
+            stacks: self.stacks + other.stacks,
+            memories_warm: self.memories_warm + other.memories_warm,
+            warm_bytes: self.warm_bytes + other.warm_bytes,
+        }
+    }
 }
 
 /// The counters behind [`Figures`].

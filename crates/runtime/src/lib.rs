@@ -2,7 +2,7 @@
 //!
 //! Owns everything that touches the engine; no type of the engine appears in its public interface. Must never know routes, placements, the
 //! control plane or how logs are kept.
-//! Start with [`Runtime`]: it opens [`Code`], makes a [`Program`] of it, and a program answers requests, each in a fresh sandbox.
+//! Start with [`Runtime`]: it opens [`Code`], makes a [`Program`] of it, and a program answers requests, each in a sandbox.
 //! [`compile`] and [`code_store`] are the other half: they run in a child process of their own, because compiling is not safe from its input.
 
 pub mod code_store;
@@ -13,6 +13,7 @@ mod capabilities;
 mod engine;
 mod error;
 mod figures;
+mod handler;
 mod limits;
 mod logs;
 mod memory;
@@ -22,6 +23,7 @@ mod sandbox;
 mod settings;
 
 pub use body::SandboxBody;
+pub use engine::Kind;
 pub use error::{OpenError, SandboxError, StartError};
 pub use figures::{Figures, Histogram, PoolFigures};
 pub use logs::{Line, LogSink, Stream};

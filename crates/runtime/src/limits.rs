@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Slots a node starts with: at 20 µs a request this is far more than two cores can keep busy, and reserves 4 TiB of address space, which every 47-bit machine has.
+/// Slots a node starts with: at 20 µs a request this is far more than two cores can keep busy, and reserves 4 TiB of address space for each engine, which every 47-bit machine has.
 pub(crate) const SLOTS_DEFAULT: u32 = 1_000;
 
 /// Fewer slots than this are not worth a pool: the node falls back to memory maps made on demand.
@@ -50,8 +50,14 @@ pub(crate) const GUEST_STACK_BYTES: usize = 512 << 10;
 /// Memory maps of the process before the first slot: binaries, thread stacks, heap arenas.
 pub(crate) const MAPS_BASE: u64 = 2_000;
 
-/// Maps per slot: two for its stack, four while it is warm or live.
-pub(crate) const MAPS_PER_SLOT: u64 = 6;
+/// Maps per slot: two for its stack on the engine of WASI 0.2, four for the two on that of 0.3, four while it is warm or live on either.
+pub(crate) const MAPS_PER_SLOT: u64 = 10;
+
+/// Stacks per slot where calls into one sandbox overlap: calls that wait keep none as a rule, a sandbox with two that do so is already rare.
+pub(crate) const STACKS_PER_CONCURRENT_SLOT: u32 = 2;
+
+/// Code files whose checks this process remembers: ten times what a node has placed.
+pub(crate) const VERIFIED_MAX: usize = 10_000;
 
 /// Maps per opened code file.
 pub(crate) const MAPS_PER_CODE: u64 = 3;

@@ -13,22 +13,15 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
-use http_body_util::BodyExt;
 use model::id::{ComponentId, RevisionNumber};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
-use wasmtime_wasi_http::{
-    Error as HttpError, WasiBody,
-    p2::bindings::{
-        ProxyPre,
-        http::types::{self, ErrorCode},
-    },
-};
 
 use crate::{
     body::{Remains, SandboxBody},
     capabilities::{Grants, Host},
     error::{OpenError, SandboxError},
+    handler::{Answer, Handler},
     logs::{LogSink, SandboxLog, Source},
     runtime::Shared,
     sandbox::Sandbox,
@@ -75,7 +68,7 @@ pub enum Scheme {
 
 /// A component that is ready to answer.
 pub struct Program {
-    pub(crate) component: ProxyPre<Host>,
+    pub(crate) handler: Handler,
     pub(crate) grants: Grants,
     pub(crate) memory_bytes: usize,
     pub(crate) shared: Shared,
@@ -86,8 +79,6 @@ pub struct Program {
 /// The guest at work on one request. It owns its sandbox: dropping it ends both at once.
 pub(crate) type Guest = Pin<Box<dyn Future<Output = Result<(), SandboxError>> + Send>>;
 
-type Answer = Result<http::Response<WasiBody>, ErrorCode>;
-
 impl Program {
     pub(crate) fn new(
         linked: InstancePre<Host>,
@@ -96,10 +87,10 @@ impl Program {
         sink: Arc<dyn LogSink>,
         shared: Shared,
     ) -> Result<Self, OpenError> {
-        let component = ProxyPre::new(linked).map_err(|error| OpenError::Handler { reason: format!("{error:#}") })?;
+        let handler = Handler::of(linked).map_err(|error| OpenError::Handler { reason: format!("{error:#}") })?;
         let grants = Grants::of(&config);
         let ProgramConfig { component: name, revision, timeout, .. } = config;
-        Ok(Self { component, grants, memory_bytes, shared, timeout, source: Arc::new(Source { component: name, revision, sink }) })
+        Ok(Self { handler, grants, memory_bytes, shared, timeout, source: Arc::new(Source { component: name, revision, sink }) })
     }
 
     /// Starts one sandbox and lets it go: whether the component starts at all. Runs its start code, calls nothing.
@@ -152,19 +143,12 @@ impl Program {
     {
         let mut sandbox = Sandbox::new(self, SandboxLog::new(&self.source, Some(call.request_id.clone())))?;
         let (sender, receiver) = oneshot::channel();
-        let scheme = match call.scheme {
-            Scheme::Http => types::Scheme::Http,
-            Scheme::Https => types::Scheme::Https,
-        };
-        let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.into().to_string()))));
-        let bad_request = |error: wasmtime::Error| SandboxError::BadRequest { reason: format!("{error:#}") };
-        let request = sandbox.store.data_mut().http().new_incoming_request(scheme, request).map_err(bad_request)?;
-        let outparam = sandbox.store.data_mut().http().new_response_outparam(sender).map_err(bad_request)?;
+        let incoming = self.handler.take(sandbox.store.data_mut(), request, call.scheme, sender)?;
         let program = Arc::clone(self);
         let guest = Box::pin(async move {
-            let proxy = sandbox.instantiate(&program).await?;
-            let called = proxy.wasi_http_incoming_handler().call_handle(&mut sandbox.store, request, outparam).await;
-            called.map_err(|error| sandbox.failure(&error))
+            let instance = sandbox.instantiate(&program).await?;
+            let answered = instance.answer(&mut sandbox.store, incoming).await;
+            answered.map_err(|error| sandbox.failure(&error))
         });
         Ok((guest, receiver))
     }

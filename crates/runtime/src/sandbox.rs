@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use crate::{
     capabilities::Host,
     error::SandboxError,
     figures::Slot,
+    handler::Instance,
     limits,
     logs::SandboxLog,
     memory::{Denied, MemoryLimit},
@@ -29,7 +29,7 @@ impl Sandbox {
         let counters = &program.shared.counters;
         let slot = counters.take_slot().ok_or(SandboxError::Exhausted { slots: counters.slots })?;
         let memory = MemoryLimit::new(program.memory_bytes, log.clone(), counters.clone());
-        let mut store = Store::new(program.component.engine(), Host::build(&program.grants, memory, log));
+        let mut store = Store::new(program.handler.engine(), Host::build(&program.grants, memory, log));
         store.limiter(|host| &mut host.memory);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(limits::HANDLES_MAX);
@@ -39,12 +39,12 @@ impl Sandbox {
     }
 
     /// Starts the component in it.
-    pub(crate) async fn instantiate(&mut self, program: &Program) -> Result<Proxy, SandboxError> {
+    pub(crate) async fn instantiate(&mut self, program: &Program) -> Result<Instance, SandboxError> {
         let begin = Instant::now();
-        match program.component.instantiate_async(&mut self.store).await {
-            Ok(proxy) => {
+        match program.handler.instantiate(&mut self.store).await {
+            Ok(instance) => {
                 self.slot.counters().count_instantiation(begin.elapsed());
-                Ok(proxy)
+                Ok(instance)
             }
             Err(error) => Err(self.start_failure(&error)),
         }

@@ -72,7 +72,8 @@ impl Settings {
             maps: limits::MAPS_BASE + limits::MAPS_PER_SLOT * slots + limits::MAPS_PER_CODE * codes,
             files: limits::FILES_BASE + limits::FILES_PER_SLOT * slots + codes,
             address_bytes: match self.allocator {
-                Allocator::Pool => limits::SLOT_RESERVED_BYTES * slots,
+                // Both engines have a pool that could hold every slot.
+                Allocator::Pool => 2 * limits::SLOT_RESERVED_BYTES * slots,
                 Allocator::OnDemand => 0,
             },
             slots: self.slots,
@@ -203,8 +204,8 @@ mod tests {
             dirty_pages: DirtyPages::Dropped,
         };
         let needs = settings.needs();
-        assert_eq!((needs.maps, needs.files, needs.address_bytes >> 30), (5_060, 1_276, 40));
-        assert!(needs.to_string().contains("memory maps 5060 = 2000 + 6 x 10 slots + 3 x 1000 components"), "{needs}");
+        assert_eq!((needs.maps, needs.files, needs.address_bytes >> 30), (5_100, 1_276, 80));
+        assert!(needs.to_string().contains("memory maps 5100 = 2000 + 10 x 10 slots + 3 x 1000 components"), "{needs}");
         assert_eq!(Settings { allocator: Allocator::OnDemand, ..settings }.needs().address_bytes, 0);
     }
 

@@ -81,6 +81,7 @@ fn cannot_open(error: &OpenError) -> Failure {
         OpenError::Read { .. } | OpenError::Unprotected { .. } | OpenError::Damaged { .. } | OpenError::Foreign { .. } => {
             Again::WithNewCode
         }
+        OpenError::Engine { .. } => Again::Sometimes,
         OpenError::Import { .. } | OpenError::Handler { .. } | OpenError::TooLarge { .. } => Again::Never,
     };
     Failure::new(again, error.code(), chain(error))

@@ -77,7 +77,6 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 /// Offers every ability in WASI 0.3, and in 0.2 too: language runtimes lag behind the handler that a component exports.
-#[allow(dead_code, reason = "for the engine that has concurrency")]
 pub(crate) fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     link(linker)?;
     io::Io::link3(linker)?;

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use model::id::Digest;
-use runtime::{OpenError, ProgramConfig, code_store::CodeStore};
+use runtime::{Kind, OpenError, ProgramConfig, code_store::CodeStore};
 
 use crate::support::{Bench, compiled, config, handler, sample};
 
@@ -12,7 +12,7 @@ const EMPTY_HANDLER: &str = r#"(func (export "handle") (param i32 i32))"#;
 /// A code file that was written whole and protected, but not by this engine's compiler, is refused with E0302.
 fn check_foreign(code: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
-    let path = CodeStore::new(directory.path()).put(&Digest::of(b"x"), code).unwrap();
+    let path = CodeStore::new(directory.path()).put(&Digest::of(b"x"), Kind::Wasi02, code).unwrap();
     let error = Bench::new().runtime.open(&path).err().unwrap();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
     assert_eq!(error.code(), "E0302");

@@ -5,4 +5,5 @@ mod answers;
 mod code;
 mod failures;
 mod support;
+mod wasi_03;
 mod work;

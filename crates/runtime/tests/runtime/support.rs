@@ -139,7 +139,11 @@ pub fn compiled(wasm: &[u8]) -> PathBuf {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let store = CodeStore::new(DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap()).path());
     let digest = Digest::of(wasm);
-    store.path(&digest).unwrap_or_else(|| store.put(&digest, &compile(wasm, Threads::EveryCore).unwrap()).unwrap())
+    if let Some(path) = store.path(&digest) {
+        return path;
+    }
+    let compiled = compile(wasm, Threads::EveryCore).unwrap();
+    store.put(&digest, compiled.kind, &compiled.bytes).unwrap()
 }
 
 /// A component in text form whose handler is the core function `handle`, which stands in `module` with whatever else the module holds.

@@ -91,7 +91,7 @@ fn make_code(config: &CompileConfig, data: &Path) -> Said {
         Err(error) => return failed(error.code(), error.to_string(), false),
     };
     drop(wasm);
-    let stored = CodeStore::new(worker::Directories::new(data).code()).put(&config.digest, &code);
+    let stored = CodeStore::new(worker::Directories::new(data).code()).put(&config.digest, code.kind, &code.bytes);
     match stored.map_err(anyhow::Error::from).and_then(|path| lend(config, &path).map_err(anyhow::Error::from)) {
         Ok(()) => Said::Compiled { millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) },
         Err(error) => failed("E0406", format!("{error:#}"), true),
