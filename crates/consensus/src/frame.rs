@@ -8,6 +8,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::limits::DECODED_BYTES_MAX;
+
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 12;
 
@@ -96,7 +98,7 @@ pub fn decode<T: DeserializeOwned>(schema: Schema, frame: &[u8]) -> Result<T, Fr
         return Err(FrameError::Flags(frame[3]));
     }
     let body = &frame[HEADER_BYTES..];
-    let config = bincode::config::standard();
+    let config = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
     let (value, used) = bincode::serde::decode_from_slice(body, config).map_err(|error| FrameError::Body(error.to_string()))?;
     if used == body.len() { Ok(value) } else { Err(FrameError::Body(format!("{} bytes are left over", body.len() - used))) }
 }
@@ -143,6 +145,17 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(decode::<(u64, String)>(Schema::Entry, &damaged).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_text_longer_than_its_body_is_refused_before_memory_is_taken_for_it() {
+        let mut frame = encode(Schema::Entry, &[0u8; 9]).expect("encodes");
+        // A text of 2^60 bytes.
+        frame[HEADER_BYTES..].copy_from_slice(&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0x10]);
+        let sum = checksum(&frame);
+        frame[8..12].copy_from_slice(&sum.to_be_bytes());
+        let error = decode::<String>(Schema::Entry, &frame).expect_err("the body ends after nine bytes");
+        assert_eq!(error, FrameError::Body("LimitExceeded".to_owned()));
     }
 
     #[test]

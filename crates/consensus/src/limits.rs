@@ -3,6 +3,10 @@
 /// Bytes of one encoded command. The largest is an app's manifest with its history note, or a plan of a thousand steps: both far below.
 pub const COMMAND_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes the values of one frame may take while they are decoded, so that a damaged length cannot ask for all memory. A number of one byte counts as
+/// eight, hence the factor.
+pub const DECODED_BYTES_MAX: usize = 16 * COMMAND_BYTES_MAX;
+
 /// Bytes gathered into one write: a disk flushes 8 MiB in less than an election takes to start.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 

@@ -14,6 +14,8 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guarded_io;
 mod head_scan;
 mod host;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
 mod process;
 mod signals;
@@ -20,6 +21,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   test [ARGS]      check the toolchain, build guests and binary, run every test; ARGS go to cargo test
   guests [NAME…]   build sample-apps/ for wasm32-wasip2, also where rustup cannot install the target
   tidy             hold the rules of the repository: layers, sizes, documents
+  fuzz TARGET      run a fuzz target for a while; `fuzz --help` names them
   bench            the figures of docs/benchmarks.md; `bench --help` says more";
 
 /// The exit code of a wrong command line, as in sysexits.h.
@@ -46,6 +48,7 @@ fn dispatch(root: &Path, name: &str, rest: &[String]) -> Result<()> {
         "test" => test::run(root, rest),
         "guests" => guests::command(root, rest),
         "tidy" => tidy::run(root),
+        "fuzz" => fuzz::run(root, rest),
         "bench" => bench::run(root, rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
