@@ -4,12 +4,16 @@
 //! [`crate::v1::WhyAnswer`], metrics are Prometheus text; so the control plane passes them on unread.
 
 use model::{
-    id::{ComponentId, Generation, PlacementId, RevisionNumber},
+    id::{ComponentId, Generation, Name, PlacementId, RevisionNumber},
     quantity::Millis,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::node::Phase;
+use crate::{
+    node::Phase,
+    time::Time,
+    v1::{ComponentUsage, InstanceUsage, WorkerUsage},
+};
 
 /// `GET`, NDJSON of log entries.
 pub const LOGS_PATH: &str = "/mesh/v1/logs";
@@ -19,6 +23,38 @@ pub const METRICS_PATH: &str = "/mesh/v1/metrics";
 pub const WHY_PATH: &str = "/mesh/v1/why";
 /// `GET`, JSON.
 pub const STATUS_PATH: &str = "/mesh/v1/status";
+
+/// `GET`, JSON of [`WorkerFigures`].
+pub const FIGURES_PATH: &str = "/mesh/v1/figures";
+
+/// What is asked of [`FIGURES_PATH`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FiguresQuery {
+    /// Components and instances of this namespace; absent: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Fill `components`.
+    #[serde(default)]
+    pub components: bool,
+    /// Fill `instances`.
+    #[serde(default)]
+    pub instances: bool,
+}
+
+/// What a worker has counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerFigures {
+    /// When it was read, by the worker's clock.
+    pub at: Time,
+    /// The whole worker.
+    pub worker: WorkerUsage,
+    /// In order of id.
+    pub components: Vec<ComponentUsage>,
+    /// In order of id.
+    pub instances: Vec<InstanceUsage>,
+}
 
 /// How a worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -126,4 +126,9 @@ impl Handle {
     pub fn in_flight(&self, target: &crate::Target) -> u32 {
         self.shared.publisher.in_flight(target)
     }
+
+    /// What was counted at one instance; none when neither the table in use nor a request under way knows it.
+    pub fn read(&self, target: &crate::Target) -> Option<crate::EndpointReading> {
+        self.shared.publisher.read(target)
+    }
 }

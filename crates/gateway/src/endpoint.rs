@@ -3,10 +3,21 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use crate::{random, stack::Target};
+
+/// What was counted at one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointReading {
+    /// Requests that were given a place at it since it was first named.
+    pub requests: u64,
+    /// Requests at it now.
+    pub in_flight: u32,
+    /// Requests it may have at once.
+    pub capacity: u32,
+}
 
 /// One endpoint. It outlives tables: a table that names it again finds the same counter.
 #[derive(Debug)]
@@ -15,11 +26,13 @@ pub(crate) struct EndpointState {
     capacity: AtomicU32,
     local: AtomicBool,
     in_flight: AtomicU32,
+    /// Requests that were given a place.
+    taken: AtomicU64,
 }
 
 impl EndpointState {
     pub(crate) fn new(target: Target, capacity: u32, local: bool) -> Self {
-        Self { target: Arc::new(target), capacity: capacity.into(), local: local.into(), in_flight: 0.into() }
+        Self { target: Arc::new(target), capacity: capacity.into(), local: local.into(), in_flight: 0.into(), taken: 0.into() }
     }
 
     /// Takes over what a newer table says.
@@ -45,7 +58,14 @@ impl EndpointState {
         let capacity = self.capacity();
         // SeqCst: pairs with the queue's count of waiters, so that a waiter and a leaver cannot miss each other.
         let enter = |count: u32| (count < capacity).then(|| count + 1);
-        self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
+        let entered = self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok();
+        self.taken.fetch_add(u64::from(entered), Ordering::Relaxed);
+        entered
+    }
+
+    /// What was counted here.
+    pub(crate) fn read(&self) -> EndpointReading {
+        EndpointReading { requests: self.taken.load(Ordering::Relaxed), in_flight: self.in_flight(), capacity: self.capacity() }
     }
 
     /// Counts one request out.

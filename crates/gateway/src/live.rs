@@ -12,7 +12,7 @@ use model::id::{ComponentId, RevisionNumber};
 use tokio::sync::watch;
 
 use crate::{
-    endpoint::{EndpointSet, EndpointState},
+    endpoint::{EndpointReading, EndpointSet, EndpointState},
     metrics::Metrics,
     queue::ComponentState,
     stack::Target,
@@ -94,9 +94,14 @@ impl Publisher {
 
     /// Requests at one instance, whether the table in use names it or an older one did.
     pub(crate) fn in_flight(&self, target: &Target) -> u32 {
+        self.read(target).map_or(0, |reading| reading.in_flight)
+    }
+
+    /// What was counted at one instance.
+    pub(crate) fn read(&self, target: &Target) -> Option<EndpointReading> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (target.component.clone(), target.revision, target.ordinal);
-        known.endpoints.get(&key).map_or(0, |endpoint| endpoint.in_flight())
+        known.endpoints.get(&key).map(|endpoint| endpoint.read())
     }
 
     /// Wakes those who wait without a new table: something else they look at has changed.

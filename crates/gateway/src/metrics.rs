@@ -12,6 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use model::id::ComponentId;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
@@ -44,6 +45,36 @@ const HANDSHAKES: [(&str, bool); 4] = [("TLSv1.2", false), ("TLSv1.2", true), ("
 const BUCKETS_S: [f64; 15] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, f64::INFINITY];
 
+/// What a gateway has counted since its start. The numbers are read one after another, not at one instant.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GatewayReading {
+    /// In order of id.
+    pub components: Vec<ComponentReading>,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections open now.
+    pub connections_open: u64,
+}
+
+/// What was counted of one component.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentReading {
+    /// The component.
+    pub component: ComponentId,
+    /// Requests that are over.
+    pub requests: u64,
+    /// Of these, those answered with 5xx.
+    pub errors: u64,
+    /// Upper bound of a bucket in seconds, and how many requests took no longer and longer than the bound before. The last bound is infinite.
+    pub durations: Vec<(f64, u64)>,
+    /// How long all requests together took.
+    pub duration_sum: Duration,
+    /// Requests at instances now.
+    pub in_flight: u64,
+    /// Requests waiting for a place now.
+    pub waiting: u64,
+}
+
 /// The gateway's metrics. Cheap to clone; clones count together.
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -67,6 +98,17 @@ impl Metrics {
         let metrics = Self::default();
         registry.register_collector(Box::new(metrics.clone()));
         metrics
+    }
+
+    /// What every component has counted so far, in order of id, and the connections.
+    pub fn read(&self) -> GatewayReading {
+        let components = self.inner.components.load();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GatewayReading {
+            components: components.iter().map(|component| component.metrics.read(component)).collect(),
+            connections: self.inner.connections.iter().map(load).sum(),
+            connections_open: self.inner.connections_open.iter().map(load).sum(),
+        }
     }
 
     /// Shows these components from now on.
@@ -143,7 +185,6 @@ impl DoorKind {
 /// What is counted per component.
 #[derive(Debug)]
 pub(crate) struct ComponentMetrics {
-    component: String,
     codes: [AtomicU64; CODES.len()],
     classes: [AtomicU64; CLASSES.len()],
     buckets: [AtomicU64; BUCKETS_S.len()],
@@ -157,9 +198,8 @@ pub(crate) struct ComponentMetrics {
 }
 
 impl ComponentMetrics {
-    pub(crate) fn new(component: String) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            component,
             codes: std::array::from_fn(|_| AtomicU64::new(0)),
             classes: Default::default(),
             buckets: Default::default(),
@@ -188,6 +228,27 @@ impl ComponentMetrics {
         self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
     }
 
+    fn read(&self, component: &ComponentState) -> ComponentReading {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let buckets = self.buckets.each_ref().map(load);
+        let failed = CODES.iter().zip(&self.codes).filter(|(code, _)| **code >= 500).map(|(_, counter)| load(counter)).sum::<u64>();
+        ComponentReading {
+            component: component.id.clone(),
+            requests: buckets.iter().sum(),
+            errors: failed + load(&self.classes[5]),
+            durations: BUCKETS_S.into_iter().zip(buckets).collect(),
+            duration_sum: Duration::from_micros(load(&self.duration_us)),
+            in_flight: load(&self.in_flight),
+            waiting: component.waiting() as u64,
+        }
+    }
+
+    /// Whether there was ever a request.
+    fn is_used(&self, component: &ComponentState) -> bool {
+        let any = |counter: &AtomicU64| counter.load(Ordering::Relaxed) > 0;
+        any(&self.in_flight) || any(&self.held) || component.waiting() > 0 || self.buckets.iter().any(any)
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
@@ -201,13 +262,15 @@ impl ComponentMetrics {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let components = self.inner.components.load();
+        // With thousands of idle components the page would say little in many megabytes.
+        let components: Vec<_> =
+            self.inner.components.load().iter().filter(|component| component.metrics.is_used(component)).cloned().collect();
         encode_by_code(&components, &mut encoder)?;
         encode_durations(&components, &mut encoder)?;
         let mut each = |name, help, unit: Option<&Unit>, kind: MetricType, value: &dyn Fn(&ComponentState) -> u64| {
             let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
             for component in components.iter() {
-                let labels = [("component", component.metrics.component.as_str())];
+                let labels = labels_of(component);
                 let mut series = metric.encode_family(&labels)?;
                 match kind {
                     MetricType::Gauge => series.encode_gauge(&i64::try_from(value(component)).unwrap_or(i64::MAX))?,
@@ -275,12 +338,19 @@ impl Metrics {
     }
 }
 
+/// Who a series is of: the same three labels wherever something is counted per component.
+fn labels_of(component: &ComponentState) -> [(&'static str, &str); 3] {
+    let ComponentId { app, component } = &component.id;
+    [("namespace", app.namespace.as_str()), ("app", app.name.as_str()), ("component", component.as_str())]
+}
+
 fn encode_by_code(components: &[Arc<ComponentState>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Requests by component and status code";
     let mut metric = encoder.encode_descriptor("gateway_requests", help, None, MetricType::Counter)?;
     for component in components {
         for (code, count) in component.metrics.by_code() {
-            let labels = [("component", component.metrics.component.as_str()), ("code", code.as_str())];
+            let [namespace, app, name] = labels_of(component);
+            let labels = [namespace, app, name, ("code", code.as_str())];
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
     }
@@ -294,8 +364,7 @@ fn encode_durations(components: &[Arc<ComponentState>], encoder: &mut Descriptor
         let counts = component.metrics.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<_> = BUCKETS_S.into_iter().zip(counts).collect();
         let sum = component.metrics.duration_us.load(Ordering::Relaxed) as f64 / 1e6;
-        let labels = [("component", component.metrics.component.as_str())];
-        metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+        metric.encode_family(&labels_of(component))?.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
     }
     Ok(())
 }

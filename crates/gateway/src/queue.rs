@@ -71,8 +71,7 @@ pub(crate) enum Entry {
 
 impl ComponentState {
     pub(crate) fn new(id: ComponentId) -> Self {
-        let metrics = ComponentMetrics::new(id.to_string());
-        Self { id, metrics, waiting: AtomicUsize::new(0), queue: Mutex::default() }
+        Self { id, metrics: ComponentMetrics::new(), waiting: AtomicUsize::new(0), queue: Mutex::default() }
     }
 
     /// A place at once, if nobody waits and there is room. The way of nearly all requests: no lock.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::{
     api_error::ApiError,
     core::Core,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, node, why},
+    handlers::{apply, apps, artifacts, cluster, events, health, logs, node, top, why},
     limits::HANDLER_MAX,
     openapi::{Content, Shape, shape},
 };
@@ -116,6 +116,9 @@ fn cluster_endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::GET, "/v1/logs", "Log lines; with `follow` a stream that does not end", get(logs::logs))
             .query(shape::<v1::LogQuery>())
             .answers(Content::Lines(shape::<v1::LogEntry>())),
+        Endpoint::new(Method::GET, "/v1/top", "What is used, counted since each process began; a rate needs two readings", get(top::top))
+            .query(shape::<v1::TopQuery>())
+            .answers(Content::Json(shape::<v1::TopView>())),
         Endpoint::new(Method::GET, "/v1/why", "Why something does not answer", get(why::why))
             .query(shape::<v1::WhyQuery>())
             .answers(Content::Json(shape::<v1::WhyAnswer>())),

@@ -13,6 +13,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Whether code of `digest` for this engine is in the store.
     fn has_code(&self, digest: Digest) -> bool;
 
+    /// Sandboxes that live, and how many may.
+    fn sandboxes(&self) -> (u32, u32);
+
     /// Opens the code of `assigned` and starts a probe sandbox.
     fn start(&self, assigned: &AssignedProgram) -> impl Future<Output = Result<Arc<Self::Program>, Failure>> + Send;
 }

@@ -9,6 +9,7 @@ mod bottom;
 mod control;
 mod directories;
 mod engine;
+mod figures;
 #[cfg(test)]
 mod fixtures;
 mod jobs;
@@ -147,7 +148,17 @@ where
     let counts = Arc::new(Metrics::register(&mut registry));
     registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
     let programs = Arc::new(Programs::default());
-    let (gateway, handle) = gateway_of(http, &settings, Bottom::new(programs.clone()), logs.clone(), &mut registry)?;
+    let traffic = gateway::Metrics::register(&mut registry);
+    let (gateway, handle) = gateway_of(http, &settings, Bottom::new(programs.clone()), logs.clone(), traffic.clone())?;
+    let figures = figures::Sources {
+        node: settings.node.clone(),
+        since: figures::now(),
+        traffic,
+        gateway: handle.clone(),
+        engine: engine.clone(),
+        programs: programs.clone(),
+        logs: logs.clone(),
+    };
 
     let (seat, seats) = watch::channel(Seat::default());
     let (keep, wishes) = watch::channel(None);
@@ -170,7 +181,15 @@ where
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
     tasks.spawn(async move { control.send_reports(reports, kept).await });
-    let mesh_state = mesh::Mesh { logs, registry: Arc::new(registry), seat: seats.clone(), connected, gateway: handle, started_at };
+    let mesh_state = mesh::Mesh {
+        logs,
+        registry: Arc::new(registry),
+        seat: seats.clone(),
+        connected,
+        gateway: handle,
+        figures: figures.reader(),
+        started_at,
+    };
     tasks.spawn(async move {
         if let Err(error) = axum::serve(mesh, mesh::router(mesh_state)).await {
             tracing::error!(error = %error, "the mesh listener ended");
@@ -192,7 +211,7 @@ fn gateway_of<P: Answers>(
     settings: &Settings,
     bottom: Bottom<P>,
     logs: Arc<LogStore>,
-    registry: &mut Registry,
+    metrics: gateway::Metrics,
 ) -> Result<(gateway::Gateway<Bottom<P>>, gateway::Handle), RunError> {
     let config = gateway::Config {
         listener,
@@ -202,7 +221,7 @@ fn gateway_of<P: Answers>(
         limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
         own_spans: false,
         access_log: Arc::new(access::StoredAccess { logs }),
-        metrics: gateway::Metrics::register(registry),
+        metrics,
     };
     Ok(config.bind()?)
 }

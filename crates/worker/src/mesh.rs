@@ -3,7 +3,7 @@
 use std::{convert::Infallible, process, sync::Arc, time::Instant};
 
 use api::{
-    mesh::{InstanceLoad, LOGS_PATH, METRICS_PATH, STATUS_PATH, WHY_PATH, WorkerStatus},
+    mesh::{FIGURES_PATH, FiguresQuery, InstanceLoad, LOGS_PATH, METRICS_PATH, STATUS_PATH, WHY_PATH, WorkerFigures, WorkerStatus},
     v1::{Details, ErrorBody, ErrorDetail, LogQuery, WhyAnswer, WhyQuery, WhyState, WhyStep},
 };
 use axum::{
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::{
     agent::Seat,
+    figures::Read,
     logs::{Filter, LogStore},
 };
 
@@ -37,6 +38,8 @@ pub struct Mesh {
     pub connected: watch::Receiver<bool>,
     /// The gateway.
     pub gateway: gateway::Handle,
+    /// Reads everything that is counted.
+    pub figures: Read,
     /// When the worker started.
     pub started_at: Instant,
 }
@@ -48,6 +51,7 @@ pub fn router(mesh: Mesh) -> Router {
         .route(METRICS_PATH, get(metrics))
         .route(WHY_PATH, get(why))
         .route(STATUS_PATH, get(status))
+        .route(FIGURES_PATH, get(figures))
         .with_state(mesh)
 }
 
@@ -81,6 +85,10 @@ async fn why(State(mesh): State<Mesh>, Query(query): Query<WhyQuery>) -> Respons
         return refusal(StatusCode::BAD_REQUEST, "E0408", "`method` is not a method".into());
     };
     Json(explain(url.clone(), mesh.gateway.why(&method, &url))).into_response()
+}
+
+async fn figures(State(mesh): State<Mesh>, Query(query): Query<FiguresQuery>) -> Json<WorkerFigures> {
+    Json((mesh.figures)(&query, &mesh.seat.borrow().roster))
 }
 
 async fn status(State(mesh): State<Mesh>) -> Json<WorkerStatus> {

@@ -24,6 +24,11 @@ impl<P> Programs<P> {
         self.map.load().get(key).cloned()
     }
 
+    /// How many there are.
+    pub fn loaded(&self) -> usize {
+        self.map.load().len()
+    }
+
     /// Makes a program callable.
     pub fn insert(&self, key: &ProgramKey, program: Arc<P>) {
         self.map.rcu(|map| {

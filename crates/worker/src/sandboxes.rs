@@ -55,6 +55,11 @@ impl Engine for Sandboxes {
         self.code.path(&digest).is_some()
     }
 
+    fn sandboxes(&self) -> (u32, u32) {
+        let figures = self.runtime.figures();
+        (figures.sandboxes_live, figures.slots)
+    }
+
     async fn start(&self, assigned: &AssignedProgram) -> Result<Arc<Program>, Failure> {
         let code = self.open(assigned.digest).await?;
         let config = ProgramConfig {

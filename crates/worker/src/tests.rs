@@ -54,6 +54,10 @@ impl Engine for Stub {
         self.code.lock().unwrap().contains(&digest)
     }
 
+    fn sandboxes(&self) -> (u32, u32) {
+        (0, 8)
+    }
+
     async fn start(&self, assigned: &AssignedProgram) -> Result<Arc<Echo>, Failure> {
         match assigned.component.to_string().as_str() {
             "broken/web" => Err(Failure::new(Again::Never, "E0303", "it does not start")),

@@ -24,7 +24,8 @@ use crate::{
     limits::{CALL_MAX, JSON_BYTES_MAX},
     v1::{
         AppView, ApplyAnswer, ApplyRequest, DeleteAnswer, EventQuery, EventView, InstanceView, List, LogEntry, LogQuery, NodeView,
-        ObjectAnswer, PlanAnswer, PlanRequest, ReadyView, RevisionView, UndoRequest, VersionView, WatchEvent, WhyAnswer, WhyQuery,
+        ObjectAnswer, PlanAnswer, PlanRequest, ReadyView, RevisionView, TopQuery, TopView, UndoRequest, VersionView, WatchEvent, WhyAnswer,
+        WhyQuery,
     },
 };
 
@@ -128,6 +129,11 @@ impl Client {
     /// All nodes.
     pub async fn nodes(&self) -> Result<List<NodeView>, ClientError> {
         self.get("/v1/nodes").await
+    }
+
+    /// What is used, counted since each process began.
+    pub async fn top(&self, question: &TopQuery) -> Result<TopView, ClientError> {
+        self.get(&query::append("/v1/top", question)).await
     }
 
     /// What happened, the oldest first.

@@ -6,6 +6,7 @@ mod cluster;
 mod error;
 mod log;
 mod plan;
+mod top;
 mod why;
 
 pub use app::{
@@ -17,6 +18,9 @@ pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, V
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
 pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
 pub use plan::{ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedObject, PlannedPlacement};
+pub use top::{
+    ComponentCounts, ComponentUsage, InstanceUsage, LatencyBucket, NodeUsage, ProcessUsage, TopKind, TopQuery, TopView, WorkerUsage,
+};
 pub use why::{WhyAnswer, WhyQuery, WhyState, WhyStep};
 
 /// What every document of this version says in `apiVersion`.

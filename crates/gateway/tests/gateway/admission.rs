@@ -19,7 +19,7 @@ fn open(bench: &Bench, count: usize) {
 }
 
 fn waiting(bench: &Bench) -> Option<f64> {
-    bench.metric("gateway_queue_depth{component=\"hello/web\"}")
+    bench.metric("gateway_queue_depth{namespace=\"default\",app=\"hello\",component=\"web\"}")
 }
 
 fn in_flight(bench: &Bench, revision: u64) -> u32 {
@@ -44,7 +44,7 @@ async fn requests_wait_in_order_and_the_queue_is_bounded() {
         assert_eq!(client.reply().await.body, "waited");
         until("the next in the queue", || bench.calls() == (answered + 2).min(3)).await;
     }
-    assert_eq!(bench.metric("gateway_requests_held_total{component=\"hello/web\"}"), Some(2.0));
+    assert_eq!(bench.metric("gateway_requests_held_total{namespace=\"default\",app=\"hello\",component=\"web\"}"), Some(2.0));
     assert_eq!(in_flight(&bench, 1), 0);
 }
 
@@ -136,7 +136,11 @@ async fn counts_survive_a_new_table() {
     assert_eq!(first.reply().await.body, "waited");
     assert_eq!(second.reply().await.body, "hello/web.1 r1");
     bench.handle.publish(Builder::new().build());
-    assert_eq!(bench.metric("gateway_queue_depth{component=\"hello/web\"}"), None, "a component that is gone has no series");
+    assert_eq!(
+        bench.metric("gateway_queue_depth{namespace=\"default\",app=\"hello\",component=\"web\"}"),
+        None,
+        "a component that is gone has no series"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,7 +76,8 @@ async fn nobody_waits_for_an_instance_that_will_not_come() {
     bench.handle.publish(table(&[], |_| {}));
     let mut held = bench.connect().await;
     held.send(get("/")).await;
-    until("a held request", || bench.metric("gateway_queue_depth{component=\"hello/web\"}") == Some(1.0)).await;
+    until("a held request", || bench.metric("gateway_queue_depth{namespace=\"default\",app=\"hello\",component=\"web\"}") == Some(1.0))
+        .await;
     bench.handle.drain();
     let reply = held.reply().await;
     assert_eq!((reply.verdict().as_str(), reply.header("retry-after")), ("503 E0512", Some("1")));
@@ -91,7 +92,8 @@ async fn a_held_request_in_a_drain_still_gets_its_turn() {
     first.send(get("/wait")).await;
     until("a request in flight", || bench.calls() == 1).await;
     second.send(get("/wait")).await;
-    until("a held request", || bench.metric("gateway_queue_depth{component=\"hello/web\"}") == Some(1.0)).await;
+    until("a held request", || bench.metric("gateway_queue_depth{namespace=\"default\",app=\"hello\",component=\"web\"}") == Some(1.0))
+        .await;
     bench.handle.drain();
     bench.stub.gate.as_ref().expect("a gate").add_permits(2);
     assert_eq!(first.reply().await.body, "waited");

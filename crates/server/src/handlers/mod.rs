@@ -8,4 +8,5 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod logs;
 pub(crate) mod node;
+pub(crate) mod top;
 pub(crate) mod why;

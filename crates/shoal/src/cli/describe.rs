@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use api::v1::{AppView, EventQuery, EventView, InstanceView};
+use api::v1::{AppView, EventQuery, EventView, InstanceView, TopKind, TopQuery, TopView};
 use clap::Args;
 use model::app::{AppSpec, Component};
 
@@ -14,7 +14,7 @@ use super::{
     progress::phase_word,
     session::Session,
     target::{self, Kind, Target},
-    verdict,
+    top_views, usage, verdict,
     views::{self, Shape, app_word, bytes},
 };
 
@@ -46,7 +46,10 @@ pub async fn run(args: DescribeArgs, session: &Session) -> Outcome {
             let app = client.app(&target.app).await?;
             let events = client.events(&EventQuery { app: Some(target.app.to_string()), ..EventQuery::default() }).await?.items;
             let events = &events[events.len().saturating_sub(EVENTS_SHOWN_MAX)..];
-            describe_part(&app, &target, events, Shape::plain(now))?
+            // While the worker is away the rest is still worth telling.
+            let question = TopQuery { kind: TopKind::Apps, namespace: Some(target.app.namespace.clone()) };
+            let used = client.top(&question).await.ok();
+            describe_part(&app, &target, events, used.as_ref(), Shape::plain(now))?
         }
         _ => {
             let query =
@@ -58,7 +61,7 @@ pub async fn run(args: DescribeArgs, session: &Session) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn describe_part(app: &AppView, target: &Target, events: &[EventView], shape: Shape) -> Result<String, Failure> {
+fn describe_part(app: &AppView, target: &Target, events: &[EventView], used: Option<&TopView>, shape: Shape) -> Result<String, Failure> {
     let spec: AppSpec = serde_json::from_value(app.spec.clone()).map_err(|error| {
         Failure::sentence(Exit::Error, format!("the server's `{}` is not understood: {error}", app.id()), "use `get -o json`")
     })?;
@@ -67,10 +70,10 @@ fn describe_part(app: &AppView, target: &Target, events: &[EventView], shape: Sh
         Failure::of(problem.help(format!("`shoal describe app {}` lists its parts", app.metadata.name)))
     };
     match (&target.component, target.ordinal) {
-        (None, _) => Ok(whole(app, &spec, events, shape)),
+        (None, _) => Ok(whole(app, &spec, events, used, shape)),
         (Some(name), None) => {
             let component = spec.components.get(name).ok_or_else(missing)?;
-            Ok(component_text(app, name.as_str(), component))
+            Ok(component_text(app, name.as_str(), component, used))
         }
         (Some(name), Some(ordinal)) => {
             let of = |view: &&InstanceView| view.instance.component.component == *name && view.instance.ordinal == ordinal;
@@ -81,7 +84,7 @@ fn describe_part(app: &AppView, target: &Target, events: &[EventView], shape: Sh
 }
 
 /// Everything about an app.
-fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], shape: Shape) -> String {
+fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], used: Option<&TopView>, shape: Shape) -> String {
     let status = &app.status;
     let mut text = String::new();
     let mut field = |name: &str, value: String| {
@@ -111,7 +114,7 @@ fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], shape: Shape) -> S
         field(&format!("{}:", condition.kind), format!("{answer}, {}: {}", condition.reason, condition.message));
     }
     for (name, component) in &spec.components {
-        let _ = write!(text, "\n{}\n", component_text(app, name.as_str(), component));
+        let _ = write!(text, "\n{}\n", component_text(app, name.as_str(), component, used));
     }
     let _ = write!(text, "\nInstances:\n{}\n", indented(&views::instances(&status.instances, Shape { wide: true, ..shape }).render(None)));
     for wait in verdict::unplaced(app) {
@@ -124,7 +127,7 @@ fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], shape: Shape) -> S
     text
 }
 
-fn component_text(app: &AppView, name: &str, component: &Component) -> String {
+fn component_text(app: &AppView, name: &str, component: &Component, used: Option<&TopView>) -> String {
     let mut text = format!("Component {}/{name}:\n", app.metadata.name);
     let mut field = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<12}{value}");
@@ -154,8 +157,22 @@ fn component_text(app: &AppView, name: &str, component: &Component) -> String {
     if !component.args.is_empty() {
         field("args:", component.args.join(" "));
     }
+    for (what, value) in used.map(|used| used_by(app, name, used)).unwrap_or_default() {
+        field(what, value);
+    }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// What the component uses, averaged since its worker counts.
+fn used_by(app: &AppView, name: &str, used: &TopView) -> Vec<(&'static str, String)> {
+    let id = app.id();
+    let of_it = used.components.iter().filter(|usage| usage.component.app == id && usage.component.component.as_str() == name);
+    let told = of_it.flat_map(|usage| {
+        let since = ("counted:", format!("since {}, {}", usage.since, age::age(usage.since.0, used.at.0)));
+        std::iter::once(since).chain(top_views::summary(usage, &usage::since_start(usage, used)))
+    });
+    told.collect()
 }
 
 fn instance_text(view: &InstanceView, shape: Shape) -> String {
@@ -206,8 +223,12 @@ mod tests {
         let made = app.status.created_at.millis();
         let event = json!({"sequence": 4, "at": "2026-01-01T00:00:05.000Z", "kind": "Deployed", "object": "hello", "message": "r2 by ana"});
         let event: EventView = serde_json::from_value(event).expect("the shape of the API");
+        let counted =
+            json!({"component": "hello/web", "node": "one", "since": "2026-01-01T00:00:00.000Z", "requests": 120, "cpuMicros": 600_000});
+        let used = json!({"at": "2026-01-01T00:01:00.000Z", "components": [counted]});
+        let used: TopView = serde_json::from_value(used).expect("the shape of the API");
         let target = Target::parse("hello", &Name::default_namespace()).expect("an app");
-        let text = describe_part(&app, &target, &[event], Shape::plain(Timestamp(made + 60_000))).expect("a description");
+        let text = describe_part(&app, &target, &[event], Some(&used), Shape::plain(Timestamp(made + 60_000))).expect("a description");
         expect![[r#"
             Name:        hello
             Namespace:   default
@@ -226,6 +247,10 @@ mod tests {
               memory:     64Mi per sandbox, 256Mi per instance
               requests:   100 at once per instance, 1024 may wait 5s
               env:        COLOR=blue
+              counted:    since 2026-01-01T00:00:00.000Z, 1m
+              cpu:        10m on average
+              held:       0 now, 0 at most in one sandbox
+              traffic:    120 requests, 2.0 req/s, 0 in flight, 0 waiting
 
             Instances:
               NAME          STATUS   REVISION   NODE   AGE   PLACEMENT      MESSAGE
@@ -238,6 +263,6 @@ mod tests {
               55s   Deployed   hello    r2 by ana"#]]
         .assert_eq(&text);
         let target = Target::parse("hello/none", &Name::default_namespace()).expect("a component");
-        assert_eq!(describe_part(&app, &target, &[], Shape::plain(Timestamp(made))).expect_err("no such part").exit, Exit::NotFound);
+        assert_eq!(describe_part(&app, &target, &[], None, Shape::plain(Timestamp(made))).expect_err("no such part").exit, Exit::NotFound);
     }
 }

@@ -41,7 +41,10 @@ mod table;
 mod target;
 pub mod temporary;
 pub mod terminal;
+mod top;
+mod top_views;
 pub mod urls;
+mod usage;
 mod verdict;
 mod version;
 mod views;
@@ -79,6 +82,7 @@ const EXAMPLES: &str = "Examples:
   shoal apply -f app.yaml               make it so, and wait for the verdict
   shoal get apps                        what runs
   shoal logs -f hello --access          what it says and what it answers
+  shoal top apps                        what it uses
   shoal why http://hello.localhost/     from host to instance, step by step
   shoal explain E0204                   what an error means and how to mend it";
 
@@ -129,6 +133,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// What happened.
     Events(events::EventsArgs),
+    /// What nodes, apps and instances use right now.
+    Top(top::TopArgs),
     /// How a rollout goes, what was before, and back to it.
     Rollout(rollout::RolloutArgs),
     /// Why an app, a URL or a request does not work.
@@ -204,6 +210,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Wait(args) => wait::run(args, session).await,
         Command::Logs(args) => logs::run(args, session).await,
         Command::Events(args) => events::run(args, session).await,
+        Command::Top(args) => top::run(args, session).await,
         Command::Rollout(args) => rollout::run(args, session).await,
         Command::Why(args) => why::run(args, session).await,
         Command::Http(args) => http::run(args, session).await,

@@ -28,13 +28,15 @@ impl Shape {
         Self { wide: false, namespaces: false, now }
     }
 
-    fn table(self, usual: &[&str], wide: &[&str]) -> Table {
+    /// An empty table with the columns of this shape.
+    pub(super) fn table(self, usual: &[&str], wide: &[&str]) -> Table {
         let first = self.namespaces.then_some("namespace");
         let more = if self.wide { wide } else { &[] };
         Table::new(first.iter().chain(usual).chain(more))
     }
 
-    fn row<const U: usize, const W: usize>(self, table: &mut Table, app: Option<&AppId>, usual: [String; U], wide: [String; W]) {
+    /// Appends a row to a table of this shape.
+    pub(super) fn row<const U: usize, const W: usize>(self, table: &mut Table, app: Option<&AppId>, usual: [String; U], wide: [String; W]) {
         let first = self.namespaces.then(|| app.map(|app| app.namespace.to_string()).unwrap_or_default());
         let more = wide.into_iter().take(if self.wide { W } else { 0 });
         table.row(first.into_iter().chain(usual).chain(more));

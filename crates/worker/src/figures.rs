@@ -1,0 +1,141 @@
+//! What this worker has counted, put together from the gateway, the engine and the logs. Owns the joining; must never compute a rate or change a count.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use api::{
+    mesh::{FiguresQuery, WorkerFigures},
+    time::Time,
+    v1::{ComponentCounts, ComponentUsage, InstanceUsage, LatencyBucket, WorkerUsage},
+};
+use model::id::{ComponentId, InstanceId, Timestamp};
+
+use crate::{engine::Engine, logs::LogStore, programs::Programs, roster::Roster};
+
+/// Where the counts are.
+pub struct Sources<E: Engine> {
+    /// The node's name.
+    pub node: String,
+    /// When counting began.
+    pub since: Time,
+    /// The gateway's counts.
+    pub traffic: gateway::Metrics,
+    /// The gateway's instances.
+    pub gateway: gateway::Handle,
+    /// The engine's counts.
+    pub engine: Arc<E>,
+    /// The programs in memory.
+    pub programs: Arc<Programs<E::Program>>,
+    /// The logs' counts.
+    pub logs: Arc<LogStore>,
+}
+
+/// Reads what is asked for, of what `roster` holds.
+pub type Read = Arc<dyn Fn(&FiguresQuery, &Roster) -> WorkerFigures + Send + Sync>;
+
+impl<E: Engine> Sources<E> {
+    /// A reader of these sources.
+    pub fn reader(self) -> Read {
+        Arc::new(move |query, roster| self.read(query, roster))
+    }
+
+    fn read(&self, query: &FiguresQuery, roster: &Roster) -> WorkerFigures {
+        let traffic = self.traffic.read();
+        let worker = self.worker(&traffic);
+        let components = if query.components { self.components(query, roster, traffic) } else { Vec::new() };
+        let instances = if query.instances { self.instances(query, roster) } else { Vec::new() };
+        WorkerFigures { at: now(), worker, components, instances }
+    }
+
+    fn worker(&self, traffic: &gateway::GatewayReading) -> WorkerUsage {
+        let sum = |field: fn(&gateway::ComponentReading) -> u64| traffic.components.iter().map(field).sum();
+        let (sandboxes, sandbox_slots) = self.engine.sandboxes();
+        WorkerUsage {
+            since: self.since,
+            sandboxes,
+            sandbox_slots,
+            programs_loaded: self.programs.loaded() as u64,
+            connections: traffic.connections_open,
+            requests: sum(|component| component.requests),
+            in_flight: sum(|component| component.in_flight),
+            waiting: sum(|component| component.waiting),
+            log_lines_dropped: self.logs.dropped(),
+            access_lines_dropped: 0,
+        }
+    }
+
+    /// Every component that is assigned, whether it has done anything or not.
+    fn components(&self, query: &FiguresQuery, roster: &Roster, traffic: gateway::GatewayReading) -> Vec<ComponentUsage> {
+        let assigned = roster.assignment().into_iter().flat_map(|assignment| &assignment.programs).map(|program| &program.component);
+        let mut found: BTreeMap<ComponentId, (ComponentCounts, Vec<LatencyBucket>)> =
+            assigned.filter(|id| is_wanted(query, id)).map(|id| (id.clone(), Default::default())).collect();
+        for reading in traffic.components {
+            if let Some((counts, latency)) = found.get_mut(&reading.component) {
+                add_traffic(counts, &reading);
+                *latency = buckets(&reading.durations);
+            }
+        }
+        let usage =
+            |(component, (counts, latency))| ComponentUsage { component, node: self.node.clone(), since: self.since, counts, latency };
+        found.into_iter().map(usage).collect()
+    }
+
+    fn instances(&self, query: &FiguresQuery, roster: &Roster) -> Vec<InstanceUsage> {
+        let held = roster.placements().values().filter(|held| is_wanted(query, &held.key.component));
+        let mut instances: Vec<_> = held
+            .filter_map(|held| {
+                let reading = self.gateway.read(&held.target())?;
+                Some(InstanceUsage {
+                    instance: InstanceId { component: held.key.component.clone(), ordinal: held.ordinal },
+                    revision: held.key.revision,
+                    node: self.node.clone(),
+                    since: self.since,
+                    requests: reading.requests,
+                    in_flight: reading.in_flight,
+                    capacity: reading.capacity,
+                    memory_bytes: 0,
+                })
+            })
+            .collect();
+        instances.sort_by(|one, other| (&one.instance, one.revision).cmp(&(&other.instance, other.revision)));
+        instances
+    }
+}
+
+fn is_wanted(query: &FiguresQuery, component: &ComponentId) -> bool {
+    query.namespace.as_ref().is_none_or(|namespace| component.app.namespace == *namespace)
+}
+
+fn add_traffic(counts: &mut ComponentCounts, reading: &gateway::ComponentReading) {
+    counts.requests = reading.requests;
+    counts.errors = reading.errors;
+    counts.duration_micros = u64::try_from(reading.duration_sum.as_micros()).unwrap_or(u64::MAX);
+    counts.in_flight = reading.in_flight;
+    counts.waiting = reading.waiting;
+}
+
+fn buckets(durations: &[(f64, u64)]) -> Vec<LatencyBucket> {
+    // Bounds are between 50 µs and 30 s.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let micros = |seconds: f64| seconds.is_finite().then_some((seconds * 1e6).round() as u64);
+    let lower = std::iter::once(0).chain(durations.iter().filter_map(|(bound, _)| micros(*bound)));
+    let buckets = lower.zip(durations).filter(|(_, (_, count))| *count > 0);
+    buckets.map(|(above_micros, (bound, count))| LatencyBucket { above_micros, up_to_micros: micros(*bound), count: *count }).collect()
+}
+
+/// The moment, by the system's clock.
+pub fn now() -> Time {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time(Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_say_both_bounds_and_empty_ones_are_left_out() {
+        let bucket = |above_micros, up_to_micros, count| LatencyBucket { above_micros, up_to_micros, count };
+        let told = buckets(&[(0.000_05, 0), (0.000_1, 3), (0.002_5, 0), (f64::INFINITY, 1)]);
+        assert_eq!(told, [bucket(50, Some(100), 3), bucket(2_500, None, 1)]);
+    }
+}
