@@ -85,7 +85,8 @@ fn kind(wasm: &[u8]) -> Kind {
             one.package.starts_with("wasi:") && one.version.is_some_and(|version| version.is_compatible_with(&Version::release(0, 3, 0)))
         })
     };
-    let any = found.imports.iter().any(|import| of_wasi_03(import.interface())) || found.exports.iter().any(|export| of_wasi_03(export.interface()));
+    let any = found.imports.iter().any(|import| of_wasi_03(import.interface()))
+        || found.exports.iter().any(|export| of_wasi_03(export.interface()));
     if any { Kind::Wasi03 } else { Kind::Wasi02 }
 }
 

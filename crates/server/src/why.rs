@@ -137,7 +137,7 @@ pub(crate) fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
                 steps.push(WhyStep { code: line.code.clone(), ..step("answer", state, text) });
             }
             LogEntry::Line(line) => steps.push(step("log", WhyState::Warns, format!("{}: {}", line.component, line.text))),
-            LogEntry::Dropped { lines } => steps.push(step("log", WhyState::Warns, format!("{lines} lines are missing"))),
+            LogEntry::Dropped { lines, .. } => steps.push(step("log", WhyState::Warns, format!("{lines} lines are missing"))),
         }
     }
     WhyAnswer { subject: format!("request {request}"), verdict, works, steps }

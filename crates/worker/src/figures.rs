@@ -59,7 +59,7 @@ impl<E: Engine> Sources<E> {
             in_flight: sum(|component| component.in_flight),
             waiting: sum(|component| component.waiting),
             log_lines_dropped: self.logs.dropped(),
-            access_lines_dropped: 0,
+            access_lines_dropped: self.logs.access_dropped(),
         }
     }
 
@@ -73,6 +73,9 @@ impl<E: Engine> Sources<E> {
                 add_traffic(counts, &reading);
                 *latency = buckets(&reading.durations);
             }
+        }
+        for (component, (counts, _)) in &mut found {
+            counts.log_lines_dropped = self.logs.dropped_of(component);
         }
         let usage =
             |(component, (counts, latency))| ComponentUsage { component, node: self.node.clone(), since: self.since, counts, latency };

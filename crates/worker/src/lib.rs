@@ -6,6 +6,7 @@
 mod access;
 mod agent;
 mod bottom;
+mod component_metrics;
 mod control;
 mod directories;
 mod engine;
@@ -26,6 +27,7 @@ mod saved;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::{io, net::TcpListener, os::unix::net::UnixListener, path::PathBuf, sync::Arc, time::Instant};
 
@@ -41,9 +43,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use directories::Directories;
+pub use logs::LogRate;
 
 use agent::{Agent, Seat};
 use bottom::{Answers, Bottom};
+use component_metrics::ComponentSeries;
 use control::Control;
 use engine::Engine;
 use jobs::Jobs;
@@ -53,6 +57,7 @@ use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, SandboxFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
+use upkeep::Upkeep;
 
 /// What a worker is told as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +69,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,
+    /// How fast one component may write its log.
+    pub guest_log: LogRate,
 }
 
 /// Everything a worker is made of.
@@ -113,7 +120,7 @@ pub enum RunError {
 /// Serves until `stop`, or until the supervisor is gone; then drains, 30 s at most.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
     let directories = Directories::new(&config.settings.data);
-    let logs = LogConfig::new(directories.logs(), config.settings.node.clone());
+    let logs = LogConfig::new(directories.logs(), config.settings.node.clone(), config.settings.guest_log);
     let logs = Arc::new(LogStore::start(logs).map_err(|source| RunError::Io { attempt: "open the logs", source })?);
     let engine = Sandboxes::start(&runtime::Settings::for_this_machine(), directories.code(), logs.clone())?;
     let runtime = engine.runtime().clone();
@@ -147,6 +154,7 @@ where
 
     let counts = Arc::new(Metrics::register(&mut registry));
     registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
+    registry.register_collector(Box::new(ComponentSeries { logs: logs.clone() }));
     let programs = Arc::new(Programs::default());
     let traffic = gateway::Metrics::register(&mut registry);
     let (gateway, handle) = gateway_of(http, &settings, Bottom::new(programs.clone()), logs.clone(), traffic.clone())?;
@@ -181,6 +189,7 @@ where
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
     tasks.spawn(async move { control.send_reports(reports, kept).await });
+    tasks.spawn(Upkeep { seats: seats.clone(), logs: logs.clone() }.run());
     let mesh_state = mesh::Mesh {
         logs,
         registry: Arc::new(registry),

@@ -41,8 +41,24 @@ pub const LOG_FILE_BYTES_MAX: u64 = 8 << 20;
 /// Components whose log files are kept open at once; beyond it the one least recently written is closed.
 pub const LOG_FILES_OPEN_MAX: usize = 256;
 
-/// Guest lines waiting for the writer: at 2 µs a line it empties this in 8 ms.
+/// Guest lines of one component waiting for the writer: the burst of the usual rate; at 2 µs a line the writer empties this in 8 ms.
 pub const LOG_LINES_WAITING_MAX: usize = 4_096;
+
+/// Bytes of guest lines of all components waiting for the writer: a disk that stalls must not cost the node its memory.
+pub const LOG_WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// Lines a second one component may write unless the operator says otherwise: a thousand is more than anybody reads, and a hundred components that all
+/// write as much take a fifth of a core and no more.
+pub const LOG_LINES_PER_SECOND: u32 = 1_000;
+
+/// Bytes a second one component may write unless the operator says otherwise: its two files then hold at least the last minute.
+pub const LOG_BYTES_PER_SECOND: u64 = 256 << 10;
+
+/// Seconds of a component's rate that may be saved up: start-up and a stack trace come at once, and are what people look for.
+pub const LOG_BURST_SECONDS: f64 = 4.0;
+
+/// How long dropped lines are gathered before their number is written: a line a second says enough.
+pub const LOG_TELL_DROPPED_EVERY: Duration = Duration::from_secs(1);
 
 /// Access records waiting for the writer: two looks of the writer at 100,000 requests per second.
 pub const ACCESS_RECORDS_WAITING_MAX: usize = 4_096;
@@ -67,3 +83,6 @@ pub const LOG_QUERY_BYTES_MAX: usize = 32 << 20;
 
 /// Log queries that may wait for the writer at once.
 pub const LOG_QUERIES_MAX: usize = 32;
+
+/// Between looks at what nobody waits for: series of a deleted app go within it.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);

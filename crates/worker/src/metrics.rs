@@ -45,7 +45,8 @@ pub struct ProcessFigures {
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        counter(&mut encoder, "worker_log_lines_dropped", "Log lines counted instead of kept", self.logs.dropped())?;
+        counter(&mut encoder, "worker_log_lines_dropped", "Log lines of guests counted instead of kept", self.logs.dropped())?;
+        counter(&mut encoder, "worker_access_lines_dropped", "Access lines counted instead of kept", self.logs.access_dropped())?;
         gauge(&mut encoder, "worker_resident_memory", "Resident memory of the worker", Some(&Unit::Bytes), resident_bytes())
     }
 }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_shown() {
         let directory = tempfile::tempdir().unwrap();
-        let config = crate::logs::LogConfig::new(directory.path().to_owned(), "one".into());
+        let config = crate::logs::LogConfig::new(directory.path().to_owned(), "one".into(), crate::LogRate::standard());
         let mut registry = Registry::default();
         Metrics::register(&mut registry).compiled(Duration::from_millis(300));
         registry.register_collector(Box::new(ProcessFigures { logs: Arc::new(LogStore::start(config).unwrap()) }));

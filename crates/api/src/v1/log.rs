@@ -54,6 +54,13 @@ pub enum LogEntry {
     Dropped {
         /// How many.
         lines: u64,
+        /// Whose; absent when it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        component: Option<ComponentId>,
+        /// They were access lines.
+        #[serde(default)]
+        access: bool,
     },
 }
 

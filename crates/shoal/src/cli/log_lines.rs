@@ -28,8 +28,13 @@ pub fn text(entry: &LogEntry, shape: Shape) -> String {
     match entry {
         LogEntry::Line(line) => guest_line(line, shape),
         LogEntry::Access(line) => access_line(line, shape),
-        LogEntry::Dropped { lines } => {
-            paint(shape.color, Ink::Bad, &format!("({lines} lines are missing here: they came faster than they could be kept)"))
+        LogEntry::Dropped { lines, component, access } => {
+            let who = component.as_ref().map(|component| format!("{} ", prefix(&component.to_string(), shape))).unwrap_or_default();
+            let what = if *access { "access lines" } else { "lines" };
+            format!(
+                "{who}{}",
+                paint(shape.color, Ink::Bad, &format!("… {} {what} dropped: they came faster than they are kept", grouped(*lines)))
+            )
         }
     }
 }
@@ -68,6 +73,15 @@ fn access_line(line: &AccessLine, shape: Shape) -> String {
         line.client,
         paint(shape.color, Ink::Quiet, &line.request_id),
     )
+}
+
+/// A number with its thousands apart.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = (digits.len() - 1) % 3 + 1;
+    let (head, rest) = digits.split_at(first);
+    let groups = rest.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group));
+    groups.fold(head.to_owned(), |text, group| format!("{text},{group}"))
 }
 
 fn moment(at: &api::time::Time, shape: Shape) -> String {
@@ -118,5 +132,20 @@ mod tests {
             "ordinal": 1, "node": "one", "client": "127.0.0.1", "method": "GET", "host": "hello.localhost", "path": "/a?b", "protocol": "HTTP/1.1",
             "status": 503, "code": "E0503", "requestBytes": 0, "responseBytes": 5, "durationMicros": 1_250});
         check(access, Shape::default(), expect!["hello/web > GET hello.localhost/a?b 503 E0503 1.2ms 5B 127.0.0.1 r-1"]);
+    }
+
+    #[test]
+    fn dropped_lines_say_whose_they_were() {
+        check(
+            json!({"type": "dropped", "lines": 1_204, "component": "hello/web"}),
+            Shape::default(),
+            expect!["hello/web … 1,204 lines dropped: they came faster than they are kept"],
+        );
+        check(
+            json!({"type": "dropped", "lines": 7, "access": true}),
+            Shape::default(),
+            expect!["… 7 access lines dropped: they came faster than they are kept"],
+        );
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

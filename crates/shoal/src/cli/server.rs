@@ -29,12 +29,32 @@ pub struct ServerArgs {
     /// Written once as JSON when the node is ready.
     #[arg(long, env = "SHOAL_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    guest_log: GuestLogArgs,
     /// The node's own log on stderr: lines for people or JSON.
     #[arg(long, env = "SHOAL_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
     /// Which of its own log lines the node writes, such as info,worker=debug [env: SHOAL_LOG] [default: info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+}
+
+/// How fast components may write their logs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct GuestLogArgs {
+    /// Log lines a second one component may write, on average over 4 s; more are counted instead of kept.
+    #[arg(long, env = "SHOAL_GUEST_LOG_LINES", value_name = "NUMBER", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    guest_log_lines: u32,
+    /// Bytes a second one component may write to its log.
+    #[arg(long, env = "SHOAL_GUEST_LOG_BYTES", value_name = "SIZE", default_value = "256Ki")]
+    guest_log_bytes: model::quantity::Bytes,
+}
+
+impl GuestLogArgs {
+    /// The same as the worker takes it.
+    pub fn rate(self) -> worker::LogRate {
+        worker::LogRate { lines: self.guest_log_lines, bytes: self.guest_log_bytes.0.max(1) }
+    }
 }
 
 /// Everything a node is started with.
@@ -54,6 +74,7 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
         metrics: args.metrics,
         ready_file: args.ready_file,
         trusted_proxies: args.trusted_proxies,
+        guest_log: args.guest_log.rate(),
         log: LogOptions { format: args.log_format, filter: args.log },
     })
 }
@@ -64,4 +85,26 @@ pub fn node_name() -> String {
     let name = host.nodename().to_string_lossy();
     let first = name.split('.').next().unwrap_or_default().to_lowercase();
     if first.is_empty() || first == "(none)" { "local".to_owned() } else { first }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        guest_log: GuestLogArgs,
+    }
+
+    #[test]
+    fn the_rate_of_guest_logs_is_the_workers_unless_it_is_set() {
+        let rate = |words: &[&str]| Line::try_parse_from([&["shoal"], words].concat()).map(|line| line.guest_log.rate());
+        assert_eq!(rate(&[]).ok(), Some(worker::LogRate::standard()));
+        let set = rate(&["--guest-log-lines", "5", "--guest-log-bytes", "1Mi"]);
+        assert_eq!(set.ok(), Some(worker::LogRate { lines: 5, bytes: 1 << 20 }));
+        assert!(rate(&["--guest-log-lines", "0"]).is_err());
+    }
 }

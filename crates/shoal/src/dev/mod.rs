@@ -58,6 +58,8 @@ pub struct DevArgs {
     /// Written once as JSON when the node is ready.
     #[arg(long, env = "SHOAL_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    guest_log: server::GuestLogArgs,
     /// Which of its own log lines the node writes, such as info,worker=debug [env: SHOAL_LOG] [default: warn].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -166,6 +168,7 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
         metrics: args.metrics,
         ready_file: args.ready_file.clone(),
         trusted_proxies: Vec::new(),
+        guest_log: args.guest_log.rate(),
         log: LogOptions { format: LogFormat::Text, filter: Some(log) },
     }
 }

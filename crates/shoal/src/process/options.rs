@@ -21,6 +21,8 @@ pub struct ServerOptions {
     pub ready_file: Option<PathBuf>,
     /// Networks (`10.0.0.0/8`) whose forwarding headers the gateway believes.
     pub trusted_proxies: Vec<String>,
+    /// How fast one component may write its log.
+    pub guest_log: worker::LogRate,
     /// How the node's processes write their own log to stderr.
     pub log: LogOptions,
 }

@@ -31,6 +31,7 @@ impl WorkerConfig {
             node: node.options.name.clone(),
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
+            guest_log: node.options.guest_log,
         };
         Self { settings, user: node.worker_user, log: node.options.log.clone() }
     }

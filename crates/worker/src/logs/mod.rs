@@ -1,14 +1,15 @@
 //! What guests wrote and which requests were answered, in bounded files per component that outlive the instance.
 //!
-//! Owns the files and the one thread that writes them. Writing a line never waits: when the thread is behind, lines are counted instead and the
-//! count is written in their place. Must never know who asks for lines or why. Start with [`LogStore`].
+//! Owns the files and the one thread that writes them. Writing a line never waits: when a component writes faster than it may, or the thread is behind,
+//! lines are counted instead and the count is written in their place. Must never know who asks for lines or why. Start with [`LogStore`].
 
 mod file;
 mod query;
+mod share;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io,
     path::PathBuf,
     sync::{
@@ -24,13 +25,15 @@ use model::id::ComponentId;
 use tokio::sync::{broadcast, oneshot};
 
 pub use query::Filter;
+pub use share::LogRate;
 
-use crate::limits::{ACCESS_RECORDS_WAITING_MAX, LOG_FILE_BYTES_MAX, LOG_LINES_WAITING_MAX, LOG_TEXT_BYTES_MAX};
+use share::Shares;
+
+use crate::limits::{ACCESS_RECORDS_WAITING_MAX, LOG_FILE_BYTES_MAX, LOG_TEXT_BYTES_MAX};
 
 /// The logs of a node. Dropping it writes what waits and ends the thread.
 #[derive(Debug)]
 pub struct LogStore {
-    lines: Option<SyncSender<LogLine>>,
     access: Option<SyncSender<AccessLine>>,
     commands: Option<SyncSender<Command>>,
     shared: Arc<Shared>,
@@ -46,6 +49,8 @@ pub struct LogConfig {
     pub node: String,
     /// Largest file in bytes; a component keeps two.
     pub file_bytes_max: u64,
+    /// How fast one component may write.
+    pub rate: LogRate,
 }
 
 /// Which of a component's two files.
@@ -71,19 +76,22 @@ pub(crate) enum Command {
     Snapshot { filter: Arc<Filter>, reply: oneshot::Sender<Snapshot> },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// The writer waits to be woken; while it is busy it looks by itself.
     asleep: AtomicBool,
-    /// Lines not taken since the writer last looked. A short lock, held only when the channel is full.
-    dropped: Mutex<BTreeMap<FileKey, u64>>,
-    dropped_total: AtomicU64,
+    /// Guest lines on their way to the writer.
+    shares: Shares,
+    lines_dropped: AtomicU64,
+    /// Access lines not taken since the writer last looked, by component. A short lock, held only when the channel is full.
+    access_untold: Mutex<BTreeMap<Option<ComponentId>, u64>>,
+    access_dropped: AtomicU64,
 }
 
 impl LogConfig {
     /// The usual size of files in `directory`.
-    pub fn new(directory: PathBuf, node: String) -> Self {
-        Self { directory, node, file_bytes_max: LOG_FILE_BYTES_MAX }
+    pub fn new(directory: PathBuf, node: String, rate: LogRate) -> Self {
+        Self { directory, node, file_bytes_max: LOG_FILE_BYTES_MAX, rate }
     }
 }
 
@@ -91,24 +99,19 @@ impl LogStore {
     /// Starts the writer thread; fails when the directory cannot be made.
     pub fn start(config: LogConfig) -> io::Result<Self> {
         std::fs::create_dir_all(&config.directory)?;
-        let (lines, lines_waiting) = sync_channel(LOG_LINES_WAITING_MAX);
         let (access, access_waiting) = sync_channel(ACCESS_RECORDS_WAITING_MAX);
         let (commands, commands_waiting) = sync_channel(crate::limits::LOG_QUERIES_MAX);
-        let shared = Arc::new(Shared::default());
-        let writer = writer::Writer::new(config, shared.clone(), lines_waiting, access_waiting, commands_waiting);
+        let shared = Arc::new(Shared::new(config.rate));
+        let writer = writer::Writer::new(config, shared.clone(), access_waiting, commands_waiting);
         let writer = std::thread::Builder::new().name("logs".into()).spawn(move || writer.run())?;
-        Ok(Self { lines: Some(lines), access: Some(access), commands: Some(commands), shared, writer: Some(writer) })
+        Ok(Self { access: Some(access), commands: Some(commands), shared, writer: Some(writer) })
     }
 
-    /// Keeps a guest's line. Never waits.
+    /// Keeps a guest's line, or counts it when its component writes too fast. Never waits.
     pub fn line(&self, mut line: LogLine) {
         cut(&mut line.text);
-        let Some(lines) = &self.lines else { return };
-        if let Err(error) = lines.try_send(line) {
-            let line = match error {
-                std::sync::mpsc::TrySendError::Full(line) | std::sync::mpsc::TrySendError::Disconnected(line) => line,
-            };
-            self.shared.drop_one((Some(line.component), Kind::Lines));
+        if !self.shared.shares.put(line) {
+            self.shared.lines_dropped.fetch_add(1, Ordering::Relaxed);
         }
         self.wake();
     }
@@ -120,14 +123,34 @@ impl LogStore {
             let line = match error {
                 std::sync::mpsc::TrySendError::Full(line) | std::sync::mpsc::TrySendError::Disconnected(line) => line,
             };
-            self.shared.drop_one((line.component, Kind::Access));
+            self.shared.lose_access(line.component);
         }
         self.wake();
     }
 
-    /// Lines that were counted instead of kept since the start.
+    /// Guest lines that were counted instead of kept since the start.
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped_total.load(Ordering::Relaxed)
+        self.shared.lines_dropped.load(Ordering::Relaxed)
+    }
+
+    /// The same of `component` alone.
+    pub fn dropped_of(&self, component: &ComponentId) -> u64 {
+        self.shared.shares.dropped(component)
+    }
+
+    /// The same of every component that lost any.
+    pub fn dropped_by_component(&self) -> Vec<(ComponentId, u64)> {
+        self.shared.shares.all_dropped()
+    }
+
+    /// Access lines that were counted instead of kept since the start.
+    pub fn access_dropped(&self) -> u64 {
+        self.shared.access_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the allowances and counts of components that are not `assigned`; their files stay.
+    pub fn retain(&self, assigned: &HashSet<&ComponentId>) {
+        self.shared.shares.retain(assigned);
     }
 
     /// Everything `filter` may select as it is now, and what comes after; none when too many ask at once or the writer is gone.
@@ -152,7 +175,6 @@ impl LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
-        self.lines = None;
         self.access = None;
         self.commands = None;
         if let Some(writer) = self.writer.take() {
@@ -165,15 +187,36 @@ impl Drop for LogStore {
 }
 
 impl Shared {
-    fn drop_one(&self, key: FileKey) {
-        self.dropped_total.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut dropped) = self.dropped.lock() {
-            *dropped.entry(key).or_default() += 1;
+    fn new(rate: LogRate) -> Self {
+        Self {
+            asleep: AtomicBool::new(false),
+            shares: Shares::new(rate),
+            lines_dropped: AtomicU64::new(0),
+            access_untold: Mutex::default(),
+            access_dropped: AtomicU64::new(0),
         }
     }
 
-    fn take_dropped(&self) -> BTreeMap<FileKey, u64> {
-        self.dropped.lock().map(|mut dropped| std::mem::take(&mut *dropped)).unwrap_or_default()
+    /// A line that was taken could not be written.
+    fn lose(&self, (component, kind): &FileKey) {
+        match (component, kind) {
+            (Some(component), Kind::Lines) => {
+                self.lines_dropped.fetch_add(1, Ordering::Relaxed);
+                self.shares.lost(component);
+            }
+            _ => self.lose_access(component.clone()),
+        }
+    }
+
+    fn lose_access(&self, component: Option<ComponentId>) {
+        self.access_dropped.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut untold) = self.access_untold.lock() {
+            *untold.entry(component).or_default() += 1;
+        }
+    }
+
+    fn take_access_untold(&self) -> BTreeMap<Option<ComponentId>, u64> {
+        self.access_untold.lock().map(|mut untold| std::mem::take(&mut *untold)).unwrap_or_default()
     }
 }
 
@@ -186,3 +229,6 @@ fn cut(text: &mut String) {
         text.push_str(&format!(" … {missing} bytes cut"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,11 @@ impl Filter {
             LogEntry::Line(line) => (Kind::Lines, Some(&line.component), line.at, line.request_id.as_deref()),
             LogEntry::Access(line) => (Kind::Access, line.component.as_ref(), line.at, Some(line.request_id.as_str())),
             // Whoever looks for one thing does not ask how much is missing around it.
-            LogEntry::Dropped { .. } => return self.request.is_none() && self.grep.is_none() && self.status.is_none(),
+            LogEntry::Dropped { component, access, .. } => {
+                let kind = if *access { Kind::Access } else { Kind::Lines };
+                let fits = self.kinds().any(|selected| selected == kind) && self.selects_component(component.as_ref());
+                return fits && self.request.is_none() && self.grep.is_none() && self.status.is_none();
+            }
         };
         let status_fits = match (&self.status, entry) {
             (Some(range), LogEntry::Access(line)) => range.contains(&line.status),
@@ -154,7 +158,9 @@ async fn follow(mut after: broadcast::Receiver<Arc<LogEntry>>, filter: &Filter, 
                 }
                 text.into_bytes()
             }
-            Ok(Err(broadcast::error::RecvError::Lagged(lines))) => serde_json::to_vec(&LogEntry::Dropped { lines }).ok()?,
+            Ok(Err(broadcast::error::RecvError::Lagged(lines))) => {
+                serde_json::to_vec(&LogEntry::Dropped { lines, component: None, access: false }).ok()?
+            }
             Ok(Err(broadcast::error::RecvError::Closed)) => return None,
         };
         line.push(b'\n');

@@ -15,15 +15,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::v1::{AccessLine, LogEntry, LogLine};
+use api::v1::{AccessLine, LogEntry};
 use model::id::{AppId, ComponentId, Name};
 use tokio::sync::broadcast;
 
 use super::{
     Command, FileKey, Filter, Kind, LogConfig, Shared, Snapshot,
     file::{self, BoundedFile},
+    share::{Share, Taken},
 };
-use crate::limits::{LOG_COMPONENTS_MAX, LOG_FILES_OPEN_MAX, LOG_FOLLOW_LINES_MAX, LOG_LOOK_EVERY};
+use crate::limits::{LOG_COMPONENTS_MAX, LOG_FILES_OPEN_MAX, LOG_FOLLOW_LINES_MAX, LOG_LOOK_EVERY, LOG_TELL_DROPPED_EVERY};
 
 /// Looks without a line before the thread sleeps.
 const IDLE_LOOKS_MAX: u32 = 50;
@@ -34,12 +35,13 @@ const UNROUTED: &str = "_unrouted";
 pub(super) struct Writer {
     config: LogConfig,
     shared: Arc<Shared>,
-    lines: Receiver<LogLine>,
     access: Receiver<AccessLine>,
     commands: Receiver<Command>,
     open: HashMap<FileKey, OpenFile>,
     after: broadcast::Sender<Arc<LogEntry>>,
     buffer: Vec<u8>,
+    /// Components that lost lines nobody was told of, and since when.
+    untold: HashMap<ComponentId, (Arc<Share>, Instant)>,
     complained_at: Option<Instant>,
 }
 
@@ -50,15 +52,19 @@ struct OpenFile {
 }
 
 impl Writer {
-    pub(super) fn new(
-        config: LogConfig,
-        shared: Arc<Shared>,
-        lines: Receiver<LogLine>,
-        access: Receiver<AccessLine>,
-        commands: Receiver<Command>,
-    ) -> Self {
+    pub(super) fn new(config: LogConfig, shared: Arc<Shared>, access: Receiver<AccessLine>, commands: Receiver<Command>) -> Self {
         let (after, _) = broadcast::channel(LOG_FOLLOW_LINES_MAX);
-        Self { config, shared, lines, access, commands, open: HashMap::new(), after, buffer: Vec::new(), complained_at: None }
+        Self {
+            config,
+            shared,
+            access,
+            commands,
+            open: HashMap::new(),
+            after,
+            buffer: Vec::new(),
+            untold: HashMap::new(),
+            complained_at: None,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -85,17 +91,7 @@ impl Writer {
     /// Writes everything that waits; says whether there was something, and whether nobody can send any more.
     fn look(&mut self) -> (bool, bool) {
         let mut found = false;
-        let lines_ended = loop {
-            match self.lines.try_recv() {
-                Ok(mut line) => {
-                    line.node.clone_from(&self.config.node);
-                    self.write((Some(line.component.clone()), Kind::Lines), LogEntry::Line(line));
-                }
-                Err(error) => break error == TryRecvError::Disconnected,
-            }
-            found = true;
-        };
-        let access_ended = loop {
+        let ended = loop {
             match self.access.try_recv() {
                 Ok(mut line) => {
                     line.node.clone_from(&self.config.node);
@@ -105,14 +101,44 @@ impl Writer {
             }
             found = true;
         };
-        for (key, lines) in self.shared.take_dropped() {
-            self.write(key, LogEntry::Dropped { lines });
+        // After the look at the end: whoever ended the access lines sends no other line after that.
+        for share in self.shared.shares.take_ready() {
+            found = true;
+            self.write_share(share);
         }
+        for (component, lines) in self.shared.take_access_untold() {
+            let dropped = LogEntry::Dropped { lines, component: component.clone(), access: true };
+            self.write((component, Kind::Access), dropped);
+        }
+        self.tell_dropped(if ended { Duration::ZERO } else { LOG_TELL_DROPPED_EVERY });
         self.flush();
         while let Ok(command) = self.commands.try_recv() {
             self.obey(command);
         }
-        (found, lines_ended && access_ended)
+        (found, ended)
+    }
+
+    fn write_share(&mut self, share: Arc<Share>) {
+        let Taken { lines, has_untold } = self.shared.shares.take(&share);
+        for mut line in lines {
+            line.node.clone_from(&self.config.node);
+            self.write((Some(share.component.clone()), Kind::Lines), LogEntry::Line(line));
+        }
+        if has_untold {
+            self.untold.entry(share.component.clone()).or_insert_with(|| (share, Instant::now()));
+        }
+    }
+
+    /// Writes how many lines were dropped where that has waited for `wait`.
+    fn tell_dropped(&mut self, wait: Duration) {
+        let due: Vec<_> = self.untold.extract_if(|_, (_, since)| since.elapsed() >= wait).map(|(_, (share, _))| share).collect();
+        for share in due {
+            let lines = share.take_untold();
+            if lines > 0 {
+                let dropped = LogEntry::Dropped { lines, component: Some(share.component.clone()), access: false };
+                self.write((Some(share.component.clone()), Kind::Lines), dropped);
+            }
+        }
     }
 
     fn write(&mut self, key: FileKey, entry: LogEntry) {
@@ -124,7 +150,7 @@ impl Writer {
             // Retried with a fresh handle by the next line: the disk may have space again by then.
             self.open.remove(&key);
             self.complain(&error);
-            self.shared.drop_one(key);
+            self.shared.lose(&key);
         }
         if self.after.receiver_count() > 0 {
             let _ = self.after.send(Arc::new(entry));
@@ -174,6 +200,8 @@ impl Writer {
 
     fn obey(&mut self, command: Command) {
         let Command::Snapshot { filter, reply } = command;
+        self.tell_dropped(Duration::ZERO);
+        self.flush();
         let mut files = Vec::new();
         for path in self.paths(&filter) {
             files.extend(file::freeze(&path));

@@ -2,27 +2,17 @@
 
 use std::time::Duration;
 
-use api::{
-    time::Time,
-    v1::{AccessLine, LogLine, LogStream},
-};
-use model::id::RevisionNumber;
+use api::{time::Time, v1::AccessLine};
 
-use super::{super::LogConfig, *};
+use super::{
+    super::{
+        LogConfig, LogRate,
+        tests::{ANY_RATE, line},
+    },
+    *,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn line(component: &str, at: u64, request: Option<&str>, text: &str) -> LogLine {
-    LogLine {
-        at: Time(Timestamp(at)),
-        component: component.parse().unwrap(),
-        revision: RevisionNumber(1),
-        node: String::new(),
-        stream: LogStream::Stdout,
-        request_id: request.map(str::to_owned),
-        text: text.to_owned(),
-    }
-}
 
 fn access(component: Option<&str>, at: u64, request: &str, status: u16) -> AccessLine {
     AccessLine {
@@ -47,20 +37,21 @@ fn access(component: Option<&str>, at: u64, request: &str, status: u16) -> Acces
 }
 
 struct Fixture {
+    rate: LogRate,
     store: Option<Arc<LogStore>>,
     directory: tempfile::TempDir,
 }
 
 impl Fixture {
     fn new(file_bytes_max: u64) -> Self {
-        let mut fixture = Self { store: None, directory: tempfile::tempdir().unwrap() };
+        let mut fixture = Self { rate: ANY_RATE, store: None, directory: tempfile::tempdir().unwrap() };
         fixture.reopen(file_bytes_max);
         fixture
     }
 
     fn reopen(&mut self, file_bytes_max: u64) {
         self.store = None;
-        let config = LogConfig { file_bytes_max, ..LogConfig::new(self.directory.path().to_owned(), "one".into()) };
+        let config = LogConfig { file_bytes_max, ..LogConfig::new(self.directory.path().to_owned(), "one".into(), self.rate) };
         self.store = Some(Arc::new(LogStore::start(config).unwrap()));
     }
 
@@ -89,7 +80,7 @@ fn brief(text: &str) -> String {
             format!("{} {}", line.component, line.text)
         }
         LogEntry::Access(line) => format!("{} {}", line.request_id, line.status),
-        LogEntry::Dropped { lines } => format!("dropped {lines}"),
+        LogEntry::Dropped { lines, component, .. } => format!("dropped {lines} {}", component.unwrap()),
     }
 }
 
@@ -143,23 +134,29 @@ async fn lines_outlive_the_process_and_old_ones_give_way() {
 }
 
 #[tokio::test]
-async fn lines_that_come_too_fast_are_counted_and_the_count_is_told() {
-    let fixture = Fixture::new(64 << 20);
+async fn lines_that_come_too_fast_are_counted_the_count_is_told_and_others_lose_nothing() {
+    let mut fixture = Fixture::new(64 << 20);
+    fixture.rate = LogRate { lines: 100, bytes: 1 << 20 };
+    fixture.reopen(64 << 20);
     let sent = 50_000;
     for number in 0..sent {
-        fixture.store().line(line("hello/web", number, None, "x"));
+        fixture.store().line(line("noisy/web", number, None, "x"));
+        if number % 500 == 0 {
+            fixture.store().line(line("quiet/web", number, None, "said"));
+        }
     }
-    let mut lines = 0;
-    let mut dropped = 0;
-    for told in fixture.ask(query("hello")).await {
+    let (mut lines, mut dropped) = (0, 0);
+    for told in fixture.ask(query("noisy")).await {
         match told.strip_prefix("dropped ") {
-            Some(count) => dropped += count.parse::<u64>().unwrap(),
+            Some(count) => dropped += count.strip_suffix(" noisy/web").unwrap().parse::<u64>().unwrap(),
             None => lines += 1,
         }
     }
     assert_eq!(dropped, fixture.store().dropped());
-    assert!(dropped > 0, "the channel holds fewer than {sent}");
+    assert_eq!(dropped, fixture.store().dropped_of(&"noisy/web".parse().unwrap()));
+    assert!(dropped > 0, "nobody may write {sent} lines at once");
     assert_eq!(lines + dropped, sent);
+    assert_eq!(fixture.ask(query("quiet")).await.len(), 100);
 }
 
 #[tokio::test]
