@@ -1,5 +1,7 @@
 //! The language a component was written in, from the notes its tools leave. A guess to show; must never be decided on.
 
+use crate::Interface;
+
 /// What a note contains, in lower case, and the language it speaks for. The first that is found wins: an interpreter brings its C library along and
 /// Rust's standard library is linked with one, so the tool that ran last speaks before the compiler of a part.
 const SIGNS: [(&str, &str); 16] = [
@@ -20,6 +22,17 @@ const SIGNS: [(&str, &str); 16] = [
     ("c_plus_plus", "C++"),
     ("c11", "C"),
 ];
+
+/// Packages that every component with a C library imports, which is every compiled language: start, standard streams, time and files.
+const LIBRARY: [&str; 5] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random"];
+
+/// True when the runtime of `language` brings `interface` into every component: the interpreter of Python uses sockets, that of JavaScript has `fetch`.
+pub(crate) fn brings(language: &str, interface: &Interface<'_>) -> bool {
+    match (language, interface.package, interface.name) {
+        ("Python", "wasi:sockets", _) | ("JavaScript", "wasi:http", "types" | "outgoing-handler" | "client") => true,
+        (_, package, _) => LIBRARY.contains(&package),
+    }
+}
 
 /// The language that `notes` (languages, tools and kits by name) speak for.
 pub(crate) fn guess(notes: &[String]) -> Option<String> {

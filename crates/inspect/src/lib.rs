@@ -3,11 +3,13 @@
 //!
 //! Start at [`inspect`] for one file's facts and at [`offer::unmet`] for what stands between it and running.
 
+mod concurrency;
 mod error;
 mod interface;
 mod language;
 pub mod limits;
 pub mod offer;
+pub mod permission;
 mod scan;
 
 use std::fmt;
@@ -34,6 +36,27 @@ pub struct Inspection {
     pub exports: Vec<Export>,
     /// How it is called.
     pub handler: Handler,
+    /// Whether it needs an engine that runs several things at once in a sandbox: an interface of WASI 0.3, or anything asynchronous inside.
+    #[serde(default)]
+    pub needs_concurrency: bool,
+}
+
+impl Inspection {
+    /// The facts of a file that somebody else read: only its names are known, and what follows from them.
+    pub fn told(size: u64, digest: Digest, language: Option<String>, imports: &[String], exports: &[String]) -> Self {
+        let kind = |name: &str| if name.contains(':') { ExternKind::Instance } else { ExternKind::Function };
+        let imports: Vec<_> = imports.iter().map(|name| Import { name: name.clone(), kind: kind(name) }).collect();
+        let exports: Vec<_> = exports.iter().map(|name| Export { name: name.clone(), kind: kind(name) }).collect();
+        let (handler, needs_concurrency) = (Handler::of(&exports), offer::is_made_for_03(&imports, &exports));
+        Self { size, digest, language, imports, exports, handler, needs_concurrency }
+    }
+
+    /// True when `import` is one that the language's runtime brings into every component of it, whatever the user's code does; as far as the language is
+    /// known, which is a guess.
+    pub fn is_of_the_runtime(&self, import: &Import) -> bool {
+        let Some(interface) = import.interface() else { return false };
+        self.language.as_deref().is_some_and(|language| language::brings(language, &interface))
+    }
 }
 
 /// Something a component needs from outside.
@@ -74,9 +97,9 @@ pub enum ExternKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Handler {
-    /// Answers HTTP requests by `wasi:http/incoming-handler@0.2`. Wins when a component has several.
+    /// Answers HTTP requests by `wasi:http/incoming-handler@0.2`.
     Http02,
-    /// Answers HTTP requests by `wasi:http/handler@0.3`, release candidates included.
+    /// Answers HTTP requests by `wasi:http/handler@0.3`, release candidates included. Wins when a component has several, as in the runtime.
     Http03,
     /// Runs once and ends: `wasi:cli/run`.
     Command,
@@ -116,9 +139,13 @@ impl Handler {
             let found = exports.iter().filter_map(Export::interface).find(|one| one.package == package && one.name == name)?;
             found.version
         };
-        if version("wasi:http", "incoming-handler").is_some_and(|version| version.is_compatible_with(&offer::WASI)) {
+        let is_of = |found: &Option<Version>, release: Version| found.as_ref().is_some_and(|version| version.is_compatible_with(&release));
+        let (newer, older) = (version("wasi:http", "handler"), version("wasi:http", "incoming-handler"));
+        if is_of(&newer, offer::WASI_03) {
+            Self::Http03
+        } else if is_of(&older, offer::WASI) {
             Self::Http02
-        } else if version("wasi:http", "handler").is_some() {
+        } else if newer.is_some() {
             Self::Http03
         } else if version("wasi:cli", "run").is_some() {
             Self::Command
@@ -142,8 +169,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     }
     let found = scan::scan(bytes)?;
     let handler = Handler::of(&found.exports);
-    let inspection =
-        Inspection { size, digest: Digest::of(bytes), language: found.language, imports: found.imports, exports: found.exports, handler };
+    let needs_concurrency = found.is_concurrent || offer::is_made_for_03(&found.imports, &found.exports);
+    let (imports, exports) = (found.imports, found.exports);
+    let inspection = Inspection { size, digest: Digest::of(bytes), language: found.language, imports, exports, handler, needs_concurrency };
     if !offer::is_release_candidate(&inspection) {
         if let Some(error) = found.error {
             return Err(error);
@@ -153,4 +181,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         }
     }
     Ok(inspection)
+}
+
+/// Whether `bytes` need an engine that runs several things at once in a sandbox, see [`Inspection::needs_concurrency`]. False for what is no component.
+pub fn needs_concurrency(bytes: &[u8]) -> bool {
+    scan::scan(bytes).is_ok_and(|found| found.is_concurrent || offer::is_made_for_03(&found.imports, &found.exports))
 }

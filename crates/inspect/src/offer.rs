@@ -2,15 +2,18 @@
 //! is provided; the runtime's tests hold both to the same list.
 
 use model::{
-    app::{Component, Source},
+    app::{Component, ReuseMode, Source},
     id::Name,
     problem::Problem,
 };
 
-use crate::{ExternKind, Handler, Import, Inspection, Interface, Version};
+use crate::{Export, ExternKind, Handler, Import, Inspection, Interface, Version};
 
 /// The WASI 0.2 release whose interfaces are offered; every other 0.2 release is compatible with it.
 pub const WASI: Version = Version::release(0, 2, 12);
+
+/// The WASI 0.3 release whose interfaces are offered; every other 0.3 release is compatible with it, and no candidate.
+pub const WASI_03: Version = Version::release(0, 3, 0);
 
 /// The interfaces of WASI 0.2 that are always linked. What a component may do with them is decided at the call.
 const OFFERED: [(&str, &[&str]); 7] = [
@@ -37,16 +40,40 @@ const OFFERED: [(&str, &[&str]); 7] = [
     ("wasi:http", &["types", "outgoing-handler"]),
 ];
 
-/// The one interface that is offered in another version: the values under `config` in the manifest.
-const CONFIG: (&str, &str, &str) = ("wasi:config", "store", "0.2.0-rc.1");
+/// The same of WASI 0.3. Streams and polling are part of the format there, so `wasi:io` is gone.
+const OFFERED_03: [(&str, &[&str]); 6] = [
+    (
+        "wasi:cli",
+        &[
+            "environment",
+            "exit",
+            "types",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("wasi:clocks", &["types", "monotonic-clock", "system-clock"]),
+    ("wasi:random", &["random", "insecure", "insecure-seed"]),
+    ("wasi:filesystem", &["types", "preopens"]),
+    ("wasi:sockets", &["types", "ip-name-lookup"]),
+    ("wasi:http", &["types", "client"]),
+];
+
+/// Interfaces that are offered in one version of their own: the values under `config` in the manifest, and log lines with a level.
+const DRAFTS: [(&str, &str, &str); 2] = [("wasi:config", "store", "0.2.0-rc.1"), ("wasi:logging", "logging", "0.1.0-draft")];
 
 /// Packages that will be offered and are not yet, and what they are in a user's words.
-const NOT_YET: [(&str, &str); 8] = [
+const NOT_YET: [(&str, &str); 7] = [
     ("wasi:keyvalue", "key-value stores are"),
     ("wasi:messaging", "queues are"),
     ("shoal:messaging", "queues are"),
     ("wasi:blobstore", "blob stores are"),
-    ("wasi:logging", "structured logging is"),
     ("wasi:tls", "TLS from inside a component is"),
     ("wasi:sql", "databases are"),
     ("wasi:nn", "machine learning is"),
@@ -59,8 +86,8 @@ pub fn is_offered(name: &str) -> bool {
 
 /// Everything that keeps `component`, called `name` in its manifest and made of `inspection`, from running on this host, each with what mends it.
 pub fn unmet(inspection: &Inspection, component: &Component, name: &Name) -> Vec<Problem> {
-    if let Some(version) = newer_wasi(inspection) {
-        return vec![refuse_newer_wasi(inspection, name, &version)];
+    if let Some(version) = candidate(inspection) {
+        return vec![refuse_candidate(inspection, name, &version)];
     }
     let mut problems = Vec::new();
     let mut missing: Vec<&Import> = inspection.imports.iter().filter(|import| !is_met(import)).collect();
@@ -70,15 +97,36 @@ pub fn unmet(inspection: &Inspection, component: &Component, name: &Name) -> Vec
         missing = others;
         problems.push(refuse_imports(&same, component, name));
     }
-    if !component.routes.is_empty() && inspection.handler != Handler::Http02 {
+    if !component.routes.is_empty() && !answers_http(inspection) {
         problems.push(refuse_routes(inspection, name));
     }
+    problems.extend(refuse_reuse(inspection, component, name));
     problems
+}
+
+/// True when a route may lead to the component.
+pub fn answers_http(inspection: &Inspection) -> bool {
+    let is_offered = |export: &Export| {
+        let of = |version: &Version| export.interface().and_then(|one| one.version).is_some_and(|own| own.is_compatible_with(version));
+        let interface = export.interface().map(|one| (one.package, one.name));
+        interface == Some(("wasi:http", "handler")) && of(&WASI_03)
+    };
+    match inspection.handler {
+        Handler::Http02 => true,
+        Handler::Http03 => inspection.exports.iter().any(is_offered),
+        Handler::Command | Handler::None => false,
+    }
+}
+
+/// True when an import or export is of WASI 0.3, candidates included.
+pub(crate) fn is_made_for_03(imports: &[Import], exports: &[Export]) -> bool {
+    let mut names = imports.iter().map(|import| &import.name).chain(exports.iter().map(|export| &export.name));
+    names.any(|name| wasi_03(name).is_some())
 }
 
 /// True when the component was made for a candidate of WASI 0.3.
 pub(crate) fn is_release_candidate(inspection: &Inspection) -> bool {
-    newer_wasi(inspection).is_some_and(|version| !version.candidate.is_empty())
+    candidate(inspection).is_some()
 }
 
 fn is_met(import: &Import) -> bool {
@@ -88,11 +136,22 @@ fn is_met(import: &Import) -> bool {
 
 fn has(interface: &Interface<'_>) -> bool {
     let Some(version) = &interface.version else { return false };
-    if (interface.package, interface.name) == (CONFIG.0, CONFIG.1) {
-        return version.to_string() == CONFIG.2;
+    if let Some((_, _, draft)) = DRAFTS.iter().find(|(package, name, _)| (*package, *name) == (interface.package, interface.name)) {
+        return version.to_string() == *draft;
     }
-    let offered = OFFERED.iter().any(|(package, names)| *package == interface.package && names.contains(&interface.name));
-    offered && version.is_compatible_with(&WASI)
+    names(version, interface.package).is_some_and(|names| names.contains(&interface.name))
+}
+
+/// What the host has of `package` in a version that `version` works with.
+fn names(version: &Version, package: &str) -> Option<&'static [&'static str]> {
+    let of = |offered: &'static [(&str, &[&str])]| offered.iter().find(|(known, _)| *known == package).map(|(_, names)| *names);
+    if version.is_compatible_with(&WASI) {
+        of(&OFFERED)
+    } else if version.is_compatible_with(&WASI_03) {
+        of(&OFFERED_03)
+    } else {
+        None
+    }
 }
 
 /// The package of an import; a plain name is its own.
@@ -100,29 +159,40 @@ fn package(import: &Import) -> &str {
     import.interface().map_or(&import.name, |interface| interface.package)
 }
 
-/// The version of WASI 0.3 that the component was made for; a candidate wins over a release.
-fn newer_wasi(inspection: &Inspection) -> Option<Version> {
-    let names = inspection.imports.iter().map(|import| &import.name).chain(inspection.exports.iter().map(|export| &export.name));
-    let newer = names.filter_map(|name| {
-        let interface = Interface::parse(name)?;
-        let known = OFFERED.iter().any(|(package, _)| *package == interface.package);
-        interface.version.filter(|version| known && version.major == 0 && version.minor == 3)
-    });
-    newer.max_by_key(|version| !version.candidate.is_empty())
+/// The version of `name` when that is an interface of WASI 0.3 or of one of its candidates.
+fn wasi_03(name: &str) -> Option<Version> {
+    let interface = Interface::parse(name)?;
+    let known = OFFERED.iter().any(|(package, _)| *package == interface.package);
+    interface.version.filter(|version| known && version.major == 0 && version.minor == 3)
 }
 
-fn refuse_newer_wasi(inspection: &Inspection, name: &Name, version: &Version) -> Problem {
+/// The candidate of WASI 0.3 that the component was made for.
+fn candidate(inspection: &Inspection) -> Option<Version> {
+    let names = inspection.imports.iter().map(|import| &import.name).chain(inspection.exports.iter().map(|export| &export.name));
+    names.filter_map(|name| wasi_03(name)).find(|version| !version.candidate.is_empty())
+}
+
+fn refuse_candidate(inspection: &Inspection, name: &Name, version: &Version) -> Problem {
     let label = match inspection.handler {
         Handler::Http03 => "answers requests by `wasi:http/handler`",
         Handler::Http02 | Handler::Command | Handler::None => "imports interfaces of WASI 0.3",
     };
-    let (code, message) = if version.candidate.is_empty() {
-        ("E0107", format!("component `{name}` is made for WASI {version}, which is not supported yet"))
-    } else {
-        ("E0203", format!("component `{name}` is made for WASI {version}, a release candidate, and this host runs none"))
-    };
-    let help = "build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`";
-    Problem::new(code, message).at(format!("spec.components.{name}.source")).label(label).help(help)
+    let message = format!("component `{name}` is made for WASI {version}, a release candidate, and this host runs none");
+    let help = "build it for the final WASI 0.3.0 with a newer toolchain, or for WASI 0.2";
+    Problem::new("E0203", message).at(format!("spec.components.{name}.source")).label(label).help(help)
+}
+
+/// Several requests at once in one sandbox need a handler that can be called again before it has answered, and only WASI 0.3 has one.
+fn refuse_reuse(inspection: &Inspection, component: &Component, name: &Name) -> Option<Problem> {
+    let mode = component.reuse.as_ref()?.mode?;
+    if mode != ReuseMode::Concurrent || inspection.handler == Handler::Http03 {
+        return None;
+    }
+    let message =
+        format!("component `{name}` cannot answer several requests at once in one sandbox: `reuse.mode: concurrent` needs WASI 0.3");
+    let label = if inspection.handler == Handler::Http02 { "a component of WASI 0.2" } else { "it answers no requests" };
+    let problem = Problem::new("E0210", message).at(format!("spec.components.{name}.reuse.mode")).label(label);
+    Some(problem.help("write   reuse: {mode: serial}   for one request after the other, or remove `reuse` for a fresh sandbox per request"))
 }
 
 /// `imports` are those of one package, at least one.
@@ -155,22 +225,24 @@ fn explain(import: &Import, component: &Component) -> (String, String) {
             format!("build the component without `{package}`; there is no line in the manifest that grants it yet"),
         );
     }
-    if *package == CONFIG.0 {
+    if let Some((_, draft, version)) = DRAFTS.iter().find(|(known, ..)| known == package) {
         return (
-            format!("the host has `{package}/{}@{}`", CONFIG.1, CONFIG.2),
-            format!("build the component against `{package}/{}@{}`", CONFIG.1, CONFIG.2),
+            format!("the host has `{package}/{draft}@{version}`"),
+            format!("build the component against `{package}/{draft}@{version}`"),
         );
     }
     if (*package, *name) == ("wasi:http", "incoming-handler") || (*package, *name) == ("wasi:http", "handler") {
-        return ("it passes requests on to another component".to_owned(), compose());
+        return ("a middleware: it passes requests on to another component, and no host is one".to_owned(), compose());
     }
-    match OFFERED.iter().find(|(known, _)| known == package) {
+    let newer = version.as_ref().is_some_and(|version| version.is_compatible_with(&WASI_03));
+    let (release, offered): (_, &[(&str, &[&str])]) = if newer { (&WASI_03, &OFFERED_03) } else { (&WASI, &OFFERED) };
+    match offered.iter().find(|(known, _)| known == package) {
         Some((_, names)) if names.contains(name) => {
             let has = version.as_ref().map_or("an import without a version".to_owned(), |version| format!("version {version}"));
-            (format!("{has}, and the host has {WASI}"), rebuild(&WASI.to_string()))
+            (format!("{has}, and the host has {WASI} and {WASI_03}"), rebuild(&release.to_string()))
         }
         Some((_, names)) => {
-            (format!("`{package}` has no `{name}` here"), format!("the host has {} of `{package}@{WASI}`", names.join(", ")))
+            (format!("`{package}@{release}` has no `{name}` here"), format!("the host has {} of `{package}@{release}`", names.join(", ")))
         }
         None if package.starts_with("wasi:") => {
             (format!("`{package}` is not supported"), format!("build the component without `{package}`"))
@@ -180,7 +252,7 @@ fn explain(import: &Import, component: &Component) -> (String, String) {
 }
 
 fn refuse_routes(inspection: &Inspection, name: &Name) -> Problem {
-    let message = format!("component `{name}` has routes, but exports no `wasi:http/incoming-handler`");
+    let message = format!("component `{name}` has routes, but exports no `wasi:http/incoming-handler` or `wasi:http/handler`");
     let (label, help) = match inspection.handler {
         Handler::Command => (
             "a program that runs once (`wasi:cli/run`)".to_owned(),

@@ -6,7 +6,7 @@ use wasmparser::{
 };
 
 use crate::{
-    Export, ExternKind, Import,
+    Export, ExternKind, Import, concurrency,
     error::{CoreModule, InspectError, NotWasm},
     language,
     limits::{EXTERNS_MAX, NAME_BYTES_MAX, NESTED_TYPES_MAX, NESTING_MAX, PRODUCERS_MAX},
@@ -17,6 +17,8 @@ pub(crate) struct Found {
     pub(crate) imports: Vec<Import>,
     pub(crate) exports: Vec<Export>,
     pub(crate) language: Option<String>,
+    /// Something inside is asynchronous: a type, an option of a lifted or lowered function, or what only concurrency needs.
+    pub(crate) is_concurrent: bool,
     /// Its types are nested shallowly enough to be validated on this stack.
     pub(crate) is_shallow: bool,
     /// What ended the pass early; what was found before it stays.
@@ -49,6 +51,7 @@ pub(crate) fn scan(bytes: &[u8]) -> Result<Found, InspectError> {
         imports: pass.imports,
         exports: pass.exports,
         language: language::guess(&pass.notes),
+        is_concurrent: pass.is_concurrent,
         is_shallow: pass.nested_types_max <= NESTED_TYPES_MAX,
         error,
     })
@@ -77,6 +80,7 @@ struct Pass {
     exports: Vec<Export>,
     notes: Vec<String>,
     nested_types_max: usize,
+    is_concurrent: bool,
     imports_preview1: bool,
     exports_start: bool,
 }
@@ -92,8 +96,14 @@ impl Pass {
             Payload::End(_) => self.depth = self.depth.saturating_sub(1),
             Payload::CustomSection(section) if section.name() == "producers" => self.read_notes(section),
             Payload::ComponentTypeSection(section) => {
-                let section = bytes.get(section.range()).unwrap_or_default();
-                self.nested_types_max = self.nested_types_max.max(nested_types(section));
+                let nested = nested_types(bytes.get(section.range()).unwrap_or_default());
+                self.nested_types_max = self.nested_types_max.max(nested);
+                // What is nested too deeply to be read here is left to the engine that takes everything.
+                self.is_concurrent |=
+                    nested > NESTED_TYPES_MAX || section.clone().into_iter().flatten().any(|one| concurrency::in_type(&one));
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                self.is_concurrent |= section.clone().into_iter().flatten().any(|one| concurrency::in_function(&one));
             }
             Payload::ComponentImportSection(section) if self.depth == 0 => {
                 for import in section.clone() {

@@ -116,38 +116,38 @@ fn an_unknown_import_is_refused_with_what_mends_it() {
     check(
         &with_imports(&["wasi:http/types@0.1.0", "wasi:http/types@0.2.0-rc-2023-11-10"]),
         expect![[r#"
-        Http02
-        E0204 component `web` imports `wasi:http/types@0.1.0`, and nothing provides it
-          spec.components.web: version 0.1.0, and the host has 0.2.12; it also imports `wasi:http/types@0.2.0-rc-2023-11-10`
-          help: build the component against `wasi:http/types@0.2.12`
-    "#]],
+            Http02
+            E0204 component `web` imports `wasi:http/types@0.1.0`, and nothing provides it
+              spec.components.web: version 0.1.0, and the host has 0.2.12 and 0.3.0; it also imports `wasi:http/types@0.2.0-rc-2023-11-10`
+              help: build the component against `wasi:http/types@0.2.12`
+        "#]],
     );
     check(
         &with_imports(&["wasi:clocks/timezone@0.2.0", "wasi:config/runtime@0.2.0-draft", "wasi:threads/spawn@0.1.0"]),
         expect![[r#"
-        Http02
-        E0204 component `web` imports `wasi:clocks/timezone@0.2.0`, and nothing provides it
-          spec.components.web: `wasi:clocks` has no `timezone` here
-          help: the host has monotonic-clock, wall-clock of `wasi:clocks@0.2.12`
-        E0204 component `web` imports `wasi:config/runtime@0.2.0-draft`, and nothing provides it
-          spec.components.web: the host has `wasi:config/store@0.2.0-rc.1`
-          help: build the component against `wasi:config/store@0.2.0-rc.1`
-        E0204 component `web` imports `wasi:threads/spawn@0.1.0`, and nothing provides it
-          spec.components.web: `wasi:threads` is not supported
-          help: build the component without `wasi:threads`
-    "#]],
+            Http02
+            E0204 component `web` imports `wasi:clocks/timezone@0.2.0`, and nothing provides it
+              spec.components.web: `wasi:clocks@0.2.12` has no `timezone` here
+              help: the host has monotonic-clock, wall-clock of `wasi:clocks@0.2.12`
+            E0204 component `web` imports `wasi:config/runtime@0.2.0-draft`, and nothing provides it
+              spec.components.web: the host has `wasi:config/store@0.2.0-rc.1`
+              help: build the component against `wasi:config/store@0.2.0-rc.1`
+            E0204 component `web` imports `wasi:threads/spawn@0.1.0`, and nothing provides it
+              spec.components.web: `wasi:threads` is not supported
+              help: build the component without `wasi:threads`
+        "#]],
     );
     check(
         &with_imports(&["wasi:http/incoming-handler@0.2.0", "wasi:io/poll"]),
         expect![[r#"
-        Http02
-        E0204 component `web` imports `wasi:http/incoming-handler@0.2.0`, and nothing provides it
-          spec.components.web: it passes requests on to another component
-          help: compose it with the component that exports it: `wac plug ./web.wasm --plug other.wasm -o composed.wasm`
-        E0204 component `web` imports `wasi:io/poll`, and nothing provides it
-          spec.components.web: an import without a version, and the host has 0.2.12
-          help: build the component against `wasi:io/poll@0.2.12`
-    "#]],
+            Http02
+            E0204 component `web` imports `wasi:http/incoming-handler@0.2.0`, and nothing provides it
+              spec.components.web: a middleware: it passes requests on to another component, and no host is one
+              help: compose it with the component that exports it: `wac plug ./web.wasm --plug other.wasm -o composed.wasm`
+            E0204 component `web` imports `wasi:io/poll`, and nothing provides it
+              spec.components.web: an import without a version, and the host has 0.2.12 and 0.3.0
+              help: build the component against `wasi:io/poll@0.2.12`
+        "#]],
     );
     check(
         r#"(component (import "log" (func)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
@@ -171,7 +171,7 @@ fn a_type_that_is_only_named_needs_no_provider() {
 }
 
 #[test]
-fn wasi_03_is_refused_by_what_it_is() {
+fn candidates_of_wasi_03_are_refused_and_releases_are_not() {
     let made_for = |version: &str| {
         format!(
             "(component (import \"wasi:http/types@{version}\" (instance)) (instance $i) (export \"wasi:http/handler@{version}\" (instance $i)))"
@@ -180,28 +180,43 @@ fn wasi_03_is_refused_by_what_it_is() {
     check(
         &made_for("0.3.0-rc-2025-09-16"),
         expect![[r#"
-        Http03
-        E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
-          spec.components.web.source: answers requests by `wasi:http/handler`
-          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+            Http03
+            E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
+              spec.components.web.source: answers requests by `wasi:http/handler`
+              help: build it for the final WASI 0.3.0 with a newer toolchain, or for WASI 0.2
+        "#]],
+    );
+    check(
+        &with_imports(&["wasi:clocks/monotonic-clock@0.3.0-draft"]),
+        expect![[r#"
+        Http02
+        E0203 component `web` is made for WASI 0.3.0-draft, a release candidate, and this host runs none
+          spec.components.web.source: imports interfaces of WASI 0.3
+          help: build it for the final WASI 0.3.0 with a newer toolchain, or for WASI 0.2
     "#]],
     );
     check(
         &made_for("0.3.0"),
         expect![[r#"
         Http03
-        E0107 component `web` is made for WASI 0.3.0, which is not supported yet
-          spec.components.web.source: answers requests by `wasi:http/handler`
-          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
     "#]],
     );
     check(
-        &with_imports(&["wasi:clocks/monotonic-clock@0.3.1"]),
+        &made_for("0.3.7"),
         expect![[r#"
-        Http02
-        E0107 component `web` is made for WASI 0.3.1, which is not supported yet
-          spec.components.web.source: imports interfaces of WASI 0.3
-          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
+        Http03
+    "#]],
+    );
+    check(
+        &made_for("0.4.0"),
+        expect![[r#"
+        Http03
+        E0204 component `web` imports `wasi:http/types@0.4.0`, and nothing provides it
+          spec.components.web: version 0.4.0, and the host has 0.2.12 and 0.3.0
+          help: build the component against `wasi:http/types@0.2.12`
+        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler` or `wasi:http/handler`
+          spec.components.web.routes: it exports `wasi:http/handler@0.4.0`
+          help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
     "#]],
     );
 }
@@ -215,11 +230,11 @@ fn a_candidate_in_an_encoding_of_its_time_is_still_called_by_its_name() {
         &bytes,
         true,
         expect![[r#"
-        None
-        E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
-          spec.components.web.source: imports interfaces of WASI 0.3
-          help: build it for WASI 0.2: in Rust with `wstd` for the target wasm32-wasip2, in other languages with a world that exports `wasi:http/incoming-handler@0.2.12`
-    "#]],
+            None
+            E0203 component `web` is made for WASI 0.3.0-rc-2025-09-16, a release candidate, and this host runs none
+              spec.components.web.source: imports interfaces of WASI 0.3
+              help: build it for the final WASI 0.3.0 with a newer toolchain, or for WASI 0.2
+        "#]],
     );
 }
 
@@ -228,11 +243,11 @@ fn routes_need_a_handler() {
     check(
         "(component)",
         expect![[r#"
-        None
-        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
-          spec.components.web.routes: it exports nothing
-          help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
-    "#]],
+            None
+            E0205 component `web` has routes, but exports no `wasi:http/incoming-handler` or `wasi:http/handler`
+              spec.components.web.routes: it exports nothing
+              help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
+        "#]],
     );
     check_bytes(
         &wat::parse_str("(component)").unwrap(),
@@ -244,20 +259,20 @@ fn routes_need_a_handler() {
     check(
         "(component (instance $i) (export \"wasi:cli/run@0.2.12\" (instance $i)))",
         expect![[r#"
-        Command
-        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
-          spec.components.web.routes: a program that runs once (`wasi:cli/run`)
-          help: answer requests instead of running once (in Rust `#[wstd::http_server]`), or take `routes` out
-    "#]],
+            Command
+            E0205 component `web` has routes, but exports no `wasi:http/incoming-handler` or `wasi:http/handler`
+              spec.components.web.routes: a program that runs once (`wasi:cli/run`)
+              help: answer requests instead of running once (in Rust `#[wstd::http_server]`), or take `routes` out
+        "#]],
     );
     check(
         "(component (instance $i) (export \"wasi:http/incoming-handler@0.1.0\" (instance $i)))",
         expect![[r#"
-        None
-        E0205 component `web` has routes, but exports no `wasi:http/incoming-handler`
-          spec.components.web.routes: it exports `wasi:http/incoming-handler@0.1.0`
-          help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
-    "#]],
+            None
+            E0205 component `web` has routes, but exports no `wasi:http/incoming-handler` or `wasi:http/handler`
+              spec.components.web.routes: it exports `wasi:http/incoming-handler@0.1.0`
+              help: export `wasi:http/incoming-handler@0.2.12` (in Rust `#[wstd::http_server]`), or take `routes` out
+        "#]],
     );
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::v1::{API_VERSION, ArtifactFacts, KIND_APP};
-use inspect::{Export, ExternKind, Handler, Import, InspectError, Inspection, offer};
+use inspect::{InspectError, Inspection, offer};
 use model::{
     app::App,
     id::{Digest, Index, Name},
@@ -110,18 +110,5 @@ async fn facts(digest: &Digest, sources: &Sources<'_>) -> Result<Option<Facts>, 
 
 /// What a client read of an artifact, as if it had been read here. Only a plan believes it.
 fn inspection(facts: &ArtifactFacts) -> Inspection {
-    let kind = |name: &str| if name.contains(':') { ExternKind::Instance } else { ExternKind::Function };
-    let imports = facts.imports.iter().map(|name| Import { name: name.clone(), kind: kind(name) }).collect();
-    let exports: Vec<_> = facts.exports.iter().map(|name| Export { name: name.clone(), kind: kind(name) }).collect();
-    let exports_any = |prefix: &str| exports.iter().any(|export| export.name.starts_with(prefix));
-    let handler = if exports_any("wasi:http/incoming-handler@0.2") {
-        Handler::Http02
-    } else if exports_any("wasi:http/handler@") {
-        Handler::Http03
-    } else if exports_any("wasi:cli/run@") {
-        Handler::Command
-    } else {
-        Handler::None
-    };
-    Inspection { size: facts.size, digest: facts.digest, language: facts.language.clone(), imports, exports, handler }
+    Inspection::told(facts.size, facts.digest, facts.language.clone(), &facts.imports, &facts.exports)
 }

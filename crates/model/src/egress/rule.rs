@@ -101,6 +101,19 @@ impl Target {
 }
 
 impl EgressRule {
+    /// True when everything this rule allows, `wider` allows too.
+    pub fn is_covered_by(&self, wider: &Self) -> bool {
+        let covers = match (&wider.target, &self.target) {
+            (Target::Suffix(_), Target::Name(name)) => wider.target.is_name_of(name),
+            (Target::Suffix(wide), Target::Suffix(suffix)) => wide == suffix || wider.target.is_name_of(suffix),
+            // A single address reaches what is protected, a network does not.
+            (Target::Network(network), Target::Address(address)) => network.contains(address) && super::is_protected(*address).is_none(),
+            (Target::Network(wide), Target::Network(network)) => wide.contains(network),
+            (wide, target) => wide == target,
+        };
+        covers && self.scheme == wider.scheme && self.port == wider.port
+    }
+
     /// The rule that allows exactly this destination, to show where one was denied; nothing when `host` is no host.
     pub fn allowing(scheme: Scheme, host: &str, port: u16) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();

@@ -286,6 +286,27 @@ fn a_denied_destination_says_the_rule_that_allows_it() {
 }
 
 #[test]
+fn a_narrower_rule_is_covered() {
+    for (rule, wider, covered) in [
+        ("https://a.example", "https://a.example", true),
+        ("https://a.example", "https://*.example", true),
+        ("https://*.a.example", "https://*.example", true),
+        ("https://*.example", "https://*.a.example", false),
+        ("https://example", "https://*.example", false),
+        ("https://a.example:8443", "https://*.example", false),
+        ("http://a.example:443", "https://*.example", false),
+        ("https://10.1.0.0/16", "https://10.0.0.0/8", true),
+        ("https://10.0.0.0/8", "https://10.1.0.0/16", false),
+        ("https://10.1.2.3", "https://10.0.0.0/8", true),
+        ("https://127.0.0.1", "https://0.0.0.0/0", false),
+        ("https://a.example", "https://0.0.0.0/0", false),
+    ] {
+        let parse = |text: &str| text.parse::<EgressRule>().expect("a rule");
+        assert_eq!(parse(rule).is_covered_by(&parse(wider)), covered, "{rule} by {wider}");
+    }
+}
+
+#[test]
 fn the_canonical_form_is_a_list_of_texts() {
     let egress = egress(&["http://10.0.0.0/8", "https://api.example"]);
     let text = serde_json::to_string(&egress).expect("rules are text");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::inspect::{Handler, Inspection, inspect, offer};
+use ::inspect::{Handler, Import, Inspection, inspect, offer};
 use clap::Args;
 use model::problem::Problem;
 
@@ -43,8 +43,8 @@ pub fn run(args: &InspectArgs, session: &Session) -> Outcome {
     }
     terminal.hint(match inspection.handler {
         _ if inspection.imports.iter().any(|import| !offer::is_offered(&import.name)) => "next: shoal explain E0204".to_owned(),
-        Handler::Http02 => format!("next: shoal run {shown}"),
-        _ => "it answers no HTTP requests of WASI 0.2, so it cannot have routes".to_owned(),
+        _ if offer::answers_http(&inspection) => format!("next: shoal run {shown}"),
+        _ => "it answers no HTTP requests, so it cannot have routes".to_owned(),
     });
     Ok(Exit::Done)
 }
@@ -62,14 +62,22 @@ fn text(file: &str, inspection: &Inspection, color: bool) -> String {
         format!("{:<10}{}", "Digest:", inspection.digest),
         format!("{:<10}{}", "Language:", inspection.language.as_deref().unwrap_or("unknown")),
         format!("{:<10}{handler}", "Handler:"),
-        "Imports:".to_owned(),
     ];
-    for import in &inspection.imports {
-        let missing =
-            if offer::is_offered(&import.name) { String::new() } else { format!("  {}", paint(color, Ink::Bad, "(nothing provides it)")) };
-        lines.push(format!("  {}{missing}", import.name));
+    let (runtime, own): (Vec<_>, Vec<_>) = inspection.imports.iter().partition(|import| inspection.is_of_the_runtime(import));
+    let language = inspection.language.as_deref().unwrap_or("language");
+    for (title, imports) in [("Imports:".to_owned(), own), (format!("Imported by the {language} runtime:"), runtime)] {
+        if !imports.is_empty() || title == "Imports:" {
+            lines.push(title);
+        }
+        lines.extend(imports.into_iter().map(|import| self::import(import, color)));
     }
     lines.push("Exports:".to_owned());
     lines.extend(inspection.exports.iter().map(|export| format!("  {}", export.name)));
     lines.join("\n")
+}
+
+fn import(import: &Import, color: bool) -> String {
+    let missing =
+        if offer::is_offered(&import.name) { String::new() } else { format!("  {}", paint(color, Ink::Bad, "(nothing provides it)")) };
+    format!("  {}{missing}", import.name)
 }
