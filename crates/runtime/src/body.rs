@@ -3,6 +3,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::{error::SandboxError, logs::SandboxLog, program::Guest, runtime::Shared};
+use crate::{error::SandboxError, lane::Guest, logs::SandboxLog, program::Program};
 
 /// A response body. Reading it lets the guest work; dropping it before its end ends the guest at once, and what the guest does after the end goes on in
 /// a task of its own, for a bounded time.
@@ -35,18 +36,18 @@ enum Length {
 
 /// What is needed when the response has begun.
 pub(crate) struct Remains {
-    shared: Shared,
+    program: Arc<Program>,
     log: SandboxLog,
     has_body: bool,
 }
 
 impl Remains {
-    pub(crate) fn new(method: &Method, shared: Shared, log: SandboxLog) -> Self {
-        Self { shared, log, has_body: method != Method::HEAD }
+    pub(crate) fn new(method: &Method, program: Arc<Program>, log: SandboxLog) -> Self {
+        Self { program, log, has_body: method != Method::HEAD }
     }
 
     fn bad_response(&self, reason: String) -> SandboxError {
-        let counters = &self.shared.counters;
+        let counters = &self.program.shared.counters;
         counters.count(&counters.bad_responses);
         let error = SandboxError::BadResponse { reason };
         self.log.host(error.to_string());
@@ -57,14 +58,15 @@ impl Remains {
     fn finish(&self, guest: Guest, body: WasiBody) {
         // Without an executor nothing can go on: the process is ending.
         let Ok(executor) = Handle::try_current() else { return };
-        let (log, counters, limit) = (self.log.clone(), self.shared.counters.clone(), self.shared.after_response);
+        let shared = &self.program.shared;
+        let (log, counters, limit) = (self.log.clone(), shared.counters.clone(), shared.after_response);
         let rest = async move {
             if tokio::time::timeout(limit, finish(guest, body)).await.is_err() {
                 counters.count(&counters.overruns);
                 log.host(format!("the component was still at work {} ms after its response; the sandbox was ended", limit.as_millis()));
             }
         };
-        self.shared.tasks.spawn_on(rest, &executor);
+        shared.tasks.spawn_on(rest, &executor);
     }
 }
 
@@ -92,7 +94,7 @@ impl SandboxBody {
     /// Lets the guest work. True when it ended well, so that what it wrote last is there to be read.
     fn poll_guest(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, SandboxError>> {
         let Some(guest) = &mut self.guest else { return Poll::Ready(Ok(false)) };
-        let ended = ready!(guest.as_mut().poll(context));
+        let ended = ready!(Pin::new(guest).poll(context));
         self.guest = None;
         Poll::Ready(ended.map(|()| true))
     }
@@ -133,6 +135,9 @@ impl Body for SandboxBody {
         match ready!(read) {
             Some(Ok(frame)) => {
                 this.count_read(&frame);
+                if let Some(guest) = &this.guest {
+                    guest.meter().re_arm();
+                }
                 this.wind_up(context);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -181,7 +186,7 @@ async fn finish(mut guest: Guest, mut body: WasiBody) {
                 Poll::Pending => break,
             }
         }
-        guest.as_mut().poll(context)
+        Pin::new(&mut guest).poll(context)
     })
     .await
     .ok();

@@ -3,11 +3,8 @@
 
 use std::{
     hash::{Hash, Hasher},
-    io,
     num::NonZeroUsize,
     sync::OnceLock,
-    thread,
-    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -60,9 +57,7 @@ pub(crate) fn serving(kind: Kind, settings: &Settings) -> Result<Engine, StartEr
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(kind, settings)));
     }
     let failed = |error: wasmtime::Error| StartError::Engine { slots: settings.slots, reason: format!("{error:#}") };
-    let engine = Engine::new(&config).map_err(failed)?;
-    tick(&engine, settings.tick).map_err(StartError::Ticker)?;
-    Ok(engine)
+    Engine::new(&config).map_err(failed)
 }
 
 /// The engine that only compiles: it reserves nothing, so it fits into a small address space.
@@ -119,19 +114,6 @@ fn pool(kind: Kind, settings: &Settings) -> PoolingAllocationConfig {
             DirtyPages::Dropped => Enabled::No,
         });
     pool
-}
-
-/// Moves the engine's clock on, from a plain thread so that no busy executor can hold it up. It ends with the engine, which it does not keep alive.
-fn tick(engine: &Engine, every: Duration) -> io::Result<()> {
-    let engine = engine.weak();
-    let turn = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(every);
-        }
-    };
-    thread::Builder::new().name("ticker".into()).spawn(turn).map(drop)
 }
 
 /// The standard hasher may change between releases; file names must not.

@@ -118,9 +118,35 @@ pub enum SandboxError {
     #[error("the component reached its memory limit of {limit_bytes} bytes, it asked for {wanted_bytes}")]
     Memory {
         /// The limit of the sandbox, in bytes.
-        limit_bytes: usize,
+        limit_bytes: u64,
         /// What it would have held, in bytes.
-        wanted_bytes: usize,
+        wanted_bytes: u64,
+    },
+    /// The sandboxes of its instance hold all they may hold together: this one could not begin, or failed when it was denied more.
+    #[error("the instance has no memory left: its sandboxes hold {held_bytes} bytes of {limit_bytes}")]
+    InstanceMemory {
+        /// Most all sandboxes of the instance may hold, in bytes.
+        limit_bytes: u64,
+        /// What they held then, in bytes.
+        held_bytes: u64,
+    },
+    /// The guest used up its processor time.
+    #[error("the component used up its processor time of {} ms", limit.as_millis())]
+    CpuTime {
+        /// The limit of one request.
+        limit: Duration,
+    },
+    /// The guest asked more of the host than any guest may.
+    #[error("the component reached a limit of the host: {reason}")]
+    HostLimit {
+        /// Which, in one line.
+        reason: String,
+    },
+    /// The sandbox was ended under the request, not because of it.
+    #[error("the sandbox was ended: {reason}")]
+    Ended {
+        /// By whom or by what.
+        reason: &'static str,
     },
     /// No response began in time.
     #[error("the component sent no response within {} ms", after.as_millis())]
@@ -173,6 +199,10 @@ impl SandboxError {
             Self::Timeout { .. } => "E0306",
             Self::NoResponse | Self::Refused { .. } | Self::BadResponse { .. } => "E0307",
             Self::Exhausted { .. } => "E0308",
+            Self::CpuTime { .. } => "E0310",
+            Self::InstanceMemory { .. } => "E0311",
+            Self::HostLimit { .. } => "E0312",
+            Self::Ended { .. } => "E0314",
             Self::BadRequest { .. } => "E0507",
         }
     }

@@ -26,8 +26,16 @@ pub struct Figures {
     pub traps: u64,
     /// Requests without a response in time.
     pub timeouts: u64,
-    /// Times a guest asked for more memory than its limit.
+    /// Times a guest asked for more memory than its limit, or than its instance had left.
     pub memory_denials: u64,
+    /// Requests that found no room in the memory of their instance in time.
+    pub instance_memory_refusals: u64,
+    /// Guests that used up their processor time.
+    pub cpu_exhausted: u64,
+    /// Guests that reached a limit of the host.
+    pub host_limits: u64,
+    /// Guests that were moved to the slow lane or began there.
+    pub slow_lane: u64,
     /// Requests that found every slot in use.
     pub exhaustions: u64,
     /// Guests that sent no response, an error, or one that is not valid.
@@ -86,6 +94,10 @@ pub(crate) struct Counters {
     pub(crate) traps: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) memory_denials: AtomicU64,
+    pub(crate) instance_memory_refusals: AtomicU64,
+    pub(crate) cpu_exhausted: AtomicU64,
+    pub(crate) host_limits: AtomicU64,
+    pub(crate) slow_lane: AtomicU64,
     exhaustions: AtomicU64,
     pub(crate) bad_responses: AtomicU64,
     pub(crate) start_failures: AtomicU64,
@@ -138,6 +150,10 @@ impl Counters {
             traps: self.traps.load(Relaxed),
             timeouts: self.timeouts.load(Relaxed),
             memory_denials: self.memory_denials.load(Relaxed),
+            instance_memory_refusals: self.instance_memory_refusals.load(Relaxed),
+            cpu_exhausted: self.cpu_exhausted.load(Relaxed),
+            host_limits: self.host_limits.load(Relaxed),
+            slow_lane: self.slow_lane.load(Relaxed),
             exhaustions: self.exhaustions.load(Relaxed),
             bad_responses: self.bad_responses.load(Relaxed),
             start_failures: self.start_failures.load(Relaxed),

@@ -10,7 +10,10 @@ use wasmtime_wasi_io::{
     streams::{OutputStream, StreamResult},
 };
 
-use crate::limits;
+use crate::{
+    failure_log::{FailureLog, Telling},
+    limits,
+};
 
 /// Takes the lines of every sandbox. Called on the path of a request: it must not block, and drops what it cannot take.
 pub trait LogSink: Send + Sync {
@@ -49,18 +52,21 @@ pub(crate) struct Source {
     pub(crate) component: ComponentId,
     pub(crate) revision: RevisionNumber,
     pub(crate) sink: Arc<dyn LogSink>,
+    pub(crate) failures: FailureLog,
 }
 
-/// The log of one sandbox.
+/// The log of one sandbox. Every ability of it has one, so a clone costs next to nothing.
 #[derive(Clone)]
-pub(crate) struct SandboxLog {
+pub(crate) struct SandboxLog(Arc<Voice>);
+
+struct Voice {
     source: Arc<Source>,
     request_id: Option<Arc<str>>,
 }
 
 impl SandboxLog {
     pub(crate) fn new(source: &Arc<Source>, request_id: Option<Arc<str>>) -> Self {
-        Self { source: Arc::clone(source), request_id }
+        Self(Arc::new(Voice { source: Arc::clone(source), request_id }))
     }
 
     /// Says something about the guest, cut to the length of a host line.
@@ -72,14 +78,26 @@ impl SandboxLog {
         self.line(Stream::Host, text);
     }
 
+    /// Says what a guest died of: with all of it for the first ones of a minute, then ever more rarely and in one line.
+    pub(crate) fn failure(&self, text: &str, backtrace: &str) {
+        match self.0.source.failures.tell() {
+            Telling::Whole if backtrace.is_empty() => self.host(text.to_owned()),
+            Telling::Whole => self.host(format!("{text}\n{backtrace}")),
+            Telling::Short { times } => {
+                self.host(format!("{text} ({times} failures within a minute; most are left out, and all backtraces)"));
+            }
+            Telling::Nothing => {}
+        }
+    }
+
     /// The component's name, for texts.
     pub(crate) fn component(&self) -> &ComponentId {
-        &self.source.component
+        &self.0.source.component
     }
 
     fn line(&self, stream: Stream, text: String) {
-        let Source { component, revision, sink } = &*self.source;
-        sink.line(Line { component: component.clone(), revision: *revision, stream, request_id: self.request_id.clone(), text });
+        let Source { component, revision, sink, .. } = &*self.0.source;
+        sink.line(Line { component: component.clone(), revision: *revision, stream, request_id: self.0.request_id.clone(), text });
     }
 }
 
@@ -177,8 +195,12 @@ mod tests {
 
     fn check(writes: &[&[u8]], expected: &[&str]) {
         let kept = Arc::new(Kept::default());
-        let source =
-            Arc::new(Source { component: "hello/web".parse().unwrap(), revision: RevisionNumber(3), sink: Arc::clone(&kept) as _ });
+        let source = Arc::new(Source {
+            component: "hello/web".parse().unwrap(),
+            revision: RevisionNumber(3),
+            sink: Arc::clone(&kept) as _,
+            failures: FailureLog::default(),
+        });
         let mut output = Output::new(SandboxLog::new(&source, Some("request-1".into())), Stream::Stdout);
         for bytes in writes {
             output.write(Bytes::copy_from_slice(bytes)).unwrap();

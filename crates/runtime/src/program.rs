@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     future::poll_fn,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,17 +13,28 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::Body;
-use model::id::{ComponentId, RevisionNumber};
+use model::{
+    app::Reuse,
+    egress::Egress,
+    id::{ComponentId, RevisionNumber},
+};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
     body::{Remains, SandboxBody},
     capabilities::{Grants, Host},
+    component_figures::ComponentFigures,
     error::{OpenError, SandboxError},
+    failure_log::FailureLog,
     handler::{Answer, Handler},
+    instance::Portion,
+    lane::{Ended, Guest, Share},
     logs::{LogSink, SandboxLog, Source},
+    meter::Meter,
+    room::Room,
     runtime::Shared,
     sandbox::Sandbox,
 };
@@ -42,8 +54,24 @@ pub struct ProgramConfig {
     pub config: BTreeMap<String, String>,
     /// Most memory of one sandbox, all its memories and tables together, in bytes.
     pub memory_bytes: u64,
+    /// Most memory all sandboxes of one instance hold together, in bytes.
+    pub instance_memory_bytes: u64,
+    /// Most processor time for one request, and again for every piece of its response.
+    pub cpu_time: Duration,
+    /// Longest time a request waits for memory of its instance.
+    pub queue_wait: Duration,
+    /// Most requests an instance answers at once; as many may wait for its memory.
+    pub max_in_flight: u32,
     /// Longest time until the response begins.
     pub timeout: Duration,
+    /// How its sandboxes are used again; nothing when its WASI version decides.
+    pub reuse: Option<Reuse>,
+    /// What it may reach outside.
+    pub egress: Egress,
+    /// Directory with the guest's files, shown to it as `/`, for reading only.
+    pub files: Option<PathBuf>,
+    /// The counters of the component.
+    pub figures: Arc<ComponentFigures>,
 }
 
 /// What comes with a request besides itself.
@@ -55,6 +83,10 @@ pub struct Call {
     pub scheme: Scheme,
     /// A shorter time until the response begins than the program's own.
     pub timeout: Option<Duration>,
+    /// The instance whose memory the sandbox takes.
+    pub ordinal: u32,
+    /// The trace the request belongs to, in the form of W3C Trace Context.
+    pub traceparent: Option<HeaderValue>,
 }
 
 /// How a client reached the gateway.
@@ -72,12 +104,13 @@ pub struct Program {
     pub(crate) grants: Grants,
     pub(crate) memory_bytes: usize,
     pub(crate) shared: Shared,
+    pub(crate) figures: Arc<ComponentFigures>,
     timeout: Duration,
+    cpu_time: Duration,
+    room: Room,
+    share: Arc<Share>,
     source: Arc<Source>,
 }
-
-/// The guest at work on one request. It owns its sandbox: dropping it ends both at once.
-pub(crate) type Guest = Pin<Box<dyn Future<Output = Result<(), SandboxError>> + Send>>;
 
 impl Program {
     pub(crate) fn new(
@@ -88,24 +121,29 @@ impl Program {
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let handler = Handler::of(linked).map_err(|error| OpenError::Handler { reason: format!("{error:#}") })?;
-        let grants = Grants::of(&config);
-        let ProgramConfig { component: name, revision, timeout, .. } = config;
-        Ok(Self { handler, grants, memory_bytes, shared, timeout, source: Arc::new(Source { component: name, revision, sink }) })
+        let (grants, room, share) = (Grants::of(&config), Room::of(&config), Share::new(&shared.lanes));
+        let ProgramConfig { component: name, revision, timeout, cpu_time, figures, .. } = config;
+        let source = Arc::new(Source { component: name, revision, sink, failures: FailureLog::default() });
+        Ok(Self { handler, grants, memory_bytes, shared, figures, timeout, cpu_time, room, share, source })
     }
 
     /// Starts one sandbox and lets it go: whether the component starts at all. Runs its start code, calls nothing.
-    pub async fn probe(&self) -> Result<(), SandboxError> {
-        let start = async {
-            let mut sandbox = Sandbox::new(self, SandboxLog::new(&self.source, None))?;
-            sandbox.instantiate(self).await.map(drop)
+    pub async fn probe(self: &Arc<Self>) -> Result<(), SandboxError> {
+        let log = SandboxLog::new(&self.source, None);
+        let mut sandbox = Sandbox::new(self, None, log.clone())?;
+        let program = Arc::clone(self);
+        let start = async move {
+            let result = sandbox.instantiate(&program).await.map(drop);
+            Ended { result, sandbox: Some(sandbox) }
         };
-        match tokio::time::timeout(self.timeout, start).await {
+        let guest = Guest::new(start, self.meter(&log), &self.share);
+        match tokio::time::timeout(self.timeout, guest).await {
             Ok(started) => started,
-            Err(_) => Err(self.timed_out(self.timeout, None)),
+            Err(_) => Err(self.timed_out(self.timeout, &log)),
         }
     }
 
-    /// Answers one request in a fresh sandbox, inside the caller's task: dropping the future or the response body ends the guest at once.
+    /// Answers one request in a fresh sandbox, inside the caller's task: dropping the future or the response body ends the guest.
     /// The response's body drives the guest on while it is read.
     pub fn handle<B>(
         self: &Arc<Self>,
@@ -118,57 +156,79 @@ impl Program {
     {
         let program = Arc::clone(self);
         async move {
+            program.figures.count(&program.figures.requests);
             let limit = call.timeout.map_or(program.timeout, |timeout| timeout.min(program.timeout));
-            let remains =
-                Remains::new(request.method(), program.shared.clone(), SandboxLog::new(&program.source, Some(call.request_id.clone())));
-            let (mut guest, mut answer) = program.start(request, &call)?;
-            let driven = tokio::time::timeout(limit, poll_fn(|context| drive(&mut guest, &mut answer, context))).await;
+            let log = SandboxLog::new(&program.source, Some(call.request_id));
+            let room = &program.room;
+            let (portion, left) = match room.try_take(call.ordinal, &program.figures) {
+                Some(portion) => (portion, limit),
+                None => room.take(call.ordinal, limit, &program.figures, &program.shared.counters, &log).await?,
+            };
+            let remains = Remains::new(request.method(), Arc::clone(&program), log.clone());
+            let (mut guest, mut answer) = program.start(request, call.scheme, portion, &log)?;
+            let driven = tokio::time::timeout(left, poll_fn(|context| drive(&mut guest, &mut answer, context))).await;
             match driven {
                 Ok(Ok(Driven { answer: Some(Ok(response)), ended })) => SandboxBody::of(response, (!ended).then_some(guest), remains),
-                Ok(Ok(Driven { answer, .. })) => Err(program.bad_answer(answer, call.request_id)),
+                Ok(Ok(Driven { answer, .. })) => Err(program.bad_answer(answer, &log)),
                 Ok(Err(error)) => Err(error),
                 Err(_) => {
                     drop(guest);
-                    Err(program.timed_out(limit, Some(call.request_id)))
+                    Err(program.timed_out(limit, &log))
                 }
             }
         }
     }
 
     /// Puts the request into a fresh sandbox. Nothing of the guest has run yet.
-    fn start<B>(self: &Arc<Self>, request: http::Request<B>, call: &Call) -> Result<(Guest, oneshot::Receiver<Answer>), SandboxError>
+    fn start<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+        scheme: Scheme,
+        portion: Portion,
+        log: &SandboxLog,
+    ) -> Result<(Guest, oneshot::Receiver<Answer>), SandboxError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let mut sandbox = Sandbox::new(self, SandboxLog::new(&self.source, Some(call.request_id.clone())))?;
+        let mut sandbox = Sandbox::new(self, Some(portion), log.clone())?;
         let (sender, receiver) = oneshot::channel();
-        let incoming = self.handler.take(sandbox.store.data_mut(), request, call.scheme, sender)?;
+        let incoming = self.handler.take(sandbox.store.data_mut(), request, scheme, sender)?;
         let program = Arc::clone(self);
-        let guest = Box::pin(async move {
-            let instance = sandbox.instantiate(&program).await?;
-            let answered = instance.answer(&mut sandbox.store, incoming).await;
-            answered.map_err(|error| sandbox.failure(&error))
-        });
-        Ok((guest, receiver))
+        let work = async move {
+            let result = match sandbox.instantiate(&program).await {
+                Ok(instance) => {
+                    let answered = instance.answer(&mut sandbox.store, incoming).await;
+                    answered.map_err(|error| sandbox.failure(&error))
+                }
+                Err(error) => Err(error),
+            };
+            Ended { result, sandbox: Some(sandbox) }
+        };
+        Ok((Guest::new(work, self.meter(log), &self.share), receiver))
     }
 
-    fn timed_out(&self, after: Duration, request_id: Option<Arc<str>>) -> SandboxError {
+    fn meter(&self, log: &SandboxLog) -> Arc<Meter> {
+        Meter::new(self.cpu_time, Arc::clone(&self.figures), log.clone())
+    }
+
+    fn timed_out(&self, after: Duration, log: &SandboxLog) -> SandboxError {
         let counters = &self.shared.counters;
         counters.count(&counters.timeouts);
+        self.figures.count(&self.figures.timeouts);
         let error = SandboxError::Timeout { after };
-        SandboxLog::new(&self.source, request_id).host(format!("{error}; the sandbox was ended"));
+        log.host(format!("{error}; the sandbox was ended"));
         error
     }
 
-    fn bad_answer(&self, answer: Option<Answer>, request_id: Arc<str>) -> SandboxError {
+    fn bad_answer(&self, answer: Option<Answer>, log: &SandboxLog) -> SandboxError {
         let counters = &self.shared.counters;
         counters.count(&counters.bad_responses);
         let error = match answer {
             Some(Err(code)) => SandboxError::Refused { reason: format!("{code:?}") },
             Some(Ok(_)) | None => SandboxError::NoResponse,
         };
-        SandboxLog::new(&self.source, Some(request_id)).host(error.to_string());
+        log.host(error.to_string());
         error
     }
 }
@@ -181,7 +241,7 @@ struct Driven {
 
 /// Lets the guest work until it has answered, returned or failed.
 fn drive(guest: &mut Guest, answer: &mut oneshot::Receiver<Answer>, context: &mut Context<'_>) -> Poll<Result<Driven, SandboxError>> {
-    match guest.as_mut().poll(context) {
+    match Pin::new(&mut *guest).poll(context) {
         // Its end dropped the sandbox and with it the sender, so the answer is there now or never.
         Poll::Ready(Ok(())) => return Poll::Ready(Ok(Driven { answer: answer.try_recv().ok(), ended: true })),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

@@ -19,10 +19,12 @@ use crate::{
     engine::{self, Kind},
     error::{OpenError, StartError},
     figures::{Counters, Figures, PoolFigures},
+    lane::Lanes,
     limits,
     logs::LogSink,
     program::{Program, ProgramConfig},
     settings::Settings,
+    ticker::Ticker,
 };
 
 /// The engines of a node. Programs keep what they need of them alive.
@@ -47,6 +49,7 @@ struct Linked {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
+    pub(crate) lanes: Arc<Lanes>,
     /// Work that goes on after a response.
     pub(crate) tasks: TaskTracker,
     /// For how long.
@@ -68,8 +71,9 @@ impl Code {
 }
 
 impl Linked {
-    fn start(kind: Kind, settings: &Settings) -> Result<Self, StartError> {
+    fn start(kind: Kind, settings: &Settings, lanes: &Lanes) -> Result<Self, StartError> {
         let engine = engine::serving(kind, settings)?;
+        lanes.ticker.watch(&engine);
         let mut linker = Linker::new(&engine);
         let link = match kind {
             Kind::Wasi02 => capabilities::link,
@@ -83,9 +87,12 @@ impl Linked {
 impl Runtime {
     /// Starts the engine most components need and its ticker thread. Lines of every sandbox go to `logs`.
     pub fn start(settings: &Settings, logs: Arc<dyn LogSink>) -> Result<Self, StartError> {
-        let wasi_02 = Linked::start(Kind::Wasi02, settings)?;
         let counters = Arc::new(Counters::new(settings.slots));
-        let shared = Shared { counters, tasks: TaskTracker::new(), after_response: settings.after_response };
+        let ticker = Ticker::start(settings.tick).map_err(StartError::Ticker)?;
+        let tasks = TaskTracker::new();
+        let lanes = Arc::new(Lanes::new(ticker, counters.clone(), tasks.clone()));
+        let wasi_02 = Linked::start(Kind::Wasi02, settings, &lanes)?;
+        let shared = Shared { counters, lanes, tasks, after_response: settings.after_response };
         Ok(Self { settings: settings.clone(), wasi_02, wasi_03: OnceLock::new(), verified: Mutex::default(), logs, shared })
     }
 
@@ -126,7 +133,8 @@ impl Runtime {
         match kind {
             Kind::Wasi02 => Ok(&self.wasi_02),
             Kind::Wasi03 => {
-                let linked = self.wasi_03.get_or_init(|| Linked::start(kind, &self.settings).map_err(|error| error.to_string()));
+                let linked =
+                    self.wasi_03.get_or_init(|| Linked::start(kind, &self.settings, &self.shared.lanes).map_err(|error| error.to_string()));
                 linked.as_ref().map_err(|reason| OpenError::Engine { reason: reason.clone() })
             }
         }

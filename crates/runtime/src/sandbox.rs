@@ -6,14 +6,8 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
-    capabilities::Host,
-    error::SandboxError,
-    figures::Slot,
-    handler::Instance,
-    limits,
-    logs::SandboxLog,
-    memory::{Denied, MemoryLimit},
-    program::Program,
+    capabilities::Host, error::SandboxError, figures::Slot, handler::Instance, host_limit, instance::Portion, limits, logs::SandboxLog,
+    memory::MemoryLimit, program::Program,
 };
 
 /// A sandbox that lives. It is gone, with all its memory, when this is dropped.
@@ -24,11 +18,11 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty sandbox of `program`.
-    pub(crate) fn new(program: &Program, log: SandboxLog) -> Result<Self, SandboxError> {
+    /// An empty sandbox of `program` that takes its memory from `portion`.
+    pub(crate) fn new(program: &Program, portion: Option<Portion>, log: SandboxLog) -> Result<Self, SandboxError> {
         let counters = &program.shared.counters;
         let slot = counters.take_slot().ok_or(SandboxError::Exhausted { slots: counters.slots })?;
-        let memory = MemoryLimit::new(program.memory_bytes, log.clone(), counters.clone());
+        let memory = MemoryLimit::new(program.memory_bytes, portion, log.clone(), counters.clone(), program.figures.clone());
         let mut store = Store::new(program.handler.engine(), Host::build(&program.grants, memory, log));
         store.limiter(|host| &mut host.memory);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES_MAX);
@@ -44,6 +38,7 @@ impl Sandbox {
         match program.handler.instantiate(&mut self.store).await {
             Ok(instance) => {
                 self.slot.counters().count_instantiation(begin.elapsed());
+                program.figures.count(&program.figures.instantiations);
                 Ok(instance)
             }
             Err(error) => Err(self.start_failure(&error)),
@@ -53,22 +48,29 @@ impl Sandbox {
     /// What a call into the guest died of, counted and told to the component's log.
     pub(crate) fn failure(&self, error: &wasmtime::Error) -> SandboxError {
         let counters = self.slot.counters();
-        let log = self.store.data().log();
+        let host = self.store.data();
+        let (log, figures) = (host.log(), host.memory.figures());
         counters.count(&counters.traps);
+        figures.count(&figures.traps);
         if let Some(I32Exit(code)) = error.downcast_ref() {
-            log.host(format!("the component ended itself with exit code {code}"));
+            log.failure(&format!("the component ended itself with exit code {code}"), "");
             return SandboxError::Exit { code: *code };
         }
         let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
+        if let Some(reason) = host_limit::reached(error) {
+            counters.count(&counters.host_limits);
+            log.failure(&format!("the component reached a limit of the host that no setting raises: {reason}"), &backtrace);
+            return SandboxError::HostLimit { reason };
+        }
         let message = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),
             None => error.root_cause().to_string(),
         };
-        if let Some(Denied { limit_bytes, wanted_bytes }) = self.store.data().memory.denied() {
-            log.host(format!("the component failed after it was denied memory: {message}\n{backtrace}"));
-            return SandboxError::Memory { limit_bytes, wanted_bytes };
+        if let Some(denied) = host.memory.denied() {
+            log.failure(&format!("the component failed after it was denied memory: {message}"), &backtrace);
+            return denied.into();
         }
-        log.host(format!("the component trapped: {message}\n{backtrace}"));
+        log.failure(&format!("the component trapped: {message}"), &backtrace);
         SandboxError::Trap { message, backtrace }
     }
 
@@ -80,7 +82,7 @@ impl Sandbox {
             return SandboxError::Exhausted { slots: counters.slots };
         }
         counters.count(&counters.start_failures);
-        if error.is::<WasmBacktrace>() || self.store.data().memory.denied().is_some() {
+        if error.is::<WasmBacktrace>() || self.store.data().memory.denied().is_some() || host_limit::reached(error).is_some() {
             return self.failure(error);
         }
         let reason = format!("{error:#}");

@@ -71,10 +71,11 @@ impl Answers for Program {
     type Body = SandboxBody;
 
     async fn answer(self: Arc<Self>, request: LocalRequest) -> Result<Response<SandboxBody>, CallError> {
-        let LocalRequest { request, request_id, scheme, deadline, .. } = request;
+        let LocalRequest { request, target, request_id, scheme, deadline, .. } = request;
         let scheme = if scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
         let left = deadline.saturating_duration_since(Instant::now());
-        let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left) };
+        let traceparent = request.headers().get("traceparent").cloned();
+        let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left), ordinal: target.ordinal, traceparent };
         self.handle(request, call).await.map_err(|error| failed(&error))
     }
 }
@@ -82,7 +83,7 @@ impl Answers for Program {
 fn failed(error: &SandboxError) -> CallError {
     let kind = match error {
         SandboxError::Timeout { .. } => CallErrorKind::Timeout,
-        SandboxError::Exhausted { .. } => CallErrorKind::Overloaded,
+        SandboxError::Exhausted { .. } | SandboxError::InstanceMemory { .. } => CallErrorKind::Overloaded,
         _ => CallErrorKind::Failed,
     };
     CallError { kind, code: error.code(), message: error.to_string() }

@@ -1,15 +1,20 @@
 //! The worker's engine for real: code files become programs of the runtime, and their lines go to the log store. Must never hold a rule about when.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use api::{
     node::AssignedProgram,
     time::Time,
     v1::{LogLine, LogStream},
 };
-use model::id::{Digest, Timestamp};
+use model::id::{ComponentId, Digest, Timestamp};
 use runtime::{
-    Code, Line, LogSink, OpenError, Program, ProgramConfig, Runtime, SandboxError, Settings, StartError, Stream, code_store::CodeStore,
+    Code, ComponentFigures, Line, LogSink, OpenError, Program, ProgramConfig, Runtime, SandboxError, Settings, StartError, Stream,
+    code_store::CodeStore,
 };
 
 use crate::{
@@ -22,18 +27,26 @@ use crate::{
 pub struct Sandboxes {
     runtime: Arc<Runtime>,
     code: CodeStore,
+    figures: Mutex<BTreeMap<ComponentId, Arc<ComponentFigures>>>,
 }
 
 impl Sandboxes {
     /// Starts the engine. Lines of guests go to `logs`.
     pub fn start(settings: &Settings, code: PathBuf, logs: Arc<LogStore>) -> Result<Self, StartError> {
         let runtime = Arc::new(Runtime::start(settings, Arc::new(Lines { logs }))?);
-        Ok(Self { runtime, code: CodeStore::new(code) })
+        Ok(Self { runtime, code: CodeStore::new(code), figures: Mutex::default() })
     }
 
     /// The runtime itself, for its figures and its end.
     pub fn runtime(&self) -> &Arc<Runtime> {
         &self.runtime
+    }
+
+    /// The counters of a component, the same ones for as long as the worker lives.
+    pub fn figures(&self, component: &ComponentId) -> Arc<ComponentFigures> {
+        // Adding a component is one step, so whoever panicked left the map whole.
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.entry(component.clone()).or_default().clone()
     }
 
     async fn open(&self, digest: Digest) -> Result<Code, Failure> {
@@ -69,7 +82,15 @@ impl Engine for Sandboxes {
             args: assigned.args.clone(),
             config: assigned.config.clone(),
             memory_bytes: assigned.resources.memory.0,
+            instance_memory_bytes: assigned.resources.instance_memory.0,
+            cpu_time: assigned.resources.cpu_time.duration(),
+            queue_wait: assigned.resources.queue_wait.duration(),
+            max_in_flight: assigned.resources.max_in_flight,
             timeout: assigned.resources.timeout.duration(),
+            reuse: assigned.reuse.clone(),
+            egress: assigned.egress.clone(),
+            files: None,
+            figures: self.figures(&assigned.component),
         };
         let program = self.runtime.program(&code, config).map_err(|error| cannot_open(&error))?;
         program.probe().await.map_err(|error| {

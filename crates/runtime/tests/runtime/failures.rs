@@ -112,9 +112,9 @@ async fn start_code_that_traps_or_spins_fails_the_probe() {
     let error = bench.text(&handler(traps)).probe().await.unwrap_err();
     assert!(matches!(&error, SandboxError::Trap { backtrace, .. } if backtrace.contains("boom")), "{error:?}");
     let spins = r#"(func $spin (loop (br 0))) (start $spin) (func (export "handle") (param i32 i32))"#;
-    let config = ProgramConfig { timeout: Duration::from_millis(50), ..config() };
+    let config = ProgramConfig { cpu_time: Duration::from_millis(50), ..config() };
     let error = bench.text_with(&handler(spins), config).probe().await.unwrap_err();
-    assert!(matches!(error, SandboxError::Timeout { .. }), "{error:?}");
+    assert!(matches!(error, SandboxError::CpuTime { .. }), "{error:?}");
     assert_eq!((bench.live(), bench.runtime.figures().start_failures), (0, 1));
 }
 
@@ -131,8 +131,8 @@ async fn sockets_are_denied_with_a_remedy_and_few_lines() {
 async fn random_bytes_are_bounded() {
     let bench = Bench::new();
     let error = bench.text(include_str!("random.wat")).probe().await.unwrap_err();
-    let SandboxError::Trap { message, .. } = error else { panic!("{error:?}") };
-    assert_eq!(message, "asked for 1048577 random bytes at once, the limit is 1048576");
+    assert_eq!(error.code(), "E0312");
+    assert_eq!(error, SandboxError::HostLimit { reason: "asked for 1048577 random bytes at once, the limit is 1048576".into() });
 }
 
 #[tokio::test]

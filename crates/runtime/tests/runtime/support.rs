@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use model::id::{Digest, RevisionNumber};
+use model::{
+    egress::Egress,
+    id::{Digest, RevisionNumber},
+};
 use runtime::{
     Call, Code, Line, LogSink, Program, ProgramConfig, Runtime, SandboxBody, SandboxError, Scheme, Settings, Stream,
     code_store::CodeStore,
@@ -96,12 +99,20 @@ pub fn config() -> ProgramConfig {
         args: Vec::new(),
         config: BTreeMap::new(),
         memory_bytes: 64 << 20,
+        instance_memory_bytes: 256 << 20,
+        cpu_time: Duration::from_secs(5),
+        queue_wait: Duration::from_secs(5),
+        max_in_flight: 100,
         timeout: Duration::from_secs(30),
+        reuse: None,
+        egress: Egress::default(),
+        files: None,
+        figures: Arc::default(),
     }
 }
 
 pub fn call(request_id: &str) -> Call {
-    Call { request_id: request_id.into(), scheme: Scheme::Http, timeout: None }
+    Call { request_id: request_id.into(), scheme: Scheme::Http, timeout: None, ordinal: 0, traceparent: None }
 }
 
 pub fn get(path: &str) -> http::Request<Empty<Bytes>> {

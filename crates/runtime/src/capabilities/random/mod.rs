@@ -8,7 +8,7 @@ use wasmtime_wasi::{
 };
 
 use super::{Capability, Host};
-use crate::{limits, logs::SandboxLog, program::ProgramConfig};
+use crate::{host_limit::HostLimit, limits, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Random;
 
@@ -47,9 +47,7 @@ fn view(host: &mut Host) -> View<'_> {
 }
 
 fn check_length(length: u64) -> wasmtime::Result<()> {
-    let max = limits::RANDOM_BYTES_MAX;
-    wasmtime::ensure!(length <= max, "asked for {length} random bytes at once, the limit is {max}");
-    Ok(())
+    if length > limits::RANDOM_BYTES_MAX { Err(HostLimit::RandomBytes { asked: length }.into()) } else { Ok(()) }
 }
 
 impl random::Host for View<'_> {

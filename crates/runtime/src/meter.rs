@@ -1,0 +1,139 @@
+//! The processor time of a guest, read from the clock of the thread around each of its turns. Owns the budget of one request, or of one sandbox that
+//! answers many; must never count ticks or look at the time of day.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{component_figures::ComponentFigures, limits, logs::SandboxLog};
+
+/// Measures a guest and knows when it has had enough.
+pub(crate) struct Meter {
+    limit: Duration,
+    /// Used since the meter was made, in nanoseconds. Only the guest's turns write it, and they never overlap.
+    used_nanos: AtomicU64,
+    /// Used when the guest must end.
+    allowed_nanos: AtomicU64,
+    /// Used when the current request began.
+    begun_nanos: AtomicU64,
+    /// Used and told to the figures.
+    told_nanos: AtomicU64,
+    /// The current request's time is in the component's average already.
+    noted: AtomicU64,
+    figures: Arc<ComponentFigures>,
+    log: SandboxLog,
+}
+
+impl Meter {
+    /// A meter of a guest that may use `limit` for a request. Lines about it go to `log`.
+    pub(crate) fn new(limit: Duration, figures: Arc<ComponentFigures>, log: SandboxLog) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        Arc::new(Self {
+            limit,
+            used_nanos: zero(),
+            allowed_nanos: AtomicU64::new(nanos(limit)),
+            begun_nanos: zero(),
+            told_nanos: zero(),
+            noted: zero(),
+            figures,
+            log,
+        })
+    }
+
+    /// One turn of a guest.
+    pub(crate) fn turn<F: Future + ?Sized>(&self, guest: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.measure(|| guest.poll(context))
+    }
+
+    /// Does something on the guest's account.
+    pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
+        let begin = thread_nanos();
+        let done = work();
+        let used = self.used_nanos.load(Relaxed) + (thread_nanos() - begin);
+        self.used_nanos.store(used, Relaxed);
+        if used - self.told_nanos.load(Relaxed) >= limits::CPU_TOLD_AFTER_NANOS {
+            self.tell(used);
+        }
+        done
+    }
+
+    /// The guest gave something for what it used: a piece of a response, or the answer before. It may use the limit again.
+    pub(crate) fn re_arm(&self) {
+        let used = self.used_nanos.load(Relaxed);
+        self.allowed_nanos.store(used.saturating_add(nanos(self.limit)), Relaxed);
+    }
+
+    /// A sandbox that answers more than one request was given the next one.
+    #[allow(dead_code, reason = "for sandboxes that answer more than one request")]
+    pub(crate) fn begin_request(&self) {
+        self.note_request();
+        self.re_arm();
+        self.begun_nanos.store(self.used_nanos.load(Relaxed), Relaxed);
+        self.noted.store(0, Relaxed);
+    }
+
+    /// Whether the budget is used up.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.used_nanos.load(Relaxed) > self.allowed_nanos.load(Relaxed)
+    }
+
+    /// The limit of a request.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Used for the current request, in nanoseconds.
+    pub(crate) fn request_nanos(&self) -> u64 {
+        self.used_nanos.load(Relaxed) - self.begun_nanos.load(Relaxed)
+    }
+
+    /// Whether the current request used more than a guest may use beside others.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.request_nanos() > limits::SLOW_AFTER_NANOS
+    }
+
+    /// Tells the component's average of the current request, once.
+    pub(crate) fn note_request(&self) {
+        if self.noted.swap(1, Relaxed) == 0 {
+            self.figures.note_request(self.request_nanos());
+        }
+    }
+
+    pub(crate) fn figures(&self) -> &ComponentFigures {
+        &self.figures
+    }
+
+    pub(crate) fn log(&self) -> &SandboxLog {
+        &self.log
+    }
+
+    fn tell(&self, used: u64) {
+        let told = self.told_nanos.swap(used, Relaxed);
+        self.figures.cpu_nanos.fetch_add(used - told, Relaxed);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.tell(self.used_nanos.load(Relaxed));
+    }
+}
+
+/// Processor time of this thread since it started, in nanoseconds.
+fn thread_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).expect("a thread's processor time is not negative"));
+    seconds * 1_000_000_000 + nanos
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
