@@ -1,6 +1,9 @@
 //! What a guest writes, cut into lines, and what the host says about it. Owns the shape of a line; must never know where lines are kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use model::id::{ComponentId, RevisionNumber};
@@ -80,7 +83,7 @@ impl SandboxLog {
 
     /// Says what a guest died of: with all of it for the first ones of a minute, then ever more rarely and in one line.
     pub(crate) fn failure(&self, text: &str, backtrace: &str) {
-        match self.0.source.failures.tell() {
+        match self.0.source.failures.tell(Instant::now()) {
             Telling::Whole if backtrace.is_empty() => self.host(text.to_owned()),
             Telling::Whole => self.host(format!("{text}\n{backtrace}")),
             Telling::Short { times } => {

@@ -13,7 +13,7 @@ async fn crash(how: &str, config: ProgramConfig) -> (SandboxError, Vec<String>) 
     let error = fetch(&program, &format!("/?how={how}")).await.unwrap_err();
     let host: Vec<_> = bench.lines.all().into_iter().filter(|line| line.stream == Stream::Host).collect();
     assert!(host.iter().all(|line| line.request_id.as_deref() == Some("request-1")), "{host:?}");
-    assert_eq!(bench.live(), 0);
+    assert_eq!(bench.live_at_last().await, 0);
     assert_eq!(bench.runtime.figures().pool.map_or(0, |pool| pool.memories), 0);
     assert_eq!(fetch(&program, "/?how=none").await.unwrap().0, 200, "the next request is not harmed");
     (error, host.into_iter().map(|line| line.text).collect())
@@ -79,7 +79,7 @@ async fn an_endless_loop_ends_and_blocks_nobody() {
     let error = spin.await.unwrap().unwrap_err();
     assert_eq!((&error, error.code()), (&SandboxError::Timeout { after: Duration::from_millis(500) }, "E0306"));
     assert_eq!(bench.lines.of(Stream::Host), ["the component sent no response within 500 ms; the sandbox was ended"]);
-    assert_eq!((bench.live(), bench.runtime.figures().timeouts), (0, 1));
+    assert_eq!((bench.live_at_last().await, bench.runtime.figures().timeouts), (0, 1));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn start_code_that_traps_or_spins_fails_the_probe() {
     let config = ProgramConfig { cpu_time: Duration::from_millis(50), ..config() };
     let error = bench.text_with(&handler(spins), config).probe().await.unwrap_err();
     assert!(matches!(error, SandboxError::CpuTime { .. }), "{error:?}");
-    assert_eq!((bench.live(), bench.runtime.figures().start_failures), (0, 1));
+    assert_eq!((bench.live_at_last().await, bench.runtime.figures().start_failures), (0, 1));
 }
 
 #[tokio::test]

@@ -88,6 +88,12 @@ impl Bench {
     pub fn live(&self) -> u32 {
         self.runtime.figures().sandboxes_live
     }
+
+    /// How many live when everything that goes on after a response, or in the slow lane, has ended.
+    pub async fn live_at_last(&self) -> u32 {
+        self.runtime.finish().await;
+        self.live()
+    }
 }
 
 /// What most tests run with.
