@@ -20,6 +20,7 @@ use crate::{
     stack::Bottom,
     table::RoutingTable,
     tls::{Tls, TlsConfig},
+    trace::Sampling,
     why::{self, WhyAnswer},
 };
 
@@ -35,8 +36,8 @@ pub struct Config<S> {
     pub trusted_proxies: Vec<Cidr>,
     /// The limits.
     pub limits: Limits,
-    /// Each request gets a span of the gateway's own, between the client's and the component's: somebody records them.
-    pub own_spans: bool,
+    /// Each request gets a span of the gateway's own, between the client's and the component's: somebody records these, of this share of traces.
+    pub own_spans: Option<Sampling>,
     /// Where finished requests are told.
     pub access_log: Arc<dyn AccessLog>,
     /// Where they are counted; registered by the caller.

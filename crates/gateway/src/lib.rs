@@ -51,5 +51,5 @@ pub use run::{Drained, Gateway};
 pub use stack::{Bottom, BoxError, CallError, CallErrorKind, LocalRequest, Target};
 pub use table::{Builder, Endpoint, Instances, RouteRule, RoutingTable, TableError};
 pub use tls::{Certificate, CertificateError, CertificatePair, CertificateSet, KeyText, TlsConfig};
-pub use trace::{RequestTrace, TraceContext};
+pub use trace::{RequestTrace, Sampling, TraceContext};
 pub use why::{WhyAnswer, WhyStep};

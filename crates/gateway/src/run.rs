@@ -27,6 +27,7 @@ use crate::{
     metrics::{DoorKind, Metrics},
     stack::Bottom,
     tls::Tls,
+    trace::Sampling,
 };
 
 /// What all connections share.
@@ -34,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Vec<Cidr>,
-    pub(crate) own_spans: bool,
+    pub(crate) own_spans: Option<Sampling>,
     pub(crate) access_log: Arc<dyn AccessLog>,
     pub(crate) metrics: Metrics,
     /// Shutdown was asked for; read by every response.

@@ -31,7 +31,30 @@ pub struct RequestTrace {
     pub client_span: Option<[u8; 8]>,
 }
 
+/// Which share of all traces is recorded. It goes by the trace's id, so that a trace is recorded everywhere or nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampling {
+    /// Of the 2^56 values the last seven bytes of an id may have, those below are recorded.
+    below: u64,
+}
+
+impl Sampling {
+    /// So many millionths of all traces.
+    pub fn millionths(share: u32) -> Self {
+        Self { below: ((u64::from(share.min(1_000_000)) << 36) / 1_000_000) << 20 }
+    }
+
+    fn picks(self, trace_id: &[u8; 16]) -> bool {
+        trace_id[9..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)) < self.below
+    }
+}
+
 impl TraceContext {
+    /// The id of a new span.
+    pub fn new_span() -> [u8; 8] {
+        random::next().max(1).to_be_bytes()
+    }
+
     /// Reads the value of a `traceparent`; `None` when it is not valid, and then its `tracestate` must not be believed either.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -68,18 +91,21 @@ impl std::fmt::Display for TraceContext {
     }
 }
 
-/// The trace of a request with these headers: the client's, or a new one. `own_spans` says whether the gateway records a span for each request.
-pub(crate) fn of(headers: &HeaderMap, id: &RequestId, own_spans: bool) -> RequestTrace {
+/// The trace of a request with these headers: the client's, or a new one. `own_spans` says whether the gateway records spans, and of which traces.
+pub(crate) fn of(headers: &HeaderMap, id: &RequestId, own_spans: Option<Sampling>) -> RequestTrace {
+    let picks = |trace_id| own_spans.is_none_or(|sampling| sampling.picks(trace_id));
     let mut given = headers.get_all(TRACEPARENT).iter();
     let one = given.next().filter(|_| given.next().is_none());
     match one.and_then(|value| value.to_str().ok()).and_then(TraceContext::parse) {
         Some(client) => {
-            let context = if own_spans { TraceContext { parent_id: span_id(), ..client } } else { client };
+            let parent_id = if own_spans.is_some() { TraceContext::new_span() } else { client.parent_id };
+            let context = TraceContext { parent_id, sampled: client.sampled && picks(&client.trace_id), ..client };
             RequestTrace { context, client_span: Some(client.parent_id) }
         }
         None => {
             // The request's own id begins the trace, so that whoever has one has the other.
-            let context = TraceContext { trace_id: id.trace_id(), parent_id: span_id(), sampled: true };
+            let trace_id = id.trace_id();
+            let context = TraceContext { sampled: picks(&trace_id), trace_id, parent_id: TraceContext::new_span() };
             RequestTrace { context, client_span: None }
         }
     }
@@ -91,11 +117,6 @@ pub(crate) fn set(headers: &mut HeaderMap, trace: &RequestTrace) {
     if trace.client_span.is_none() {
         headers.remove(TRACESTATE);
     }
-}
-
-/// A new span.
-fn span_id() -> [u8; 8] {
-    random::next().max(1).to_be_bytes()
 }
 
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
@@ -168,17 +189,17 @@ mod tests {
     fn a_client_s_trace_goes_on_and_any_other_begins_with_the_request_s_id() {
         let id = RequestId::new(SystemTime::now());
         let mut goes_on = headers(&[GOOD]);
-        let trace = of(&goes_on, &id, false);
+        let trace = of(&goes_on, &id, None);
         assert_eq!((trace.context.to_string().as_str(), trace.client_span), (GOOD, Some(trace.context.parent_id)));
         set(&mut goes_on, &trace);
         assert_eq!((goes_on[TRACEPARENT].to_str().ok(), goes_on.contains_key(TRACESTATE)), (Some(GOOD), true));
-        let recorded = of(&goes_on, &id, true);
+        let recorded = of(&goes_on, &id, Some(Sampling::millionths(1_000_000)));
         assert_eq!(recorded.context.trace_id, trace.context.trace_id);
         assert_ne!(recorded.context.parent_id, trace.context.parent_id, "the gateway's own span stands between");
         assert_eq!(recorded.client_span, Some(trace.context.parent_id));
 
         for mut begins in [headers(&[]), headers(&["00-1-2-3"]), headers(&[GOOD, GOOD])] {
-            let trace = of(&begins, &id, false);
+            let trace = of(&begins, &id, None);
             assert_eq!(trace.client_span, None);
             assert_eq!(trace.context.trace_id_text(), id.text().replace('-', ""));
             set(&mut begins, &trace);
@@ -186,6 +207,20 @@ mod tests {
             assert!(!begins.contains_key(TRACESTATE), "the state of a trace nobody believes");
         }
         let foreign = RequestId::accept(&HeaderValue::from_static("from-a-proxy")).expect("an id");
-        assert_ne!(of(&headers(&[]), &foreign, false).context.trace_id, [0; 16]);
+        assert_ne!(of(&headers(&[]), &foreign, None).context.trace_id, [0; 16]);
+    }
+
+    #[test]
+    fn a_share_of_traces_is_recorded_and_the_component_is_told_which() {
+        let recorded = |share: u32| {
+            let sampling = Some(Sampling::millionths(share));
+            let one = || of(&HeaderMap::new(), &RequestId::new(SystemTime::now()), sampling);
+            std::iter::repeat_with(one).take(4_000).filter(|trace| trace.context.sampled).count()
+        };
+        assert_eq!((recorded(0), recorded(1_000_000)), (0, 4_000));
+        assert!((800..1_200).contains(&recorded(250_000)));
+        let id = RequestId::new(SystemTime::now());
+        let unwanted = headers(&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"]);
+        assert!(!of(&unwanted, &id, Some(Sampling::millionths(1_000_000))).context.sampled, "the client does not want it recorded");
     }
 }

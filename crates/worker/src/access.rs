@@ -6,13 +6,15 @@ use api::{time::Time, v1::AccessLine};
 use gateway::{AccessLog, AccessRecord};
 use model::id::Timestamp;
 
-use crate::logs::LogStore;
+use crate::{logs::LogStore, spans::Spans};
 
 /// Keeps access records in the log store.
 #[derive(Debug)]
 pub struct StoredAccess {
     /// Where lines go.
     pub logs: Arc<LogStore>,
+    /// Who else is told, when spans are recorded.
+    pub spans: Option<Spans>,
 }
 
 fn protocol(record: &AccessRecord<'_>) -> String {
@@ -24,6 +26,9 @@ fn protocol(record: &AccessRecord<'_>) -> String {
 
 impl AccessLog for StoredAccess {
     fn record(&self, record: &AccessRecord<'_>) {
+        if let Some(spans) = &self.spans {
+            spans.request(record);
+        }
         let begun = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let ended_ms = (begun.as_micros() + u128::from(record.duration_us)) / 1_000;
         self.logs.access(AccessLine {

@@ -10,12 +10,17 @@ use std::{
 use bytes::Bytes;
 use gateway::{BoxError, CallError, CallErrorKind, LocalRequest};
 use http::Response;
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use runtime::{Call, Program, SandboxBody, SandboxError, Scheme};
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::{programs::Programs, roster::ProgramKey};
+use crate::{
+    programs::Programs,
+    roster::ProgramKey,
+    spans::{SandboxSpan, Spans},
+};
 
 /// Something that answers requests: a [`Program`], or in tests whatever is simpler.
 pub trait Answers: Send + Sync + Sized + 'static {
@@ -30,23 +35,24 @@ pub trait Answers: Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub struct Bottom<P> {
     programs: Arc<Programs<P>>,
+    spans: Option<Spans>,
 }
 
 impl<P> Bottom<P> {
-    /// Calls `programs`.
-    pub fn new(programs: Arc<Programs<P>>) -> Self {
-        Self { programs }
+    /// Calls `programs`, and tells `spans` how long each took.
+    pub fn new(programs: Arc<Programs<P>>, spans: Option<Spans>) -> Self {
+        Self { programs, spans }
     }
 }
 
 impl<P> Clone for Bottom<P> {
     fn clone(&self) -> Self {
-        Self { programs: self.programs.clone() }
+        Self { programs: self.programs.clone(), spans: self.spans.clone() }
     }
 }
 
 impl<P: Answers> Service<LocalRequest> for Bottom<P> {
-    type Response = Response<P::Body>;
+    type Response = Response<SpannedBody<P::Body>>;
     type Error = CallError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, CallError>> + Send>>;
 
@@ -58,12 +64,54 @@ impl<P: Answers> Service<LocalRequest> for Bottom<P> {
         let target = &request.target;
         let key = ProgramKey { component: target.component.clone(), revision: target.revision };
         match self.programs.find(&key) {
-            Some(program) => Box::pin(program.answer(request)),
+            Some(program) => {
+                let span = self.spans.as_ref().and_then(|spans| spans.sandbox(request.trace, target));
+                Box::pin(async move { spanned(program.answer(request).await, span) })
+            }
             None => {
                 let message = format!("{}.{} of {} is not on this node any more", key.component, target.ordinal, key.revision);
                 Box::pin(std::future::ready(Err(CallError { kind: CallErrorKind::Gone, code: "E0503", message })))
             }
         }
+    }
+}
+
+fn spanned<B>(answered: Result<Response<B>, CallError>, mut span: Option<SandboxSpan>) -> Result<Response<SpannedBody<B>>, CallError> {
+    if let (Err(error), Some(span)) = (&answered, &mut span) {
+        span.failed(error.code);
+    }
+    answered.map(|response| response.map(|inner| SpannedBody { inner, span }))
+}
+
+pin_project! {
+    /// A response body, and the span that ends with it.
+    #[derive(Debug)]
+    pub struct SpannedBody<B> {
+        #[pin]
+        inner: B,
+        span: Option<SandboxSpan>,
+    }
+}
+
+impl<B: Body> Body for SpannedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let said = this.inner.poll_frame(cx);
+        if let (Poll::Ready(Some(Err(_))), Some(span)) = (&said, this.span) {
+            span.failed("E0510");
+        }
+        said
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 

@@ -24,6 +24,7 @@ mod programs;
 mod roster;
 mod sandboxes;
 mod saved;
+mod spans;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,10 +41,11 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use directories::Directories;
 pub use logs::LogRate;
+pub use spans::{Collector, InvalidCollector, Ratio, TraceSettings};
 
 use agent::{Agent, Seat};
 use bottom::{Answers, Bottom};
@@ -52,11 +54,12 @@ use control::Control;
 use engine::Engine;
 use jobs::Jobs;
 use lifeline::Lifeline;
-use limits::{DRAIN_WAIT_MAX, FINISH_WAIT_MAX, RESUME_WAIT_MAX};
+use limits::{DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
 use logs::{LogConfig, LogStore};
-use metrics::{Metrics, ProcessFigures, SandboxFigures};
+use metrics::{Metrics, ProcessFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
+use spans::Spans;
 use upkeep::Upkeep;
 
 /// What a worker is told as text.
@@ -71,6 +74,9 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     /// How fast one component may write its log.
     pub guest_log: LogRate,
+    /// Where spans go; absent: none are made.
+    #[serde(default)]
+    pub traces: Option<TraceSettings>,
 }
 
 /// Everything a worker is made of.
@@ -157,7 +163,9 @@ where
     registry.register_collector(Box::new(ComponentSeries { logs: logs.clone() }));
     let programs = Arc::new(Programs::default());
     let traffic = gateway::Metrics::register(&mut registry);
-    let (gateway, handle) = gateway_of(http, &settings, Bottom::new(programs.clone()), logs.clone(), traffic.clone())?;
+    let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
+    let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
+    let (gateway, handle) = gateway_of(http, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
     let figures = figures::Sources {
         node: settings.node.clone(),
         since: figures::now(),
@@ -212,24 +220,51 @@ where
     tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
+    if let Some(tracing) = tracing {
+        tracing.end().await;
+    }
     result
+}
+
+/// Spans on their way out.
+struct Tracing {
+    spans: Spans,
+    exporter: AbortOnDropHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Tracing {
+    fn start(settings: &TraceSettings, node: &str, registry: &mut Registry) -> Self {
+        let (spans, exporter) = Spans::new(settings, node);
+        registry.register_collector(Box::new(SpanFigures { counts: spans.counts().clone() }));
+        let stop = CancellationToken::new();
+        Self { spans, exporter: AbortOnDropHandle::new(tokio::spawn(exporter.run(stop.clone()))), stop }
+    }
+
+    /// Sends what still waits, for a moment.
+    async fn end(self) {
+        self.stop.cancel();
+        if timeout(LAST_SPANS_MAX, self.exporter).await.is_err() {
+            tracing::warn!(waited.ms = LAST_SPANS_MAX.as_millis(), "the last spans are lost");
+        }
+    }
 }
 
 fn gateway_of<P: Answers>(
     listener: TcpListener,
     settings: &Settings,
-    bottom: Bottom<P>,
+    programs: Arc<Programs<P>>,
     logs: Arc<LogStore>,
-    metrics: gateway::Metrics,
+    (metrics, spans): (gateway::Metrics, Option<Spans>),
 ) -> Result<(gateway::Gateway<Bottom<P>>, gateway::Handle), RunError> {
     let config = gateway::Config {
         listener,
         tls: None,
-        bottom,
+        bottom: Bottom::new(programs, spans.clone()),
         trusted_proxies: networks(&settings.trusted_proxies)?,
         limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
-        own_spans: false,
-        access_log: Arc::new(access::StoredAccess { logs }),
+        own_spans: settings.traces.as_ref().map(|traces| gateway::Sampling::millionths(traces.ratio.0)),
+        access_log: Arc::new(access::StoredAccess { logs, spans }),
         metrics,
     };
     Ok(config.bind()?)

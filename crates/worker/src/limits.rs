@@ -86,3 +86,24 @@ pub const LOG_QUERIES_MAX: usize = 32;
 
 /// Between looks at what nobody waits for: series of a deleted app go within it.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Spans waiting to be sent: a second of 4,000 requests, at about 700 bytes each. More are counted instead.
+pub const SPANS_WAITING_MAX: usize = 8_192;
+
+/// Spans in one request to the collector: about 700 KiB of JSON, below the 4 MiB collectors take.
+pub const SPAN_BATCH_MAX: usize = 1_024;
+
+/// How long spans wait for company before they are sent: who looks at a trace of now waits no longer than for its own tool.
+pub const SPAN_WAIT: Duration = Duration::from_millis(500);
+
+/// How long the collector may take for one batch; meanwhile the queue fills and then drops.
+pub const SPAN_SEND_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a collector's answer that are read and thrown away.
+pub const SPAN_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Between two complaints about a collector.
+pub const SPANS_COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the last spans get at the worker's end.
+pub const LAST_SPANS_MAX: Duration = Duration::from_secs(2);

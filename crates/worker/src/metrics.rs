@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 use runtime::Runtime;
 
-use crate::logs::LogStore;
+use crate::{logs::LogStore, spans::SpanCounts};
 
 /// Upper bounds of the compile time buckets in seconds: a small component takes 0.3 s, the limit is 300 s.
 const COMPILE_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0];
@@ -48,6 +48,20 @@ impl Collector for ProcessFigures {
         counter(&mut encoder, "worker_log_lines_dropped", "Log lines of guests counted instead of kept", self.logs.dropped())?;
         counter(&mut encoder, "worker_access_lines_dropped", "Access lines counted instead of kept", self.logs.access_dropped())?;
         gauge(&mut encoder, "worker_resident_memory", "Resident memory of the worker", Some(&Unit::Bytes), resident_bytes())
+    }
+}
+
+/// Shows what became of spans.
+#[derive(Debug)]
+pub struct SpanFigures {
+    /// The counts.
+    pub counts: Arc<SpanCounts>,
+}
+
+impl Collector for SpanFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        counter(&mut encoder, "worker_spans_sent", "Spans the collector took", self.counts.sent())?;
+        counter(&mut encoder, "worker_spans_dropped", "Spans that found the queue full or were not taken", self.counts.dropped())
     }
 }
 

@@ -154,8 +154,13 @@ impl Fixture {
         let (theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         ours.set_nonblocking(true).unwrap();
-        let settings =
-            Settings { node: "one".into(), data: directory.to_owned(), trusted_proxies: Vec::new(), guest_log: LogRate::standard() };
+        let settings = Settings {
+            node: "one".into(),
+            data: directory.to_owned(),
+            trusted_proxies: Vec::new(),
+            guest_log: LogRate::standard(),
+            traces: None,
+        };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
         let stop = CancellationToken::new();
         let config = Config { settings, http, mesh, lifeline: theirs };

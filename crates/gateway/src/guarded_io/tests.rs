@@ -25,7 +25,7 @@ fn connection() -> Arc<Connection> {
         bottom,
         trusted_proxies: Vec::new(),
         limits: Limits::standard(),
-        own_spans: false,
+        own_spans: None,
         access_log: Arc::new(NoAccessLog),
         metrics: Metrics::default(),
     };

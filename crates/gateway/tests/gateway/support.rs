@@ -226,7 +226,7 @@ pub struct Wish {
     pub stub: Stub,
     pub trusted: Vec<gateway::Cidr>,
     pub table: Arc<RoutingTable>,
-    pub own_spans: bool,
+    pub own_spans: Option<gateway::Sampling>,
     /// With these the gateway has a TLS listener.
     pub certificates: Option<watch::Receiver<Arc<CertificateSet>>>,
 }
@@ -238,7 +238,7 @@ impl Default for Wish {
             stub: Stub::default(),
             trusted: Vec::new(),
             table: table(&one(100), |_| {}),
-            own_spans: false,
+            own_spans: None,
             certificates: None,
         }
     }

@@ -31,6 +31,8 @@ pub struct ServerArgs {
     ready_file: Option<PathBuf>,
     #[command(flatten)]
     guest_log: GuestLogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
     /// The node's own log on stderr: lines for people or JSON.
     #[arg(long, env = "SHOAL_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -57,6 +59,24 @@ impl GuestLogArgs {
     }
 }
 
+/// Where spans go.
+#[derive(Debug, Clone, Args)]
+pub struct TraceArgs {
+    /// A collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318; without it none are made.
+    #[arg(long, env = "SHOAL_OTLP", value_name = "URL")]
+    otlp: Option<worker::Collector>,
+    /// Which share of traces is recorded, from 0 to 1.
+    #[arg(long, env = "SHOAL_OTLP_RATIO", value_name = "SHARE", default_value = "1")]
+    otlp_ratio: worker::Ratio,
+}
+
+impl TraceArgs {
+    /// The same as the worker takes it.
+    pub fn settings(self) -> Option<worker::TraceSettings> {
+        self.otlp.map(|collector| worker::TraceSettings { collector, ratio: self.otlp_ratio })
+    }
+}
+
 /// Everything a node is started with.
 ///
 /// # Errors
@@ -75,6 +95,7 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
         ready_file: args.ready_file,
         trusted_proxies: args.trusted_proxies,
         guest_log: args.guest_log.rate(),
+        traces: args.traces.settings(),
         log: LogOptions { format: args.log_format, filter: args.log },
     })
 }
@@ -97,6 +118,18 @@ mod tests {
     struct Line {
         #[command(flatten)]
         guest_log: GuestLogArgs,
+        #[command(flatten)]
+        traces: TraceArgs,
+    }
+
+    #[test]
+    fn spans_are_made_for_a_collector_only() {
+        let traces = |words: &[&str]| Line::try_parse_from([&["shoal"], words].concat()).map(|line| line.traces.settings());
+        assert_eq!(traces(&["--otlp-ratio", "0.5"]).ok(), Some(None));
+        let set = traces(&["--otlp", "http://127.0.0.1:4318", "--otlp-ratio", "0.5"]).expect("both are right").expect("a collector");
+        assert_eq!((set.collector.to_string().as_str(), set.ratio), ("http://127.0.0.1:4318/v1/traces", worker::Ratio(500_000)));
+        let refused = traces(&["--otlp", "https://collector"]).expect_err("no TLS").to_string();
+        assert!(refused.contains("run a collector on this machine"), "{refused}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct DevArgs {
     ready_file: Option<PathBuf>,
     #[command(flatten)]
     guest_log: server::GuestLogArgs,
+    #[command(flatten)]
+    traces: server::TraceArgs,
     /// Which of its own log lines the node writes, such as info,worker=debug [env: SHOAL_LOG] [default: warn].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -169,6 +171,7 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
         ready_file: args.ready_file.clone(),
         trusted_proxies: Vec::new(),
         guest_log: args.guest_log.rate(),
+        traces: args.traces.clone().settings(),
         log: LogOptions { format: LogFormat::Text, filter: Some(log) },
     }
 }

@@ -23,6 +23,8 @@ pub struct ServerOptions {
     pub trusted_proxies: Vec<String>,
     /// How fast one component may write its log.
     pub guest_log: worker::LogRate,
+    /// Where spans go, when anywhere.
+    pub traces: Option<worker::TraceSettings>,
     /// How the node's processes write their own log to stderr.
     pub log: LogOptions,
 }

@@ -32,6 +32,7 @@ impl WorkerConfig {
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
             guest_log: node.options.guest_log,
+            traces: node.options.traces.clone(),
         };
         Self { settings, user: node.worker_user, log: node.options.log.clone() }
     }
