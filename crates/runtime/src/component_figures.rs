@@ -27,6 +27,22 @@ pub struct ComponentFigures {
     estimate_bytes: AtomicU64,
 }
 
+/// What one request used, for whoever sent it and asked. Complete once the sandbox that answered it is gone; a sandbox that answers more than one request
+/// tells nothing here.
+#[derive(Debug, Default)]
+pub struct RequestUsage {
+    pub(crate) cpu_nanos: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+}
+
+impl RequestUsage {
+    /// Processor time in nanoseconds, and most memory in bytes; none while nothing was told.
+    pub fn read(&self) -> Option<(u64, u64)> {
+        let told = (self.cpu_nanos.load(Relaxed), self.memory_bytes.load(Relaxed));
+        (told != (0, 0)).then_some(told)
+    }
+}
+
 /// What the counters said at one time. The numbers are read one after another, not at one instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ComponentReading {

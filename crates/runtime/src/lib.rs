@@ -32,7 +32,7 @@ mod slow_lane;
 mod ticker;
 
 pub use body::SandboxBody;
-pub use component_figures::{ComponentFigures, ComponentReading};
+pub use component_figures::{ComponentFigures, ComponentReading, RequestUsage};
 pub use engine::Kind;
 pub use error::{OpenError, SandboxError, StartError};
 pub use figures::{Figures, Histogram, PoolFigures};

@@ -1,7 +1,7 @@
 //! What a guest writes, cut into lines, and what the host says about it. Owns the shape of a line; must never know where lines are kept.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -14,6 +14,7 @@ use wasmtime_wasi_io::{
 };
 
 use crate::{
+    component_figures::RequestUsage,
     failure_log::{FailureLog, Telling},
     limits,
 };
@@ -65,11 +66,23 @@ pub(crate) struct SandboxLog(Arc<Voice>);
 struct Voice {
     source: Arc<Source>,
     request_id: Option<Arc<str>>,
+    usage: OnceLock<Arc<RequestUsage>>,
 }
 
 impl SandboxLog {
     pub(crate) fn new(source: &Arc<Source>, request_id: Option<Arc<str>>) -> Self {
-        Self(Arc::new(Voice { source: Arc::clone(source), request_id }))
+        Self(Arc::new(Voice { source: Arc::clone(source), request_id, usage: OnceLock::new() }))
+    }
+
+    /// Somebody wants to know what the request uses.
+    pub(crate) fn measured_by(&self, usage: Arc<RequestUsage>) {
+        // The first to ask is the one who sent the request.
+        let _ = self.0.usage.set(usage);
+    }
+
+    /// Where what the request uses is told, if anybody asked.
+    pub(crate) fn usage(&self) -> Option<&RequestUsage> {
+        self.0.usage.get().map(AsRef::as_ref)
     }
 
     /// Says something about the guest, cut to the length of a host line.

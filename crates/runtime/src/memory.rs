@@ -111,6 +111,9 @@ impl Drop for MemoryLimit {
         let held_bytes = self.held_bytes as u64;
         self.figures.memory_held_bytes.fetch_sub(held_bytes, Relaxed);
         self.figures.note_peak(held_bytes);
+        if let Some(usage) = self.log.usage() {
+            usage.memory_bytes.store(held_bytes, Relaxed);
+        }
     }
 }
 

@@ -104,6 +104,9 @@ impl Meter {
     pub(crate) fn note_request(&self) {
         if self.noted.swap(1, Relaxed) == 0 {
             self.figures.note_request(self.request_nanos());
+            if let Some(usage) = self.log.usage() {
+                usage.cpu_nanos.store(self.request_nanos(), Relaxed);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use wasmtime::component::InstancePre;
 use crate::{
     body::{Remains, SandboxBody},
     capabilities::{Grants, Host},
-    component_figures::ComponentFigures,
+    component_figures::{ComponentFigures, RequestUsage},
     error::{OpenError, SandboxError},
     failure_log::FailureLog,
     handler::{Answer, Handler},
@@ -87,6 +87,8 @@ pub struct Call {
     pub ordinal: u32,
     /// The trace the request belongs to, in the form of W3C Trace Context.
     pub traceparent: Option<HeaderValue>,
+    /// Where what the request uses is told.
+    pub usage: Option<Arc<RequestUsage>>,
 }
 
 /// How a client reached the gateway.
@@ -159,6 +161,9 @@ impl Program {
             program.figures.count(&program.figures.requests);
             let limit = call.timeout.map_or(program.timeout, |timeout| timeout.min(program.timeout));
             let log = SandboxLog::new(&program.source, Some(call.request_id));
+            if let Some(usage) = call.usage {
+                log.measured_by(usage);
+            }
             let room = &program.room;
             let (portion, left) = match room.try_take(call.ordinal, &program.figures) {
                 Some(portion) => (portion, limit),

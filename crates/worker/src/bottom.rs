@@ -12,7 +12,7 @@ use gateway::{BoxError, CallError, CallErrorKind, LocalRequest};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use runtime::{Call, Program, SandboxBody, SandboxError, Scheme};
+use runtime::{Call, Program, RequestUsage, SandboxBody, SandboxError, Scheme};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -27,8 +27,12 @@ pub trait Answers: Send + Sync + Sized + 'static {
     /// Its response body.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
-    /// Answers `request`.
-    fn answer(self: Arc<Self>, request: LocalRequest) -> impl Future<Output = Result<Response<Self::Body>, CallError>> + Send;
+    /// Answers `request`; what that uses is told to `usage`.
+    fn answer(
+        self: Arc<Self>,
+        request: LocalRequest,
+        usage: Option<Arc<RequestUsage>>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, CallError>> + Send;
 }
 
 /// Calls programs of this node.
@@ -66,7 +70,8 @@ impl<P: Answers> Service<LocalRequest> for Bottom<P> {
         match self.programs.find(&key) {
             Some(program) => {
                 let span = self.spans.as_ref().and_then(|spans| spans.sandbox(request.trace, target));
-                Box::pin(async move { spanned(program.answer(request).await, span) })
+                let usage = span.as_ref().map(|span| span.usage().clone());
+                Box::pin(async move { spanned(program.answer(request, usage).await, span) })
             }
             None => {
                 let message = format!("{}.{} of {} is not on this node any more", key.component, target.ordinal, key.revision);
@@ -118,12 +123,12 @@ impl<B: Body> Body for SpannedBody<B> {
 impl Answers for Program {
     type Body = SandboxBody;
 
-    async fn answer(self: Arc<Self>, request: LocalRequest) -> Result<Response<SandboxBody>, CallError> {
+    async fn answer(self: Arc<Self>, request: LocalRequest, usage: Option<Arc<RequestUsage>>) -> Result<Response<SandboxBody>, CallError> {
         let LocalRequest { request, target, request_id, scheme, deadline, .. } = request;
         let scheme = if scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
         let left = deadline.saturating_duration_since(Instant::now());
         let traceparent = request.headers().get("traceparent").cloned();
-        let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left), ordinal: target.ordinal, traceparent };
+        let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left), ordinal: target.ordinal, traceparent, usage };
         self.handle(request, call).await.map_err(|error| failed(&error))
     }
 }

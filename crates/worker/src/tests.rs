@@ -18,6 +18,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::id::{Digest, PlacementId};
+use runtime::RequestUsage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,7 +37,7 @@ struct Echo(String);
 impl Answers for Echo {
     type Body = Full<Bytes>;
 
-    async fn answer(self: Arc<Self>, _: LocalRequest) -> Result<Response<Self::Body>, CallError> {
+    async fn answer(self: Arc<Self>, _: LocalRequest, _: Option<Arc<RequestUsage>>) -> Result<Response<Self::Body>, CallError> {
         Ok(Response::new(Full::from(self.0.clone())))
     }
 }

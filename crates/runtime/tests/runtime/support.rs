@@ -118,7 +118,7 @@ pub fn config() -> ProgramConfig {
 }
 
 pub fn call(request_id: &str) -> Call {
-    Call { request_id: request_id.into(), scheme: Scheme::Http, timeout: None, ordinal: 0, traceparent: None }
+    Call { request_id: request_id.into(), scheme: Scheme::Http, timeout: None, ordinal: 0, traceparent: None, usage: None }
 }
 
 pub fn get(path: &str) -> http::Request<Empty<Bytes>> {

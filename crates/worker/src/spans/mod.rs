@@ -10,11 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use gateway::RequestTrace;
 use model::id::{ComponentId, RevisionNumber};
+use runtime::RequestUsage;
 use tokio::sync::mpsc;
 
 pub use export::Exporter;
@@ -63,7 +64,8 @@ enum Value {
 pub struct SandboxSpan {
     spans: Spans,
     span: Option<Span>,
-    begun: std::time::Instant,
+    begun: Instant,
+    usage: Arc<RequestUsage>,
 }
 
 impl Spans {
@@ -127,7 +129,7 @@ impl Spans {
             attributes: whose(&target.component, target.revision, target.ordinal).into(),
             error: None,
         };
-        context.sampled.then(|| SandboxSpan { spans: self.clone(), span: Some(span), begun: std::time::Instant::now() })
+        context.sampled.then(|| SandboxSpan { spans: self.clone(), span: Some(span), begun: Instant::now(), usage: Arc::default() })
     }
 
     fn hand_over(&self, span: Span) {
@@ -157,13 +159,9 @@ impl SandboxSpan {
         }
     }
 
-    /// What the sandbox used.
-    pub fn used(&mut self, cpu: Duration, memory_peak_bytes: u64) {
-        if let Some(span) = &mut self.span {
-            let cpu = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
-            span.attributes.push(("shoal.cpu_time_us", Value::Number(cpu)));
-            span.attributes.push(("shoal.memory_peak_bytes", Value::Number(memory_peak_bytes)));
-        }
+    /// Where the runtime tells what the sandbox uses.
+    pub fn usage(&self) -> &Arc<RequestUsage> {
+        &self.usage
     }
 }
 
@@ -171,6 +169,10 @@ impl Drop for SandboxSpan {
     fn drop(&mut self) {
         if let Some(mut span) = self.span.take() {
             span.took = self.begun.elapsed();
+            if let Some((cpu_nanos, memory_bytes)) = self.usage.read() {
+                span.attributes.push(("shoal.cpu_time_us", Value::Number(cpu_nanos / 1_000)));
+                span.attributes.push(("shoal.memory_peak_bytes", Value::Number(memory_bytes)));
+            }
             self.spans.hand_over(span);
         }
     }
