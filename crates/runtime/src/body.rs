@@ -13,13 +13,15 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::{error::SandboxError, lane::Guest, logs::SandboxLog, program::Program};
+use crate::{error::SandboxError, kept::Seat, lane::Guest, logs::SandboxLog, program::Program};
 
 /// A response body. Reading it lets the guest work; dropping it before its end ends the guest at once, and what the guest does after the end goes on in
 /// a task of its own, for a bounded time.
 pub struct SandboxBody {
     body: WasiBody,
     guest: Option<Guest>,
+    /// In a sandbox that others share.
+    seat: Option<Seat>,
     length: Length,
     remains: Remains,
 }
@@ -58,15 +60,13 @@ impl Remains {
     fn finish(&self, guest: Guest, body: WasiBody) {
         // Without an executor nothing can go on: the process is ending.
         let Ok(executor) = Handle::try_current() else { return };
-        let shared = &self.program.shared;
-        let (log, counters, limit) = (self.log.clone(), shared.counters.clone(), shared.after_response);
+        let (log, program, limit) = (self.log.clone(), Arc::clone(&self.program), self.program.shared.after_response);
         let rest = async move {
             if tokio::time::timeout(limit, finish(guest, body)).await.is_err() {
-                counters.count(&counters.overruns);
-                log.host(format!("the component was still at work {} ms after its response; the sandbox was ended", limit.as_millis()));
+                program.overrun(limit, &log);
             }
         };
-        shared.tasks.spawn_on(rest, &executor);
+        self.program.shared.tasks.spawn_on(rest, &executor);
     }
 }
 
@@ -74,6 +74,20 @@ impl SandboxBody {
     pub(crate) fn of(
         response: http::Response<WasiBody>,
         guest: Option<Guest>,
+        remains: Remains,
+    ) -> Result<http::Response<Self>, SandboxError> {
+        Self::new(response, guest, None, remains)
+    }
+
+    /// The body of a response from a sandbox that others share: its guest is driven elsewhere.
+    pub(crate) fn shared(response: http::Response<WasiBody>, seat: Seat, remains: Remains) -> Result<http::Response<Self>, SandboxError> {
+        Self::new(response, None, Some(seat), remains)
+    }
+
+    fn new(
+        response: http::Response<WasiBody>,
+        guest: Option<Guest>,
+        seat: Option<Seat>,
         remains: Remains,
     ) -> Result<http::Response<Self>, SandboxError> {
         let (head, body) = response.into_parts();
@@ -88,7 +102,7 @@ impl SandboxBody {
             Some(bytes) => Length::Left(bytes),
             None => Length::Unknown,
         };
-        Ok(http::Response::from_parts(head, Self { body, guest, length, remains }))
+        Ok(http::Response::from_parts(head, Self { body, guest, seat, length, remains }))
     }
 
     /// Lets the guest work. True when it ended well, so that what it wrote last is there to be read.
@@ -104,6 +118,17 @@ impl SandboxBody {
         if matches!(self.length, Length::Read) {
             // The response is whole: what its guest dies of now stands in the log, the client need not know.
             let _ = self.poll_guest(context);
+        }
+    }
+
+    /// What broke a body that seems to have ended. One of WASI 0.3 that breaks off ends like a whole one: only its guest knows.
+    fn broken(&mut self, context: &mut Context<'_>) -> Option<SandboxError> {
+        if matches!(self.length, Length::Read) || !self.remains.program.handler.breaks_quietly() {
+            return None;
+        }
+        match self.poll_guest(context) {
+            Poll::Ready(Err(failure)) => Some(failure),
+            _ => self.seat.as_ref().and_then(Seat::failure),
         }
     }
 
@@ -138,6 +163,9 @@ impl Body for SandboxBody {
                 if let Some(guest) = &this.guest {
                     guest.meter().re_arm();
                 }
+                if let Some(seat) = &this.seat {
+                    seat.re_arm();
+                }
                 this.wind_up(context);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -146,10 +174,17 @@ impl Body for SandboxBody {
                 this.length = Length::Unknown;
                 match this.poll_guest(context) {
                     Poll::Ready(Err(failure)) => Poll::Ready(Some(Err(failure))),
-                    _ => Poll::Ready(Some(Err(this.remains.bad_response(error.to_string())))),
+                    _ => {
+                        let failure = this.seat.as_ref().and_then(Seat::failure);
+                        Poll::Ready(Some(Err(failure.unwrap_or_else(|| this.remains.bad_response(error.to_string())))))
+                    }
                 }
             }
             None => {
+                if let Some(failure) = this.broken(context) {
+                    this.length = Length::Unknown;
+                    return Poll::Ready(Some(Err(failure)));
+                }
                 this.length = Length::Read;
                 this.wind_up(context);
                 Poll::Ready(None)

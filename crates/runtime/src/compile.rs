@@ -1,8 +1,6 @@
 //! A component's bytes become machine code. Owns what the compile child does with one artifact; must never be called in a process that serves requests,
 //! because compiling takes as much time and memory as a hostile input likes.
 
-use inspect::Version;
-
 use crate::engine::{self, Kind};
 
 pub use crate::code_store::code_file_name;
@@ -66,7 +64,7 @@ pub struct Compiled {
 pub fn compile(wasm: &[u8], threads: Threads) -> Result<Compiled, CompileError> {
     check_form(wasm)?;
     let failed = |error: wasmtime::Error| CompileError::Failed { reason: format!("{error:#}") };
-    let kind = kind(wasm);
+    let kind = if inspect::needs_concurrency(wasm) { Kind::Wasi03 } else { Kind::Wasi02 };
     let engine = engine::compiling(kind, threads).map_err(failed)?;
     let bytes = engine.precompile_component(wasm).map_err(|error| explain(&error))?;
     Ok(Compiled { kind, bytes })
@@ -75,19 +73,6 @@ pub fn compile(wasm: &[u8], threads: Threads) -> Result<Compiled, CompileError> 
 /// The part of a code file's name that says where its code can be run.
 pub fn compatibility(kind: Kind) -> &'static str {
     engine::compatibility(kind)
-}
-
-/// What cannot be read is left to the compiler, whose words are better.
-fn kind(wasm: &[u8]) -> Kind {
-    let Ok(found) = inspect::inspect(wasm) else { return Kind::Wasi02 };
-    let of_wasi_03 = |interface: Option<inspect::Interface<'_>>| {
-        interface.is_some_and(|one| {
-            one.package.starts_with("wasi:") && one.version.is_some_and(|version| version.is_compatible_with(&Version::release(0, 3, 0)))
-        })
-    };
-    let any = found.imports.iter().any(|import| of_wasi_03(import.interface()))
-        || found.exports.iter().any(|export| of_wasi_03(export.interface()));
-    if any { Kind::Wasi03 } else { Kind::Wasi02 }
 }
 
 fn check_form(wasm: &[u8]) -> Result<(), CompileError> {

@@ -181,6 +181,12 @@ pub enum SandboxError {
         /// Slots of the node.
         slots: u32,
     },
+    /// Every sandbox the component may have is taken, for longer than a request may wait.
+    #[error("all {sandboxes} sandboxes of the instance are taken")]
+    Busy {
+        /// Most sandboxes of the instance.
+        sandboxes: u32,
+    },
     /// The sandbox could not be started.
     #[error("starting a sandbox: {reason}")]
     Start {
@@ -190,6 +196,11 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Whether the same request may find room a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Exhausted { .. } | Self::Busy { .. } | Self::InstanceMemory { .. })
+    }
+
     /// The error's code, see docs/reference/errors.
     pub fn code(&self) -> &'static str {
         match self {
@@ -198,7 +209,7 @@ impl SandboxError {
             Self::Memory { .. } => "E0305",
             Self::Timeout { .. } => "E0306",
             Self::NoResponse | Self::Refused { .. } | Self::BadResponse { .. } => "E0307",
-            Self::Exhausted { .. } => "E0308",
+            Self::Exhausted { .. } | Self::Busy { .. } => "E0308",
             Self::CpuTime { .. } => "E0310",
             Self::InstanceMemory { .. } => "E0311",
             Self::HostLimit { .. } => "E0312",

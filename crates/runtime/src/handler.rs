@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::{
     Engine, Store,
-    component::{Accessor, InstancePre, Resource},
+    component::{Accessor, GuestTaskId, InstancePre, Resource, TypedFuncCallConcurrent},
 };
 use wasmtime_wasi_http::{
     Error as HttpError, FieldMap, WasiBody,
@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{
     },
     p3::{
         self,
-        bindings::{Service, ServicePre},
+        bindings::{Service, ServicePre, http::types::ErrorCode},
     },
 };
 
@@ -53,7 +53,13 @@ pub(crate) type Answer = Result<http::Response<WasiBody>, HttpError>;
 /// A request that lies in a sandbox, and where its answer goes.
 pub(crate) enum Incoming {
     Wasi02 { request: Resource<HostIncomingRequest>, outparam: Resource<HostResponseOutparam> },
-    Wasi03 { request: Resource<p3::Request>, transmitted: Transmitted, answer: oneshot::Sender<Answer> },
+    Wasi03 { request: Incoming03, answer: oneshot::Sender<Answer> },
+}
+
+/// A request of WASI 0.3 that lies in a sandbox.
+pub(crate) struct Incoming03 {
+    request: Resource<p3::Request>,
+    transmitted: Transmitted,
 }
 
 /// What became of a request's body, for the guest that asks.
@@ -69,6 +75,11 @@ impl Handler {
             Ok(service) => Ok(Self::Wasi03(service)),
             Err(_) => ProxyPre::new(linked).map(Self::Wasi02),
         }
+    }
+
+    /// Whether a response body whose guest failed looks as if it had ended.
+    pub(crate) fn breaks_quietly(&self) -> bool {
+        matches!(self, Self::Wasi03(_))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -103,9 +114,9 @@ impl Handler {
         let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.into().to_string()))));
         let taken = match self {
             Self::Wasi02(_) => take_02(host, request, scheme, answer),
-            Self::Wasi03(_) => take_03(host, request, scheme, answer),
+            Self::Wasi03(_) => take_03(host, request, scheme).map(|request| Incoming::Wasi03 { request, answer }),
         };
-        taken.map_err(|error| SandboxError::BadRequest { reason: format!("{error:#}") })
+        taken.map_err(|error| bad_request(&error))
     }
 }
 
@@ -119,9 +130,9 @@ impl Instance {
             (Self::Wasi02(proxy), Incoming::Wasi02 { request, outparam }) => {
                 proxy.wasi_http_incoming_handler().call_handle(store, request, outparam).await
             }
-            (Self::Wasi03(service), Incoming::Wasi03 { request, transmitted, answer }) => {
+            (Self::Wasi03(service), Incoming::Wasi03 { request, answer }) => {
                 let run = async |accessor: &Accessor<Host>| {
-                    let read = answer_03(service, accessor, request, transmitted, answer).await?;
+                    let read = Call03::begin(service, accessor, request, answer)?.finish(service, accessor).await?;
                     poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
                     // The engine hands the last of a body on only while it is driven.
                     read.await;
@@ -152,7 +163,11 @@ where
     Ok(Incoming::Wasi02 { request, outparam })
 }
 
-fn take_03<B>(host: &mut Host, request: http::Request<B>, scheme: Scheme, answer: oneshot::Sender<Answer>) -> wasmtime::Result<Incoming>
+/// Puts a request into a sandbox. Nothing of the guest runs.
+///
+/// # Errors
+/// The request cannot be handed to a guest; see [`bad_request`].
+pub(crate) fn take_03<B>(host: &mut Host, request: http::Request<B>, scheme: Scheme) -> wasmtime::Result<Incoming03>
 where
     B: Body<Data = Bytes, Error = HttpError> + Send + 'static,
 {
@@ -171,38 +186,68 @@ where
     let headers = FieldMap::new_immutable(view.hooks, head.headers);
     let (request, transmitted) = p3::Request::new(head.method, Some(scheme), Some(authority), Some(path), headers, None, body);
     let request = view.table.push(request)?;
-    Ok(Incoming::Wasi03 { request, transmitted: Box::pin(transmitted), answer })
+    Ok(Incoming03 { request, transmitted: Box::pin(transmitted) })
 }
 
-/// Calls the handler and hands its answer out. The guest may work on: for its response's body, or after it.
-/// What is returned ends when nobody reads the response any more.
-///
-/// # Errors
-/// The guest trapped.
-pub(crate) async fn answer_03(
-    service: &Service,
-    accessor: &Accessor<Host>,
-    request: Resource<p3::Request>,
+/// What it means that a request could not be put into a sandbox.
+pub(crate) fn bad_request(error: &wasmtime::Error) -> SandboxError {
+    SandboxError::BadRequest { reason: format!("{error:#}") }
+}
+
+/// What a handler of WASI 0.3 returns.
+type Answered03 = (Result<Resource<p3::Response>, ErrorCode>,);
+
+/// A call of a handler of WASI 0.3 that was begun. Others may be under way in the same sandbox.
+pub(crate) struct Call03 {
+    call: TypedFuncCallConcurrent<Host, (Resource<p3::Request>,), Answered03>,
     transmitted: Transmitted,
     answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<impl Future<Output = ()> + use<>> {
-    let handle = service.wasi_http_handler().func_handle();
-    let call = accessor.with(|store| handle.start_call_concurrent(store, (request,)))?;
-    let (answered,) = handle.finish_call_concurrent(accessor, call).await?;
-    let (reading, read) = oneshot::channel();
-    let answered = match answered {
-        Ok(response) => {
-            let response = accessor.with(|mut store| {
-                let response = store.get().http().table.delete(response)?;
-                response.into_http_with_getter(&mut store, transmitted, Host::http)
-            })?;
-            Ok(response.map(|body| Followed { body, reading: Some(reading) }.boxed_unsync()))
-        }
-        Err(code) => Err(HttpError::from(code)),
-    };
-    // Nobody waits any more: the request was given up, and with it whoever would read.
-    let _ = answer.send(answered);
-    Ok(async move { drop(read.await) })
+}
+
+impl Call03 {
+    /// Begins a call. The guest runs when the engine is driven.
+    ///
+    /// # Errors
+    /// The engine refused it: the sandbox is of no more use.
+    pub(crate) fn begin(
+        service: &Service,
+        accessor: &Accessor<Host>,
+        request: Incoming03,
+        answer: oneshot::Sender<Answer>,
+    ) -> wasmtime::Result<Self> {
+        let Incoming03 { request, transmitted } = request;
+        let call = accessor.with(|store| service.wasi_http_handler().func_handle().start_call_concurrent(store, (request,)))?;
+        Ok(Self { call, transmitted, answer })
+    }
+
+    /// Which of the guest's tasks it is.
+    pub(crate) fn task(&self) -> GuestTaskId {
+        self.call.task()
+    }
+
+    /// Hands the answer out when there is one. The guest may work on: for its response's body, or after it.
+    /// What is returned ends when nobody reads the response any more.
+    ///
+    /// # Errors
+    /// The guest trapped.
+    pub(crate) async fn finish(self, service: &Service, accessor: &Accessor<Host>) -> wasmtime::Result<impl Future<Output = ()> + use<>> {
+        let Self { call, transmitted, answer } = self;
+        let (answered,) = service.wasi_http_handler().func_handle().finish_call_concurrent(accessor, call).await?;
+        let (reading, read) = oneshot::channel::<()>();
+        let answered = match answered {
+            Ok(response) => {
+                let response = accessor.with(|mut store| {
+                    let response = store.get().http().table.delete(response)?;
+                    response.into_http_with_getter(&mut store, transmitted, Host::http)
+                })?;
+                Ok(response.map(|body| Followed { body, reading: Some(reading) }.boxed_unsync()))
+            }
+            Err(code) => Err(HttpError::from(code)),
+        };
+        // Nobody waits any more: the request was given up, and with it whoever would read.
+        let _ = answer.send(answered);
+        Ok(async move { drop(read.await) })
+    }
 }
 
 /// A body that says when it was read to its end or dropped.

@@ -18,6 +18,7 @@ mod figures;
 mod handler;
 mod host_limit;
 mod instance;
+mod kept;
 mod lane;
 mod limits;
 mod logs;

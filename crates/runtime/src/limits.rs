@@ -136,5 +136,14 @@ pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(30);
 /// How long a refused outgoing request is read, so that the guest sees the refusal instead of a broken pipe.
 pub(crate) const DENIED_REQUEST_DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a kept sandbox may be idle: a visitor who comes back within a minute finds what was remembered, and memory is not held for longer.
+pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(60);
+
+/// Requests that may wait for each shared sandbox before another is started: at 10 µs each the last of them waits less long than a start takes.
+pub(crate) const KEPT_BACKLOG: usize = 8;
+
+/// Requests a shared sandbox is given before its task lets others run.
+pub(crate) const KEPT_TURNS_MAX: u32 = 16;
+
 /// A half-written code file older than this belongs to nobody: compiling is stopped long before.
 pub(crate) const LEFTOVER_AGE: Duration = Duration::from_secs(600);

@@ -65,13 +65,14 @@ pub(crate) struct SandboxLog(Arc<Voice>);
 
 struct Voice {
     source: Arc<Source>,
-    request_id: Option<Arc<str>>,
+    /// Changes where a sandbox answers more than one request.
+    request_id: Mutex<Option<Arc<str>>>,
     usage: OnceLock<Arc<RequestUsage>>,
 }
 
 impl SandboxLog {
     pub(crate) fn new(source: &Arc<Source>, request_id: Option<Arc<str>>) -> Self {
-        Self(Arc::new(Voice { source: Arc::clone(source), request_id, usage: OnceLock::new() }))
+        Self(Arc::new(Voice { source: Arc::clone(source), request_id: Mutex::new(request_id), usage: OnceLock::new() }))
     }
 
     /// Somebody wants to know what the request uses.
@@ -106,6 +107,11 @@ impl SandboxLog {
         }
     }
 
+    /// From here on the lines are for another request, or for none.
+    pub(crate) fn hand_to(&self, request_id: Option<Arc<str>>) {
+        *self.0.request_id.lock().unwrap_or_else(PoisonError::into_inner) = request_id;
+    }
+
     /// The component's name, for texts.
     pub(crate) fn component(&self) -> &ComponentId {
         &self.0.source.component
@@ -113,7 +119,8 @@ impl SandboxLog {
 
     fn line(&self, stream: Stream, text: String) {
         let Source { component, revision, sink, .. } = &*self.0.source;
-        sink.line(Line { component: component.clone(), revision: *revision, stream, request_id: self.0.request_id.clone(), text });
+        let request_id = self.0.request_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sink.line(Line { component: component.clone(), revision: *revision, stream, request_id, text });
     }
 }
 

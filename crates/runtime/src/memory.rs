@@ -56,6 +56,11 @@ impl MemoryLimit {
         self.denied
     }
 
+    /// The next request did not ask for what an earlier one was denied.
+    pub(crate) fn forget_denial(&mut self) {
+        self.denied = None;
+    }
+
     /// The component's counters.
     pub(crate) fn figures(&self) -> &ComponentFigures {
         &self.figures

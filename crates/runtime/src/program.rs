@@ -31,6 +31,7 @@ use crate::{
     failure_log::FailureLog,
     handler::{Answer, Handler},
     instance::Portion,
+    kept::{self, Given, Kept, Mode, Policy},
     lane::{Ended, Guest, Share},
     logs::{LogSink, SandboxLog, Source},
     meter::Meter,
@@ -109,6 +110,8 @@ pub struct Program {
     pub(crate) figures: Arc<ComponentFigures>,
     timeout: Duration,
     cpu_time: Duration,
+    /// Sandboxes that answer more than one request.
+    pub(crate) kept: Kept,
     room: Room,
     share: Arc<Share>,
     source: Arc<Source>,
@@ -123,10 +126,11 @@ impl Program {
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let handler = Handler::of(linked).map_err(|error| OpenError::Handler { reason: format!("{error:#}") })?;
+        let kept = Kept::new(Policy::of(&config, &handler));
         let (grants, room, share) = (Grants::of(&config), Room::of(&config), Share::new(&shared.lanes));
         let ProgramConfig { component: name, revision, timeout, cpu_time, figures, .. } = config;
         let source = Arc::new(Source { component: name, revision, sink, failures: FailureLog::default() });
-        Ok(Self { handler, grants, memory_bytes, shared, figures, timeout, cpu_time, room, share, source })
+        Ok(Self { handler, grants, memory_bytes, shared, figures, timeout, cpu_time, kept, room, share, source })
     }
 
     /// Starts one sandbox and lets it go: whether the component starts at all. Runs its start code, calls nothing.
@@ -145,8 +149,8 @@ impl Program {
         }
     }
 
-    /// Answers one request in a fresh sandbox, inside the caller's task: dropping the future or the response body ends the guest.
-    /// The response's body drives the guest on while it is read.
+    /// Answers one request, in a sandbox of its own unless the program keeps its sandboxes. A sandbox that nobody shares is driven inside the caller's task
+    /// and by the response's body: dropping either ends it. A shared one goes on without the request.
     pub fn handle<B>(
         self: &Arc<Self>,
         request: http::Request<B>,
@@ -160,27 +164,50 @@ impl Program {
         async move {
             program.figures.count(&program.figures.requests);
             let limit = call.timeout.map_or(program.timeout, |timeout| timeout.min(program.timeout));
-            let log = SandboxLog::new(&program.source, Some(call.request_id));
+            let log = SandboxLog::new(&program.source, Some(Arc::clone(&call.request_id)));
+            if program.kept.policy.mode != Mode::Fresh {
+                let Call { request_id, scheme, ordinal, .. } = call;
+                let given = Given { request_id, scheme, ordinal, limit, log };
+                // In a box, so that a request with a fresh sandbox does not carry the room for it.
+                return Box::pin(Kept::answer(program, kept::boxed(request), given)).await;
+            }
             if let Some(usage) = call.usage {
                 log.measured_by(usage);
             }
-            let room = &program.room;
-            let (portion, left) = match room.try_take(call.ordinal, &program.figures) {
-                Some(portion) => (portion, limit),
-                None => room.take(call.ordinal, limit, &program.figures, &program.shared.counters, &log).await?,
-            };
+            let (portion, left) = program.portion(call.ordinal, limit, &log).await?;
             let remains = Remains::new(request.method(), Arc::clone(&program), log.clone());
-            let (mut guest, mut answer) = program.start(request, call.scheme, portion, &log)?;
-            let driven = tokio::time::timeout(left, poll_fn(|context| drive(&mut guest, &mut answer, context))).await;
-            match driven {
-                Ok(Ok(Driven { answer: Some(Ok(response)), ended })) => SandboxBody::of(response, (!ended).then_some(guest), remains),
-                Ok(Ok(Driven { answer, .. })) => Err(program.bad_answer(answer, &log)),
-                Ok(Err(error)) => Err(error),
-                Err(_) => {
-                    drop(guest);
-                    Err(program.timed_out(limit, &log))
-                }
+            let (guest, answer) = program.start(request, call.scheme, portion, &log)?;
+            program.see_through(guest, answer, left, limit, remains, &log).await
+        }
+    }
+
+    /// Drives a guest that nobody shares until its response begins, for as long as is `left` of `limit`.
+    pub(crate) async fn see_through(
+        &self,
+        mut guest: Guest,
+        mut answer: oneshot::Receiver<Answer>,
+        left: Duration,
+        limit: Duration,
+        remains: Remains,
+        log: &SandboxLog,
+    ) -> Result<http::Response<SandboxBody>, SandboxError> {
+        let driven = tokio::time::timeout(left, poll_fn(|context| drive(&mut guest, &mut answer, context))).await;
+        match driven {
+            Ok(Ok(Driven { answer: Some(Ok(response)), ended })) => SandboxBody::of(response, (!ended).then_some(guest), remains),
+            Ok(Ok(Driven { answer, .. })) => Err(self.bad_answer(answer, log)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                drop(guest);
+                Err(self.timed_out(limit, log))
             }
+        }
+    }
+
+    /// Room for a sandbox in the memory of an instance, and how much of `limit` is left then.
+    pub(crate) async fn portion(&self, ordinal: u32, limit: Duration, log: &SandboxLog) -> Result<(Portion, Duration), SandboxError> {
+        match self.room.try_take(ordinal, &self.figures) {
+            Some(portion) => Ok((portion, limit)),
+            None => self.room.take(ordinal, limit, &self.figures, &self.shared.counters, log).await,
         }
     }
 
@@ -213,11 +240,31 @@ impl Program {
         Ok((Guest::new(work, self.meter(log), &self.share), receiver))
     }
 
-    fn meter(&self, log: &SandboxLog) -> Arc<Meter> {
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// A kept sandbox was replaced though it could have gone on.
+    pub(crate) fn recycled(&self) {
+        self.shared.counters.count(&self.shared.counters.recycled);
+        self.figures.count(&self.figures.recycled);
+    }
+
+    /// A guest was still at work when its time after its last response was over.
+    pub(crate) fn overrun(&self, limit: Duration, log: &SandboxLog) {
+        self.shared.counters.count(&self.shared.counters.overruns);
+        log.host(format!("the component was still at work {} ms after its response; the sandbox was ended", limit.as_millis()));
+    }
+
+    pub(crate) fn meter(&self, log: &SandboxLog) -> Arc<Meter> {
         Meter::new(self.cpu_time, Arc::clone(&self.figures), log.clone())
     }
 
-    fn timed_out(&self, after: Duration, log: &SandboxLog) -> SandboxError {
+    pub(crate) fn timed_out(&self, after: Duration, log: &SandboxLog) -> SandboxError {
         let counters = &self.shared.counters;
         counters.count(&counters.timeouts);
         self.figures.count(&self.figures.timeouts);
@@ -226,7 +273,7 @@ impl Program {
         error
     }
 
-    fn bad_answer(&self, answer: Option<Answer>, log: &SandboxLog) -> SandboxError {
+    pub(crate) fn bad_answer(&self, answer: Option<Answer>, log: &SandboxLog) -> SandboxError {
         let counters = &self.shared.counters;
         counters.count(&counters.bad_responses);
         let error = match answer {

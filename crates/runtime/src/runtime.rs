@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -19,6 +19,7 @@ use crate::{
     engine::{self, Kind},
     error::{OpenError, StartError},
     figures::{Counters, Figures, PoolFigures},
+    kept::{IdleSandboxes, Mode},
     lane::Lanes,
     limits,
     logs::LogSink,
@@ -50,10 +51,16 @@ struct Linked {
 pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) lanes: Arc<Lanes>,
+    /// Who has idle sandboxes.
+    pub(crate) idle: Arc<IdleSandboxes>,
+    /// The runtime ends: nothing is kept any more.
+    pub(crate) ending: CancellationToken,
     /// Work that goes on after a response.
     pub(crate) tasks: TaskTracker,
     /// For how long.
     pub(crate) after_response: Duration,
+    /// How long a sandbox that is kept may be idle.
+    pub(crate) kept_idle: Duration,
 }
 
 /// An opened code file. Cheap to clone; programs of any configuration can be made of it.
@@ -92,7 +99,9 @@ impl Runtime {
         let tasks = TaskTracker::new();
         let lanes = Arc::new(Lanes::new(ticker, counters.clone(), tasks.clone()));
         let wasi_02 = Linked::start(Kind::Wasi02, settings, &lanes)?;
-        let shared = Shared { counters, lanes, tasks, after_response: settings.after_response };
+        let (idle, ending) = (Arc::default(), CancellationToken::new());
+        let (after_response, kept_idle) = (settings.after_response, settings.kept_idle);
+        let shared = Shared { counters, lanes, idle, ending, tasks, after_response, kept_idle };
         Ok(Self { settings: settings.clone(), wasi_02, wasi_03: OnceLock::new(), verified: Mutex::default(), logs, shared })
     }
 
@@ -150,7 +159,11 @@ impl Runtime {
         }
         let linker = &self.linked(code.kind)?.linker;
         let linked = linker.instantiate_pre(&code.component).map_err(|error| OpenError::Import { reason: format!("{error:#}") })?;
-        Program::new(linked, config, memory_bytes, Arc::clone(&self.logs), self.shared.clone()).map(Arc::new)
+        let program = Program::new(linked, config, memory_bytes, Arc::clone(&self.logs), self.shared.clone()).map(Arc::new)?;
+        if program.kept.policy.mode != Mode::Fresh {
+            self.shared.idle.add(Arc::downgrade(&program));
+        }
+        Ok(program)
     }
 
     /// What the runtime has done since its start.
@@ -168,8 +181,9 @@ impl Runtime {
         self.shared.counters.figures(pool)
     }
 
-    /// Waits until no guest works on after its response. Each does so for a bounded time.
+    /// Waits until no guest works on after its response. Each does so for a bounded time. No sandbox is kept any more.
     pub async fn finish(&self) {
+        self.shared.ending.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

@@ -21,7 +21,7 @@ impl Sandbox {
     /// An empty sandbox of `program` that takes its memory from `portion`.
     pub(crate) fn new(program: &Program, portion: Option<Portion>, log: SandboxLog) -> Result<Self, SandboxError> {
         let counters = &program.shared.counters;
-        let slot = counters.take_slot().ok_or(SandboxError::Exhausted { slots: counters.slots })?;
+        let slot = Self::take_slot(program)?;
         let memory = MemoryLimit::new(program.memory_bytes, portion, log.clone(), counters.clone(), program.figures.clone());
         let mut store = Store::new(program.handler.engine(), Host::build(&program.grants, memory, log));
         store.limiter(|host| &mut host.memory);
@@ -30,6 +30,20 @@ impl Sandbox {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         Ok(Self { store, slot })
+    }
+
+    /// A slot; when all are in use, that of an idle sandbox, whoever's it is.
+    fn take_slot(program: &Program) -> Result<Slot, SandboxError> {
+        let counters = &program.shared.counters;
+        loop {
+            if let Some(slot) = counters.take_slot() {
+                return Ok(slot);
+            }
+            if !program.shared.idle.give_up_one() {
+                counters.count_exhaustion();
+                return Err(SandboxError::Exhausted { slots: counters.slots });
+            }
+        }
     }
 
     /// Starts the component in it.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub tick: Duration,
     /// How long a guest may work on after its response has been sent whole.
     pub after_response: Duration,
+    /// How long a sandbox that is kept for other requests may be idle.
+    pub kept_idle: Duration,
     /// Where memories come from.
     pub allocator: Allocator,
     /// How a used memory is cleared.
@@ -129,6 +131,7 @@ impl Machine {
             slot_memory_bytes_max: limits::SLOT_MEMORY_BYTES_MAX,
             tick: limits::TICK,
             after_response: limits::AFTER_RESPONSE,
+            kept_idle: limits::KEPT_IDLE,
             allocator: Allocator::Pool,
             dirty_pages: self.dirty_pages(),
         };
@@ -200,6 +203,7 @@ mod tests {
             slot_memory_bytes_max: 1,
             tick: limits::TICK,
             after_response: limits::AFTER_RESPONSE,
+            kept_idle: limits::KEPT_IDLE,
             allocator: Allocator::Pool,
             dirty_pages: DirtyPages::Dropped,
         };

@@ -136,7 +136,7 @@ impl Answers for Program {
 fn failed(error: &SandboxError) -> CallError {
     let kind = match error {
         SandboxError::Timeout { .. } => CallErrorKind::Timeout,
-        SandboxError::Exhausted { .. } | SandboxError::InstanceMemory { .. } => CallErrorKind::Overloaded,
+        error if error.is_passing() => CallErrorKind::Overloaded,
         _ => CallErrorKind::Failed,
     };
     CallError { kind, code: error.code(), message: error.to_string() }

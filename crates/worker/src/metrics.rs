@@ -83,6 +83,14 @@ impl Collector for SandboxFigures {
         let out = &mut encoder;
         gauge(out, "worker_sandbox_slots", "Sandboxes that may live at once", None, figures.slots.into())?;
         gauge(out, "worker_sandboxes", "Sandboxes that live now", None, figures.sandboxes_live.into())?;
+        gauge(
+            out,
+            "worker_sandboxes_kept",
+            "Sandboxes that live now and are kept for further requests",
+            None,
+            figures.sandboxes_kept.into(),
+        )?;
+        counter(out, "worker_sandboxes_recycled", "Kept sandboxes replaced though they could have gone on", figures.recycled)?;
         counter(out, "worker_sandboxes_started", "Sandboxes started", figures.instantiations)?;
         counter(out, "worker_traps", "Guests that trapped or ended themselves", figures.traps)?;
         counter(out, "worker_timeouts", "Requests without a response in time", figures.timeouts)?;

@@ -26,6 +26,29 @@ fn code_of_another_engine_is_refused() {
     check_foreign(&other_settings.precompile_component(&wat::parse_str(handler(EMPTY_HANDLER)).unwrap()).unwrap());
 }
 
+/// Goal: a file is read whole once, and again only when somebody touched it. Method: a file whose code was changed is noticed by its times alone.
+#[test]
+fn a_file_that_was_touched_is_checked_again() {
+    let bench = Bench::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(compiled(&sample("lean")).file_name().unwrap());
+    let write = |bytes: &[u8]| {
+        let _ = fs::remove_file(&path);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    };
+    let whole = fs::read(compiled(&sample("lean"))).unwrap();
+    write(&whole);
+    assert_eq!(bench.runtime.open_again(&path).unwrap().kind(), Kind::Wasi02);
+    assert_eq!(bench.runtime.open_again(&path).unwrap().kind(), Kind::Wasi02);
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    write(&changed);
+    assert!(matches!(bench.runtime.open_again(&path), Err(OpenError::Damaged { .. })));
+    write(&whole);
+    assert!(bench.runtime.open_again(&path).is_ok());
+}
+
 #[test]
 fn a_damaged_file_is_refused() {
     let whole = compiled(&sample("hello"));

@@ -4,6 +4,8 @@
 mod answers;
 mod code;
 mod failures;
+mod kept;
+mod kept_ends;
 mod support;
 mod wasi_03;
 mod work;

@@ -57,8 +57,11 @@ impl Lines {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::with(Settings { slots: SLOTS, after_response: AFTER_RESPONSE, ..Settings::for_this_machine() })
+    }
+
+    pub fn with(settings: Settings) -> Self {
         let lines = Arc::new(Lines::default());
-        let settings = Settings { slots: SLOTS, after_response: AFTER_RESPONSE, ..Settings::for_this_machine() };
         let runtime = Runtime::start(&settings, Arc::clone(&lines) as _).expect("a few slots fit every machine");
         Self { runtime, lines }
     }
@@ -145,8 +148,10 @@ pub async fn next<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<
 pub fn sample(name: &str) -> Vec<u8> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sample-apps/target/wasm32-wasip2/release");
     let directory = std::env::var_os("SHOAL_GUESTS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let path = directory.join(format!("{name}.wasm"));
-    fs::read(&path).unwrap_or_else(|error| panic!("reading the guest {}: {error}; run `cargo xtask guests` first", path.display()))
+    // A library's file has underscores where its package has hyphens.
+    let named = [name.to_owned(), name.replace('-', "_")].map(|name| directory.join(format!("{name}.wasm")));
+    let path = named.iter().find(|path| path.is_file()).unwrap_or(&named[0]);
+    fs::read(path).unwrap_or_else(|error| panic!("reading the guest {}: {error}; run `cargo xtask guests` first", path.display()))
 }
 
 /// The code file of a component. Compiled once in this process: the name is the digest.

@@ -1,15 +1,19 @@
 //! Components of WASI 0.3, each request in a sandbox of its own.
 
+use model::app::ReuseMode;
 use runtime::Kind;
 
-use crate::support::{Bench, config, fetch, sample};
+use crate::{
+    kept::{reuse, with},
+    support::{Bench, fetch, sample},
+};
 
 #[tokio::test]
 async fn hello_answers() {
     let bench = Bench::new();
     let code = bench.open(&sample("hello-p3"));
     assert_eq!(code.kind(), Kind::Wasi03);
-    let program = bench.runtime.program(&code, config()).unwrap();
+    let program = bench.runtime.program(&code, with(reuse(ReuseMode::Fresh))).unwrap();
     program.probe().await.unwrap();
     for _ in 0..20 {
         let (status, text) = fetch(&program, "/").await.unwrap();
