@@ -39,12 +39,15 @@ impl Observed {
 /// Carrying a plan out and planning again, with workers that do what they are told, ends in an empty plan.
 /// A plan is bounded; when there is more to do the next one continues.
 pub fn plan(state: &State, observed: &Observed, now: Timestamp) -> Plan {
-    let mut room = Room::of(state, observed);
     let mut steps = Vec::new();
-    for app in state.apps() {
-        steps.extend(rollout::decide(state, observed, now, app, &mut room));
-        if steps.len() >= STEPS_PER_PLAN_MAX {
-            break;
+    let mut apps = state.apps().filter(|app| !rollout::is_at_rest(state, observed, app)).peekable();
+    if apps.peek().is_some() {
+        let mut room = Room::of(state, observed);
+        for app in apps {
+            steps.extend(rollout::decide(state, observed, now, app, &mut room));
+            if steps.len() >= STEPS_PER_PLAN_MAX {
+                break;
+            }
         }
     }
     Plan { at: now, based_on: state.index(), steps }

@@ -39,6 +39,26 @@ pub fn decide(state: &State, observed: &Observed, now: Timestamp, app: &AppRecor
     view.steps
 }
 
+/// Whether `app` serves what is wished with exactly the instances that are wished, none of them failed or silent: then nothing is to be done for it.
+/// Most apps are so most of the time, and a plan looks at all of them; this allocates nothing.
+pub(crate) fn is_at_rest(state: &State, observed: &Observed, app: &AppRecord) -> bool {
+    if app.deleted || app.rollout != Rollout::Done || app.serving != Some(app.wanted) || !app.waits.is_empty() {
+        return false;
+    }
+    let Some(revision) = state.revision(&app.id, app.wanted) else { return false };
+    let mut running = 0;
+    for placement in state.placements_of(&app.id) {
+        let component = revision.component(placement.instance.component.component.as_str());
+        let wished = component.is_some_and(|component| (1..=app.wished(component)).contains(&placement.instance.ordinal));
+        let well = !observed.silent.contains(&placement.node) && !failed(observed.phase(placement));
+        if !(placement.runs() && placement.revision == app.wanted && wished && well) {
+            return false;
+        }
+        running += 1;
+    }
+    running == revision.frozen.spec.components.iter().map(|component| u64::from(app.wished(component))).sum::<u64>()
+}
+
 /// Failed instances of `app` that are tried again although nothing changes, and when.
 pub(crate) fn retries<'a>(
     state: &'a State,

@@ -8,8 +8,9 @@ use model::{
 };
 
 use crate::{
-    AppRecord, State,
+    AppRecord, Booked, State,
     limits::{APPS_MAX, EVENTS_MAX, INSTANCES_MAX, NODES_MAX, PLACEMENTS_PER_NODE_MAX, REVISIONS_PER_APP_MAX},
+    owners::Owners,
     routes,
 };
 
@@ -23,7 +24,23 @@ impl State {
         self.check_events()?;
         self.check_routes()?;
         ensure(self.apps.size() <= APPS_MAX, || format!("{} apps", self.apps.size()))?;
+        self.check_sums()?;
         ensure(self.wished_instances() <= INSTANCES_MAX, || format!("{} wished instances", self.wished_instances()))
+    }
+
+    /// What is derived is what deriving it anew gives.
+    fn check_sums(&self) -> Result<(), String> {
+        let wished: u64 = self.apps.values().map(AppRecord::wished_instances).sum();
+        ensure(self.wished == wished, || format!("{wished} wished instances are counted as {}", self.wished))?;
+        for node in self.nodes.values() {
+            let memory_bytes = self.placements_on(node.id).fold(0, |sum: u64, placement| sum.saturating_add(placement.memory_bytes));
+            let expected = Booked { memory_bytes, placements: self.placements_on(node.id).count() };
+            let found = self.booked.get(&node.id).copied().unwrap_or_default();
+            ensure(found == expected, || format!("{expected:?} on {} is kept as {found:?}", node.name))?;
+        }
+        let mut owners = Owners::empty();
+        self.revisions.values().for_each(|revision| owners.add(revision));
+        ensure(self.owners == owners, || "the index of routes is not that of the kept revisions".to_owned())
     }
 
     fn check_app(&self, app: &AppRecord) -> Result<(), String> {

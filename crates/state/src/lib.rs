@@ -14,13 +14,14 @@ mod applied;
 mod apply;
 mod check;
 mod hash;
+mod owners;
 
 use std::ops::Bound;
 
 use model::id::{AppId, Index, NodeId, PlacementId, RevisionNumber};
 use rpds::RedBlackTreeMapSync;
 
-use crate::event::Events;
+use crate::{event::Events, owners::Owners};
 pub use crate::{
     applied::{Applied, DeployOutcome},
     command::Command,
@@ -40,7 +41,20 @@ pub struct State {
     placements: RedBlackTreeMapSync<PlacementId, Placement>,
     placements_by_app: RedBlackTreeMapSync<(AppId, PlacementId), ()>,
     placements_by_node: RedBlackTreeMapSync<(NodeId, PlacementId), ()>,
+    /// Sums over the placements of each node, so that booking does not count them.
+    booked: RedBlackTreeMapSync<NodeId, Booked>,
+    /// The sum of every app's wished instances.
+    wished: u64,
+    /// Who names which place in a route.
+    owners: Owners,
     events: Events,
+}
+
+/// What the placements of one node come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Booked {
+    memory_bytes: u64,
+    placements: usize,
 }
 
 impl Default for State {
@@ -61,6 +75,9 @@ impl State {
             placements: RedBlackTreeMapSync::new_sync(),
             placements_by_app: RedBlackTreeMapSync::new_sync(),
             placements_by_node: RedBlackTreeMapSync::new_sync(),
+            booked: RedBlackTreeMapSync::new_sync(),
+            wished: 0,
+            owners: Owners::empty(),
             events: Events::empty(),
         }
     }
@@ -113,6 +130,11 @@ impl State {
         self.placements_by_node.range(bounds).filter_map(|((_, id), ())| self.placements.get(id))
     }
 
+    /// How many placements `node` has.
+    pub fn placed_on(&self, node: NodeId) -> usize {
+        self.booked.get(&node).map_or(0, |booked| booked.placements)
+    }
+
     /// Every node, in order of id.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
         self.nodes.values()
@@ -130,7 +152,7 @@ impl State {
 
     /// Bytes booked on `node` by placements that are not forgotten yet.
     pub fn booked_memory(&self, node: NodeId) -> u64 {
-        self.placements_on(node).fold(0, |sum, placement| sum.saturating_add(placement.memory_bytes))
+        self.booked.get(&node).map_or(0, |booked| booked.memory_bytes)
     }
 
     /// The kept events after `sequence`, oldest first. When the first is not `sequence + 1`, those between are forgotten.
@@ -145,7 +167,7 @@ impl State {
 
     /// Wished instances of all apps together.
     pub fn wished_instances(&self) -> u64 {
-        self.apps.values().flat_map(|app| app.replicas.values()).map(|count| u64::from(*count)).sum()
+        self.wished
     }
 
     fn revisions_before(&self, app: &AppId, number: RevisionNumber) -> impl DoubleEndedIterator<Item = &Revision> {

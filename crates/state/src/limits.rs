@@ -12,8 +12,8 @@ pub const ROUTES_PER_APP_MAX: usize = 256;
 /// Wished instances of all apps together. Keeps the state under 200 MiB beside the history, so that it stays in memory on a small server.
 pub const INSTANCES_MAX: u64 = 100_000;
 
-/// Instances on one node. Keeps one assignment under its 4 MiB message with room to spare.
-pub const PLACEMENTS_PER_NODE_MAX: usize = 4_096;
+/// Instances on one node: the apps of a whole cluster with some to spare. At about 1 KiB each an assignment is sent in parts of bounded size.
+pub const PLACEMENTS_PER_NODE_MAX: usize = 16_384;
 
 /// Nodes in one cluster: one Raft group is shown to carry 5,000 workers; past that, clusters are joined by routes.
 pub const NODES_MAX: usize = 5_000;

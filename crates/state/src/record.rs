@@ -52,6 +52,11 @@ impl AppRecord {
         self.replicas.get(&component.name).copied().unwrap_or(component.replicas)
     }
 
+    /// Wished instances of all its components.
+    pub fn wished_instances(&self) -> u64 {
+        self.replicas.values().map(|count| u64::from(*count)).sum()
+    }
+
     /// The revisions that own their routes and keep their history.
     pub fn held(&self) -> impl Iterator<Item = RevisionNumber> + use<> {
         std::iter::once(self.wanted).chain(self.serving.filter(|serving| *serving != self.wanted))

@@ -29,7 +29,7 @@ pub fn collide(left: &RouteKeyV1, right: &RouteKeyV1) -> bool {
         && left.headers == right.headers
 }
 
-fn path_of(route: &RouteKeyV1) -> &str {
+pub(crate) fn path_of(route: &RouteKeyV1) -> &str {
     if route.exact { &route.path } else { route.path.trim_end_matches('/') }
 }
 
@@ -54,21 +54,19 @@ pub(crate) fn refuse_collisions(state: &State, revision: &Revision) -> Result<()
             return Err(collision(component, *number, route, owner));
         }
     }
-    for (owner, theirs) in owned_by_others(state, &revision.app) {
-        if let Some((component, number, route)) = mine.iter().find(|(_, _, route)| collide(route, theirs)) {
+    for (component, number, route) in &mine {
+        if let Some(owner) = owner_of_equal(state, &revision.app, route) {
             return Err(collision(component, *number, route, &owner));
         }
     }
     Ok(())
 }
 
-/// The routes that apps other than `app` own: those of their wanted and of their serving revision.
-fn owned_by_others<'a>(state: &'a State, app: &'a AppId) -> impl Iterator<Item = (ComponentId, &'a RouteKeyV1)> {
-    state
-        .apps()
-        .filter(move |other| other.id != *app && !other.deleted)
-        .flat_map(|other| other.held().filter_map(|number| state.revision(&other.id, number)))
-        .flat_map(|revision| of(revision).map(|(component, _, route)| (component, route)))
+/// The component of another app that owns a route which `route` collides with: one of that app's wanted or serving revision.
+fn owner_of_equal(state: &State, app: &AppId, route: &RouteKeyV1) -> Option<ComponentId> {
+    let others = state.owners.at(route).iter().filter(|other| *other != app).filter_map(|other| state.app(other));
+    let held = others.filter(|other| !other.deleted).flat_map(|other| other.held().filter_map(|number| state.revision(&other.id, number)));
+    held.flat_map(of).find(|(_, _, theirs)| collide(route, theirs)).map(|(component, _, _)| component)
 }
 
 fn collision(component: &ComponentId, number: usize, route: &RouteKeyV1, owner: &ComponentId) -> Refused {

@@ -4,7 +4,7 @@
 use model::id::{AppId, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
 
 use crate::{
-    Applied, EventKind, Placement, Rollout, State,
+    Applied, Booked, EventKind, Placement, Rollout, State,
     command::{Plan, SeenPhase, Step},
     limits::{PLACEMENTS_PER_NODE_MAX, bounded},
 };
@@ -55,6 +55,7 @@ impl State {
         self.placements.insert_mut(id, placement);
         self.placements_by_app.insert_mut((app.clone(), id), ());
         self.placements_by_node.insert_mut((node, id), ());
+        self.book(node, |booked| Booked { memory_bytes: booked.memory_bytes.saturating_add(memory_bytes), placements: booked.placements + 1 });
         self.change(app, |record| {
             record.waits.remove(instance);
         });
@@ -79,7 +80,7 @@ impl State {
         let held = record.held().any(|held| held == revision);
         let twice = self.placements_of(app).any(|placed| placed.runs() && placed.revision == revision && placed.instance == *instance);
         let fits = self.booked_memory(node).checked_add(need)? <= self.node(node)?.memory_bytes;
-        let crowded = self.placements_on(node).count() >= PLACEMENTS_PER_NODE_MAX;
+        let crowded = self.placed_on(node) >= PLACEMENTS_PER_NODE_MAX;
         (held && !failed && !twice && fits && !crowded).then_some(need)
     }
 
@@ -133,15 +134,21 @@ impl State {
         let Some(placement) = self.placements.get(&id).filter(|placement| !placement.runs()) else { return false };
         let (instance, node) = (placement.instance.clone(), placement.node);
         let app = &instance.component.app;
-        let revision = placement.revision;
+        let (revision, memory_bytes) = (placement.revision, placement.memory_bytes);
         self.placements.remove_mut(&id);
         self.placements_by_app.remove_mut(&(app.clone(), id));
         self.placements_by_node.remove_mut(&(node, id));
+        self.book(node, |booked| Booked { memory_bytes: booked.memory_bytes.saturating_sub(memory_bytes), placements: booked.placements - 1 });
         self.change(app, |_| {});
         self.prune(app);
         self.record(at, EventKind::InstanceStopped, Some(app), instance.to_string(), format!("{revision} is gone"));
         self.remove_if_empty(at, app);
         true
+    }
+
+    fn book(&mut self, node: NodeId, change: impl FnOnce(Booked) -> Booked) {
+        let booked = self.booked.get(&node).copied().unwrap_or_default();
+        self.booked.insert_mut(node, change(booked));
     }
 
     fn wait(&mut self, at: Timestamp, instance: &InstanceId, reason: &str) -> bool {

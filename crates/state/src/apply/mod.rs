@@ -69,8 +69,10 @@ impl State {
     fn change(&mut self, app: &AppId, change: impl FnOnce(&mut crate::AppRecord)) {
         let index = self.index;
         if let Some(record) = self.apps.get_mut(app) {
+            let before = record.wished_instances();
             change(record);
             record.status_version = index;
+            self.wished = self.wished - before + record.wished_instances();
         }
     }
 }

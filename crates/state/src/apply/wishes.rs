@@ -39,6 +39,7 @@ impl State {
             rollout: Rollout::Progressing,
             waits: Default::default(),
         };
+        self.wished += record.wished_instances();
         self.apps.insert_mut(deploy.app.clone(), record);
         Ok(self.add_revision(deploy, revision, DeployOutcome::Created))
     }
@@ -157,8 +158,9 @@ impl State {
         }
         let numbers: Vec<_> = self.revisions(app).map(|revision| revision.number).collect();
         for number in numbers {
-            self.revisions.remove_mut(&(app.clone(), number));
+            self.forget_revision(app, number);
         }
+        self.wished -= self.apps.get(app).map_or(0, AppRecord::wished_instances);
         self.apps.remove_mut(app);
         self.record(at, EventKind::AppDeleted, Some(app), app.to_string(), "gone".to_owned());
         true
@@ -167,6 +169,7 @@ impl State {
     /// Makes `revision` the wanted one and bounds the history.
     fn wish(&mut self, at: Timestamp, revision: Revision) {
         let (app, number) = (revision.app.clone(), revision.number);
+        self.owners.add(&revision);
         self.revisions.insert_mut((app.clone(), number), revision);
         self.touch(at, &app, |record| {
             record.wanted = number;
@@ -202,11 +205,22 @@ impl State {
             .flat_map(|revision| revision.frozen.spec.components.iter().map(|component| component.name.clone()))
             .collect();
         for number in forgotten {
-            self.revisions.remove_mut(&(app.clone(), number));
+            self.forget_revision(app, number);
         }
         if let Some(record) = self.apps.get_mut(app) {
+            let before = record.wished_instances();
             record.replicas.retain(|name, _| names.contains(name));
+            self.wished = self.wished - before + record.wished_instances();
         }
+    }
+
+    fn forget_revision(&mut self, app: &AppId, number: RevisionNumber) {
+        let Some(revision) = self.revision(app, number).cloned() else { return };
+        self.revisions.remove_mut(&(app.clone(), number));
+        let mut owners = self.owners.clone();
+        let kept: Vec<_> = self.revisions(app).collect();
+        owners.remove(&revision, kept.iter().copied());
+        self.owners = owners;
     }
 
     fn revision_of(&self, deploy: &Deploy, number: RevisionNumber) -> Revision {
@@ -251,8 +265,7 @@ impl State {
     }
 
     fn instances_beside(&self, app: &AppId) -> u64 {
-        let own = self.apps.get(app).map_or(0, |record| record.replicas.values().map(|count| u64::from(*count)).sum());
-        self.wished_instances() - own
+        self.wished_instances() - self.apps.get(app).map_or(0, AppRecord::wished_instances)
     }
 }
 
