@@ -39,7 +39,10 @@ use std::{io, sync::Arc};
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::settings::{Config, Settings};
+pub use crate::{
+    limits::ARTIFACTS_BYTES_MAX,
+    settings::{Config, Settings},
+};
 use crate::{
     artifacts::Artifacts,
     core::Core,

@@ -21,6 +21,19 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 /// Uploads at once: together they may fill 2 GiB before they are checked.
 pub const UPLOADS_MAX: usize = 8;
 
+/// Bytes of artifacts from which on those that no kept revision names go, unless the operator says otherwise: 10,000 components of 1.6 MB.
+pub const ARTIFACTS_BYTES_MAX: u64 = 16 << 30;
+
+/// Artifacts from which on those that no kept revision names go: a directory of this size is still read in a tenth of a second.
+pub const ARTIFACTS_MAX: usize = 65_536;
+
+/// How long an artifact stays after it was uploaded, asked for or applied last: an apply uploads first and writes afterwards, and people take their time
+/// between a plan and its apply.
+pub const ARTIFACT_GRACE: Duration = Duration::from_secs(3600);
+
+/// How often the store of artifacts is held against its bounds; an upload that would not fit does it at once.
+pub const ARTIFACT_SWEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// Writes that wait for the writer. It takes all at once, so that more than this means that the disk stands still.
 pub const WRITES_WAITING_MAX: usize = 1_024;
 

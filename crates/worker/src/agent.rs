@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::node::{Assignment, Report};
+use api::node::{AssignedProgram, Assignment};
 use model::id::{Digest, PlacementId};
 use tokio::{
     sync::{mpsc, watch},
@@ -17,26 +17,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::Backoff,
-    directories::Directories,
     engine::{Again, Engine, Failure},
     jobs::{Done, Job, Jobs},
-    limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, WITHDRAWN_FOR_MIN},
+    limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, TABLE_REST, WITHDRAWN_FOR_MIN},
     next_step::{Seen, Step},
-    programs::Programs,
-    roster::{Held, ProgramKey, Roster},
+    programs::{Programs, Slot},
+    roster::Roster,
     table::table,
 };
 
 /// A job and how it ended.
-type Over<P> = (Job, Result<Done<P>, Failure>);
+type Over<E> = (Job, Result<Done<Arc<Slot<E>>>, Failure>);
 
 /// Everything that can make the agent do something.
-enum Wake<P> {
+enum Wake<E: Engine> {
     /// The control plane, or the file it left, says what to run.
     Offered(Assignment),
     /// A job is over, well or not, or may be tried again.
-    Over(Job, Result<Done<P>, Failure>),
-    /// A draining instance may have finished.
+    Over(Over<E>),
+    /// A draining instance may have finished, or a table is due.
     Look,
     /// The worker ends; what runs is the gateway's to drain.
     Stop,
@@ -45,9 +44,7 @@ enum Wake<P> {
 /// What others see of the agent.
 #[derive(Debug, Clone, Default)]
 pub struct Seat {
-    /// The newest report; none before the first assignment.
-    pub report: Option<Report>,
-    /// What is held, for people.
+    /// What is held.
     pub roster: Roster,
     /// Every wanted instance is ready or cannot be.
     pub settled: bool,
@@ -58,22 +55,20 @@ pub struct Agent<E: Engine> {
     /// Starts programs.
     pub jobs: Arc<Jobs<E>>,
     /// What may be called; shared with the request path.
-    pub programs: Arc<Programs<E::Program>>,
-    /// Where things lie.
-    pub directories: Directories,
+    pub programs: Arc<Programs<E>>,
     /// Takes the routing table, and knows how many requests are under way.
     pub gateway: gateway::Handle,
     /// What others see.
     pub seat: watch::Sender<Seat>,
     /// What a restart should find.
-    pub keep: watch::Sender<Option<Arc<Assignment>>>,
+    pub keep: watch::Sender<Option<Roster>>,
 }
 
 /// The agent at work.
 struct Work<E: Engine> {
     agent: Agent<E>,
     roster: Roster,
-    running: JoinSet<Over<E::Program>>,
+    running: JoinSet<Over<E>>,
     /// Jobs under way or waiting to be tried again.
     busy: HashSet<Job>,
     tries: BTreeMap<Job, u32>,
@@ -82,6 +77,10 @@ struct Work<E: Engine> {
     distrusted: HashSet<Digest>,
     /// The table the gateway has no longer matches the roster.
     stale_table: bool,
+    /// Until then the gateway keeps the table it has, unless something leaves it.
+    table_due: Instant,
+    /// Something leaves the table, which does not wait.
+    urgent: bool,
 }
 
 impl<E: Engine> Agent<E> {
@@ -96,16 +95,23 @@ impl<E: Engine> Agent<E> {
             withdrawn: BTreeMap::new(),
             distrusted: HashSet::new(),
             stale_table: true,
+            table_due: Instant::now(),
+            urgent: false,
         };
         let mut next = saved.map(Wake::Offered);
         loop {
             if let Some(wake) = next.take() {
                 match wake {
                     Wake::Offered(offered) => work.accept(offered),
-                    Wake::Over(job, result) => work.over(job, result),
+                    Wake::Over((job, result)) => work.over(job, result),
                     Wake::Look => work.look(),
                     Wake::Stop => return,
                 }
+            }
+            // What ended meanwhile is told together with this: a thousand programs that start make some tens of tables, not a thousand.
+            while let Some(over) = work.running.try_join_next() {
+                let (job, result) = joined(over);
+                work.over(job, result);
             }
             work.take_steps();
             work.tell();
@@ -115,15 +121,13 @@ impl<E: Engine> Agent<E> {
 }
 
 impl<E: Engine> Work<E> {
-    async fn wait(&mut self, offers: &mut mpsc::Receiver<Assignment>, stop: &CancellationToken) -> Wake<E::Program> {
-        let look = if self.withdrawn.is_empty() { Duration::MAX } else { DRAIN_LOOK_EVERY };
+    async fn wait(&mut self, offers: &mut mpsc::Receiver<Assignment>, stop: &CancellationToken) -> Wake<E> {
+        let drain = if self.withdrawn.is_empty() { Duration::MAX } else { DRAIN_LOOK_EVERY };
+        let look = if self.stale_table { drain.min(self.table_due.saturating_duration_since(Instant::now())) } else { drain };
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stop,
-            Some(over) = self.running.join_next() => {
-                let (job, result) = over.expect("a job neither panics nor is aborted while the agent runs");
-                Wake::Over(job, result)
-            }
+            Some(over) = self.running.join_next() => Wake::Over(joined(over)),
             offered = offers.recv() => match offered {
                 Some(offered) => Wake::Offered(offered),
                 None => Wake::Stop,
@@ -133,15 +137,15 @@ impl<E: Engine> Work<E> {
     }
 
     fn accept(&mut self, offered: Assignment) {
-        if self.roster.assignment() == Some(&offered) {
-            return;
-        }
         let (generation, programs, routes) = (offered.generation, offered.programs.len(), offered.routes.len());
+        let (before, version) = (self.roster.apps().clone(), self.roster.generation());
         match self.roster.accept(offered) {
             Err(stale) => tracing::warn!(error = %stale, "an assignment is refused"),
-            Ok(accepted) => {
+            Ok(()) => {
                 tracing::info!(generation = %generation, programs, routes, "an assignment is in force");
-                self.agent.keep.send_replace(Some(accepted));
+                if version != generation || before != *self.roster.apps() {
+                    self.agent.keep.send_replace(Some(self.roster.clone()));
+                }
                 self.stale_table = true;
             }
         }
@@ -165,9 +169,9 @@ impl<E: Engine> Work<E> {
         let (key, digest) = (held.key.clone(), held.digest);
         tracing::debug!(placement.id = %placement, component = %key.component, step = ?step, "a step is taken");
         let seen = match step {
-            Step::Fetch if self.agent.programs.find(&key).is_some() => Seen::Started,
+            Step::Fetch if self.agent.programs.contains(&key) => Seen::Started,
             Step::Fetch if self.agent.jobs.has_code(digest) && !self.distrusted.contains(&digest) => Seen::Compiled,
-            Step::Fetch if self.agent.directories.artifact(digest).is_file() => Seen::Fetched,
+            Step::Fetch if self.agent.jobs.has_artifact(digest) => Seen::Fetched,
             Step::Fetch => self.begin(Job::Fetch(digest), Seen::Fetching),
             Step::Compile => self.begin(Job::Compile(digest), Seen::Compiling),
             Step::Start => self.begin(Job::Start(key), Seen::Starting),
@@ -177,7 +181,7 @@ impl<E: Engine> Work<E> {
             }
             Step::Withdraw => {
                 self.withdrawn.insert(placement, Instant::now());
-                self.stale_table = true;
+                (self.stale_table, self.urgent) = (true, true);
                 Seen::Draining
             }
             Step::Drop => {
@@ -193,32 +197,32 @@ impl<E: Engine> Work<E> {
 
     fn begin(&mut self, job: Job, seen: Seen) -> Seen {
         if self.busy.insert(job.clone()) {
-            let program = if let Job::Start(key) = &job { self.roster.program(key).cloned() } else { None };
-            let jobs = self.agent.jobs.clone();
+            let assigned = if let Job::Start(key) = &job { self.roster.program(key).cloned() } else { None };
+            let (jobs, programs) = (self.agent.jobs.clone(), self.agent.programs.clone());
             self.running.spawn(async move {
-                let result = jobs.run(&job, program).await;
+                let result = run(&job, assigned, &jobs, &programs).await;
                 (job, result)
             });
         }
         seen
     }
 
-    fn over(&mut self, job: Job, result: Result<Done<E::Program>, Failure>) {
+    fn over(&mut self, job: Job, result: Result<Done<Arc<Slot<E>>>, Failure>) {
         self.busy.remove(&job);
         let (busy, before, after) = stages(&job);
-        let concerns = |held: &Held| job.concerns(&held.key, held.digest);
+        let concerned = job.concerned(&self.roster);
         match result {
             Ok(Done::Waited) => {
-                let distrusted = self.roster.placements().values().any(|held| concerns(held) && self.distrusted.contains(&held.digest));
+                let distrusted = self.digests(&concerned).any(|digest| self.distrusted.contains(&digest));
                 let before = if distrusted && busy == Seen::Starting { Seen::Absent } else { before };
-                self.roster.advance(concerns, &busy, &before);
+                self.roster.advance(&concerned, &busy, &before);
             }
             Ok(done) => {
                 self.tries.remove(&job);
-                let moved = self.roster.advance(concerns, &busy, &after);
+                let moved = self.roster.advance(&concerned, &busy, &after);
                 match (done, &job) {
-                    (Done::Started(program), Job::Start(key)) if moved => {
-                        self.agent.programs.insert(key, program);
+                    (Done::Started(slot), Job::Start(key)) if moved => {
+                        self.agent.programs.insert(key, slot);
                     }
                     (Done::Compiled, Job::Compile(digest)) => {
                         self.distrusted.remove(digest);
@@ -239,17 +243,22 @@ impl<E: Engine> Work<E> {
             Again::Always => true,
         };
         tracing::warn!(job = %job, error.code = %failure.code, error = %failure.message, tries = *tries, again, "a step failed");
-        let concerns = |held: &Held| job.concerns(&held.key, held.digest);
+        let concerned = job.concerned(&self.roster);
         if failure.again == Again::WithNewCode {
-            self.distrusted.extend(self.roster.placements().values().filter(|held| concerns(held)).map(|held| held.digest));
+            let distrusted: Vec<_> = self.digests(&concerned).collect();
+            self.distrusted.extend(distrusted);
         }
         if again {
             self.try_again(job);
         } else {
             self.tries.remove(&job);
             let failed = Seen::Failed { code: failure.code.into_owned(), message: failure.message };
-            self.roster.advance(concerns, &stages(&job).0, &failed);
+            self.roster.advance(&concerned, &stages(&job).0, &failed);
         }
+    }
+
+    fn digests(&self, placements: &[PlacementId]) -> impl Iterator<Item = Digest> {
+        placements.iter().filter_map(|id| self.roster.placements().get(id)).map(|held| held.digest)
     }
 
     fn try_again(&mut self, job: Job) {
@@ -275,29 +284,58 @@ impl<E: Engine> Work<E> {
 
     /// Gives the gateway its table first and tells others afterwards: what is said to be ready can be reached.
     fn tell(&mut self) {
-        if std::mem::take(&mut self.stale_table) {
+        if self.stale_table {
+            let begin = Instant::now();
+            if begin < self.table_due && !self.urgent {
+                return;
+            }
             let (table, refused) = table(&self.roster);
             for error in refused {
                 tracing::error!(error = %error, "a route cannot be published");
             }
             self.agent.gateway.publish(table);
+            (self.stale_table, self.urgent) = (false, false);
+            self.table_due = Instant::now() + begin.elapsed() * TABLE_REST;
         }
-        let (report, settled) = (self.roster.report(std::process::id()), self.roster.is_settled());
         self.agent.seat.send_if_modified(|seat| {
-            let modified = seat.report != report || seat.settled != settled;
+            let modified = seat.roster.version() != self.roster.version();
             if modified {
-                *seat = Seat { report, roster: self.roster.clone(), settled };
+                *seat = Seat { roster: self.roster.clone(), settled: self.roster.is_settled() };
             }
             modified
         });
     }
 }
 
+async fn run<E: Engine>(
+    job: &Job,
+    assigned: Option<Arc<AssignedProgram>>,
+    jobs: &Jobs<E>,
+    programs: &Arc<Programs<E>>,
+) -> Result<Done<Arc<Slot<E>>>, Failure> {
+    match (job, assigned) {
+        (Job::Fetch(digest), _) => jobs.fetch(*digest).await.map(|()| Done::Fetched),
+        (Job::Compile(digest), _) => jobs.compile(*digest).await.map(|()| Done::Compiled),
+        (Job::Start(_), Some(assigned)) => {
+            let _turn = jobs.turn_to_start().await?;
+            programs.start(assigned).await.map(Done::Started)
+        }
+        (Job::Start(key), None) => {
+            Err(Failure::new(Again::Sometimes, "E0302", format!("{} {} is not assigned any more", key.component, key.revision)))
+        }
+    }
+}
+
+fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    ended.expect("a job neither panics nor is aborted while the agent runs")
+}
+
 /// What a placement is while `job` runs for it, was before, and is after.
 fn stages(job: &Job) -> (Seen, Seen, Seen) {
     match job {
         Job::Fetch(_) => (Seen::Fetching, Seen::Absent, Seen::Fetched),
-        Job::Compile(_) => (Seen::Compiling, Seen::Fetched, Seen::Compiled),
+        // The artifact may be gone: somebody else had code made of it meanwhile.
+        Job::Compile(_) => (Seen::Compiling, Seen::Absent, Seen::Compiled),
         Job::Start(_) => (Seen::Starting, Seen::Compiled, Seen::Started),
     }
 }
@@ -314,10 +352,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Job {
-    fn concerns(&self, key: &ProgramKey, digest: Digest) -> bool {
+    /// The placements that wait for it.
+    fn concerned(&self, roster: &Roster) -> Vec<PlacementId> {
         match self {
-            Self::Fetch(wanted) | Self::Compile(wanted) => *wanted == digest,
-            Self::Start(wanted) => wanted == key,
+            Self::Fetch(digest) | Self::Compile(digest) => roster.of_digest(*digest),
+            Self::Start(key) => roster.of_program(key),
         }
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
-    programs::Programs,
+    engine::{Again, Engine, Failure},
+    programs::{Found, Programs},
     roster::ProgramKey,
     spans::{SandboxSpan, Spans},
 };
@@ -36,27 +37,26 @@ pub trait Answers: Send + Sync + Sized + 'static {
 }
 
 /// Calls programs of this node.
-#[derive(Debug)]
-pub struct Bottom<P> {
-    programs: Arc<Programs<P>>,
+pub struct Bottom<E: Engine> {
+    programs: Arc<Programs<E>>,
     spans: Option<Spans>,
 }
 
-impl<P> Bottom<P> {
+impl<E: Engine> Bottom<E> {
     /// Calls `programs`, and tells `spans` how long each took.
-    pub fn new(programs: Arc<Programs<P>>, spans: Option<Spans>) -> Self {
+    pub fn new(programs: Arc<Programs<E>>, spans: Option<Spans>) -> Self {
         Self { programs, spans }
     }
 }
 
-impl<P> Clone for Bottom<P> {
+impl<E: Engine> Clone for Bottom<E> {
     fn clone(&self) -> Self {
         Self { programs: self.programs.clone(), spans: self.spans.clone() }
     }
 }
 
-impl<P: Answers> Service<LocalRequest> for Bottom<P> {
-    type Response = Response<SpannedBody<P::Body>>;
+impl<E: Engine<Program: Answers>> Service<LocalRequest> for Bottom<E> {
+    type Response = Response<SpannedBody<<E::Program as Answers>::Body>>;
     type Error = CallError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, CallError>> + Send>>;
 
@@ -68,10 +68,23 @@ impl<P: Answers> Service<LocalRequest> for Bottom<P> {
         let target = &request.target;
         let key = ProgramKey { component: target.component.clone(), revision: target.revision };
         match self.programs.find(&key) {
-            Some(program) => {
+            Some(found) => {
                 let span = self.spans.as_ref().and_then(|spans| spans.sandbox(request.trace, target));
                 let usage = span.as_ref().map(|span| span.usage().clone());
-                Box::pin(async move { spanned(program.answer(request, usage).await, span) })
+                match found {
+                    Found::Loaded(program) => Box::pin(async move { spanned(program.answer(request, usage).await, span) }),
+                    Found::Unloaded(slot) => {
+                        let programs = self.programs.clone();
+                        // The gateway drops this at the request's deadline; the code is opened all the same, for the next one.
+                        Box::pin(async move {
+                            let answered = match programs.open(key, slot).await {
+                                Ok(program) => program.answer(request, usage).await,
+                                Err(failure) => Err(unopened(failure)),
+                            };
+                            spanned(answered, span)
+                        })
+                    }
+                }
             }
             None => {
                 let message = format!("{}.{} of {} is not on this node any more", key.component, target.ordinal, key.revision);
@@ -118,6 +131,16 @@ impl<B: Body> Body for SpannedBody<B> {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// Unloaded code that cannot be opened, nor made anew.
+fn unopened(failure: Failure) -> CallError {
+    let kind = if failure.again == Again::Never { CallErrorKind::Failed } else { CallErrorKind::Overloaded };
+    let code = match failure.code {
+        std::borrow::Cow::Borrowed(code) => code,
+        std::borrow::Cow::Owned(_) => "E0302",
+    };
+    CallError { kind, code, message: failure.message }
 }
 
 impl Answers for Program {

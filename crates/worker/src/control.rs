@@ -4,6 +4,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,6 +84,8 @@ pub enum ControlError {
 #[derive(Debug, Clone)]
 pub struct Control {
     socket: PathBuf,
+    /// Numbers the files that are being fetched.
+    fetches: Arc<AtomicU64>,
 }
 
 /// Waits that double from try to try and start over after a success.
@@ -91,7 +97,7 @@ pub struct Backoff {
 impl Control {
     /// The control plane that listens on `socket`.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, fetches: Arc::default() }
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -147,7 +153,7 @@ impl Control {
     pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>) {
         let mut backoff = Backoff::default();
         loop {
-            let report = seats.borrow_and_update().report.clone();
+            let report = seats.borrow_and_update().roster.report(std::process::id());
             let generation = report.as_ref().map(|report| report.generation).unwrap_or_default();
             if kept.wait_for(|kept| *kept >= generation).await.is_err() {
                 return;
@@ -180,14 +186,24 @@ impl Control {
         expect_success(what, response).await.map(drop)
     }
 
-    /// Brings the artifact `digest` to `path`, whole or not at all; its bytes are checked on the way.
+    /// Brings the artifact `digest` to `path`, whole or not at all; its bytes are checked on the way. Two may bring the same at once.
     pub async fn fetch(&self, digest: Digest, path: &Path) -> Result<(), ControlError> {
+        let aside = path.with_extension(format!("{}.part", self.fetches.fetch_add(1, Ordering::Relaxed)));
+        let fetched = self.fetch_aside(digest, &aside).await;
+        if fetched.is_err() {
+            // It may not even have been made.
+            let _ = tokio::fs::remove_file(&aside).await;
+        }
+        fetched?;
+        tokio::fs::rename(&aside, path).await.map_err(|source| ControlError::Write { path: path.to_owned(), source })
+    }
+
+    async fn fetch_aside(&self, digest: Digest, aside: &Path) -> Result<(), ControlError> {
         let what = format!("artifact {digest}");
         let (response, _driver) = self.ask(Method::GET, &format!("/node/v1/artifacts/{digest}"), Bytes::new()).await?;
         let mut body = expect_success(&what, response).await?.into_body();
-        let aside = path.with_extension("part");
-        let write = |source| ControlError::Write { path: aside.clone(), source };
-        let mut file = tokio::fs::File::create(&aside).await.map_err(write)?;
+        let write = |source| ControlError::Write { path: aside.to_owned(), source };
+        let mut file = tokio::fs::File::create(aside).await.map_err(write)?;
         let mut hash = sha2::Sha256::new();
         let mut bytes = 0;
         loop {
@@ -206,7 +222,7 @@ impl Control {
         if <[u8; 32]>::from(hash.finalize()) != digest.0 {
             return Err(ControlError::WrongBytes { digest });
         }
-        tokio::fs::rename(&aside, path).await.map_err(write)
+        Ok(())
     }
 
     /// Sends one request on a connection of its own, which lives as long as the handle beside the response.

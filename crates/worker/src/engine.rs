@@ -5,10 +5,15 @@ use std::{borrow::Cow, sync::Arc};
 use api::node::AssignedProgram;
 use model::id::Digest;
 
-/// Opens code and starts programs. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
+/// Opens code and makes programs of it. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
 pub trait Engine: Send + Sync + 'static {
+    /// Opened code of one artifact; programs that share the artifact share it.
+    type Code: Send + Sync + 'static;
     /// A program that can answer requests.
     type Program: Send + Sync + 'static;
+
+    /// Codes that may be open at once.
+    fn codes_max(&self) -> usize;
 
     /// Whether code of `digest` for this engine is in the store.
     fn has_code(&self, digest: Digest) -> bool;
@@ -16,8 +21,19 @@ pub trait Engine: Send + Sync + 'static {
     /// Sandboxes that live, and how many may.
     fn sandboxes(&self) -> (u32, u32);
 
-    /// Opens the code of `assigned` and starts a probe sandbox.
-    fn start(&self, assigned: &AssignedProgram) -> impl Future<Output = Result<Arc<Self::Program>, Failure>> + Send;
+    /// Opens the code of `digest`; `again` when this process has opened the same before, which is cheaper.
+    fn open(&self, digest: Digest, again: bool) -> impl Future<Output = Result<Self::Code, Failure>> + Send;
+
+    /// Makes a program of opened code. Takes microseconds.
+    fn program(&self, code: &Self::Code, assigned: &AssignedProgram) -> Result<Arc<Self::Program>, Failure>;
+
+    /// Starts a probe sandbox of `program`.
+    fn probe(&self, program: &Arc<Self::Program>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether `program` has requests, or guests that work on after one.
+    fn is_busy(&self, program: &Arc<Self::Program>) -> bool {
+        Arc::strong_count(program) > 1
+    }
 }
 
 /// A step did not work.

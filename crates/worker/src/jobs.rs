@@ -1,17 +1,18 @@
-//! What takes time: bringing an artifact here, having it compiled, starting a program. Owns doing each once; must never decide whether or when.
+//! What takes time: bringing an artifact here, having it compiled. Owns how many of each run at once; must never decide whether or when.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
-use api::node::AssignedProgram;
 use http::StatusCode;
 use model::id::Digest;
+use tokio::sync::Semaphore;
 
 use crate::{
     agent::chain,
-    control::{Control, ControlError},
+    control::{Backoff, Control, ControlError},
     directories::Directories,
     engine::{Again, Engine, Failure},
     lifeline::{CompileRefused, Lifeline},
+    limits::{COMPILES_ASKED_MAX, FETCHES_MAX, RENEW_WAIT_MAX, STARTS_MAX},
     metrics::Metrics,
     roster::ProgramKey,
 };
@@ -28,14 +29,13 @@ pub enum Job {
 }
 
 /// How a job ended well.
-#[derive(Debug)]
-pub enum Done<P> {
+pub enum Done<S> {
     /// The artifact is here.
     Fetched,
     /// The code is here.
     Compiled,
     /// A sandbox of it has started.
-    Started(Arc<P>),
+    Started(S),
     /// The wait before another try is over.
     Waited,
 }
@@ -43,40 +43,77 @@ pub enum Done<P> {
 /// Does jobs.
 #[derive(Debug)]
 pub struct Jobs<E> {
-    /// Starts programs.
+    /// Opens code.
     pub engine: Arc<E>,
-    /// Has the artifacts.
-    pub control: Control,
-    /// Has code made.
-    pub lifeline: Lifeline,
-    /// Where things lie.
-    pub directories: Directories,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    control: Control,
+    lifeline: Lifeline,
+    directories: Directories,
+    /// A thousand placements may want something at once: they take turns.
+    fetches: Semaphore,
+    compiles: Semaphore,
+    starts: Semaphore,
 }
 
 impl<E: Engine> Jobs<E> {
+    /// Fetches through `control`, has code made through `lifeline`.
+    pub fn new(engine: Arc<E>, control: Control, lifeline: Lifeline, directories: Directories, metrics: Arc<Metrics>) -> Self {
+        let turns = Semaphore::new;
+        let (fetches, compiles, starts) = (turns(FETCHES_MAX), turns(COMPILES_ASKED_MAX), turns(STARTS_MAX));
+        Self { engine, metrics, control, lifeline, directories, fetches, compiles, starts }
+    }
+
     /// Whether code of `digest` is here already.
     pub fn has_code(&self, digest: Digest) -> bool {
         self.engine.has_code(digest)
     }
 
-    /// Does `job`; `program` is what [`Job::Start`] starts.
-    pub async fn run(&self, job: &Job, program: Option<AssignedProgram>) -> Result<Done<E::Program>, Failure> {
-        match (job, program) {
-            (Job::Fetch(digest), _) => self.fetch(*digest).await,
-            (Job::Compile(digest), _) => self.compile(*digest).await,
-            (Job::Start(_), Some(program)) => self.engine.start(&program).await.map(Done::Started),
-            (Job::Start(key), None) => {
-                Err(Failure::new(Again::Sometimes, "E0302", format!("{} {} is not assigned any more", key.component, key.revision)))
+    /// Whether the artifact `digest` is here, on its way to the compiler.
+    pub fn has_artifact(&self, digest: Digest) -> bool {
+        self.directories.artifact(digest).is_file()
+    }
+
+    /// Brings the artifact here.
+    pub async fn fetch(&self, digest: Digest) -> Result<(), Failure> {
+        let _turn = self.fetches.acquire().await.map_err(|_| ending())?;
+        self.fetch_now(digest).await
+    }
+
+    /// Has code made of the artifact.
+    pub async fn compile(&self, digest: Digest) -> Result<(), Failure> {
+        let _turn = self.compiles.acquire().await.map_err(|_| ending())?;
+        self.compile_now(digest).await
+    }
+
+    /// A turn for a program that is being started.
+    pub async fn turn_to_start(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Failure> {
+        self.starts.acquire().await.map_err(|_| ending())
+    }
+
+    /// Makes code of `digest` anew for requests that wait for it: before everybody who merely prepares, and as long as requests may wait at all.
+    pub async fn renew(&self, digest: Digest) -> Result<(), Failure> {
+        let begin = Instant::now();
+        let mut backoff = Backoff::default();
+        loop {
+            let made = match self.fetch_now(digest).await {
+                Ok(()) => self.compile_now(digest).await,
+                Err(failure) => Err(failure),
+            };
+            match made {
+                Err(failure) if failure.again != Again::Never && begin.elapsed() < RENEW_WAIT_MAX => {
+                    tracing::warn!(artifact = %digest.short(), error = %failure.message, "making code anew is tried again");
+                    tokio::time::sleep(backoff.wait()).await;
+                }
+                made => return made,
             }
         }
     }
 
-    async fn fetch(&self, digest: Digest) -> Result<Done<E::Program>, Failure> {
+    async fn fetch_now(&self, digest: Digest) -> Result<(), Failure> {
         let path = self.directories.artifact(digest);
         match self.control.fetch(digest, &path).await {
-            Ok(()) => Ok(Done::Fetched),
+            Ok(()) => Ok(()),
             Err(ControlError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
                 Err(Failure::new(Again::Never, "E0206", format!("artifact {digest} is not in the cluster")))
             }
@@ -86,17 +123,18 @@ impl<E: Engine> Jobs<E> {
         }
     }
 
-    async fn compile(&self, digest: Digest) -> Result<Done<E::Program>, Failure> {
+    async fn compile_now(&self, digest: Digest) -> Result<(), Failure> {
         let result = self.lifeline.compile(digest).await;
         let path = self.directories.artifact(digest);
         match result {
             Ok(took) => {
                 self.metrics.compiled(took);
                 forget(&path).await;
-                Ok(Done::Compiled)
+                Ok(())
             }
             Err(CompileRefused::Failed { code, message, passing }) => {
-                if !passing {
+                // Other bytes than the name says are no use for another try either.
+                if !passing || code == "E0209" {
                     forget(&path).await;
                 }
                 Err(Failure::new(if passing { Again::Sometimes } else { Again::Never }, code, message))
@@ -104,6 +142,10 @@ impl<E: Engine> Jobs<E> {
             Err(error @ CompileRefused::Gone) => Err(Failure::new(Again::Always, "E0407", error)),
         }
     }
+}
+
+fn ending() -> Failure {
+    Failure::new(Again::Sometimes, "E0302", "the worker is ending")
 }
 
 async fn forget(path: &std::path::Path) {

@@ -13,6 +13,7 @@ mod engine;
 mod figures;
 #[cfg(test)]
 mod fixtures;
+mod idle;
 mod jobs;
 pub mod lifeline;
 mod limits;
@@ -24,13 +25,21 @@ mod programs;
 mod roster;
 mod sandboxes;
 mod saved;
+mod shared;
 mod spans;
 mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
-use std::{io, net::TcpListener, os::unix::net::UnixListener, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::net::UnixListener,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use model::id::Generation;
 use prometheus_client::registry::Registry;
@@ -54,9 +63,10 @@ use control::Control;
 use engine::Engine;
 use jobs::Jobs;
 use lifeline::Lifeline;
+pub use limits::UNLOAD_AFTER;
 use limits::{DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
 use logs::{LogConfig, LogStore};
-use metrics::{Metrics, ProcessFigures, SandboxFigures, SpanFigures};
+use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
 use spans::Spans;
@@ -77,6 +87,8 @@ pub struct Settings {
     /// Where spans go; absent: none are made.
     #[serde(default)]
     pub traces: Option<TraceSettings>,
+    /// Code nobody asked for since this long is unloaded; zero keeps it for ever.
+    pub unload_after: Duration,
 }
 
 /// Everything a worker is made of.
@@ -161,7 +173,9 @@ where
     let counts = Arc::new(Metrics::register(&mut registry));
     registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
     registry.register_collector(Box::new(ComponentSeries { logs: logs.clone() }));
-    let programs = Arc::new(Programs::default());
+    let jobs = Arc::new(Jobs::new(engine.clone(), control.clone(), lifeline.clone(), directories.clone(), counts));
+    let programs = Arc::new(Programs::new(jobs.clone()));
+    registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
@@ -181,8 +195,7 @@ where
     let (keeping, kept) = watch::channel(Generation::default());
     let (connect, connected) = watch::channel(false);
     let (offer, offers) = mpsc::channel(4);
-    let jobs = Jobs { engine, control: control.clone(), lifeline: lifeline.clone(), directories: directories.clone(), metrics: counts };
-    let agent = Agent { jobs: Arc::new(jobs), programs, directories: directories.clone(), gateway: handle.clone(), seat, keep };
+    let agent = Agent { jobs, programs: programs.clone(), gateway: handle.clone(), seat, keep };
     let saved = saved::load(&directories.assignment()).unwrap_or_else(|error| {
         tracing::error!(error = %agent::chain(&error), "the last assignment cannot be used; waiting for the control plane");
         None
@@ -191,6 +204,7 @@ where
 
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
+    tasks.spawn(idle::unload(programs, settings.unload_after));
     tasks.spawn(saved::keep(directories.assignment(), wishes, keeping));
     tasks.spawn(agent.run(saved, offers, CancellationToken::new()));
     let stream = control.clone();
@@ -250,13 +264,13 @@ impl Tracing {
     }
 }
 
-fn gateway_of<P: Answers>(
+fn gateway_of<E: Engine<Program: Answers>>(
     listener: TcpListener,
     settings: &Settings,
-    programs: Arc<Programs<P>>,
+    programs: Arc<Programs<E>>,
     logs: Arc<LogStore>,
     (metrics, spans): (gateway::Metrics, Option<Spans>),
-) -> Result<(gateway::Gateway<Bottom<P>>, gateway::Handle), RunError> {
+) -> Result<(gateway::Gateway<Bottom<E>>, gateway::Handle), RunError> {
     let config = gateway::Config {
         listener,
         tls: None,
@@ -272,8 +286,8 @@ fn gateway_of<P: Answers>(
 
 /// Runs the gateway until `stop`, or until one of the other parts ends: a worker without one of its parts must not look alive, so it drains and ends,
 /// and the supervisor starts a whole one.
-async fn run_gateway<P: Answers>(
-    gateway: gateway::Gateway<Bottom<P>>,
+async fn run_gateway<E: Engine<Program: Answers>>(
+    gateway: gateway::Gateway<Bottom<E>>,
     parts: &mut JoinSet<()>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
@@ -299,7 +313,7 @@ fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
 
 /// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.
 async fn resume(mut seats: watch::Receiver<Seat>) {
-    if timeout(RESUME_WAIT_MAX, seats.wait_for(|seat| seat.settled && seat.report.is_some())).await.is_err() {
+    if timeout(RESUME_WAIT_MAX, seats.wait_for(|seat| seat.settled && seat.roster.is_assigned())).await.is_err() {
         tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
     }
 }

@@ -20,6 +20,37 @@ pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Tries of a step that fails for a passing reason until the placement is called failed: with the waits above about 15 s.
 pub const STEP_TRIES_MAX: u32 = 12;
 
+/// Artifacts brought here at once: a Unix socket is faster than the compiler that waits for them.
+pub const FETCHES_MAX: usize = 4;
+
+/// Compilations asked of the supervisor at once; it runs one per core and refuses more than it can keep in mind.
+pub const COMPILES_ASKED_MAX: usize = 32;
+
+/// Programs being started at once: opening code blocks a thread, a probe takes a sandbox.
+pub const STARTS_MAX: usize = 8;
+
+/// Maps the programs of a node are spread over: with 10,000 programs a change copies 160 entries.
+pub const PROGRAM_SHARDS: usize = 64;
+
+/// How long after a failure to open unloaded code the next request is told the same instead of trying again.
+pub const REOPEN_FAILED_FOR: Duration = Duration::from_secs(1);
+
+/// How long making code anew is tried while requests wait for it: the time most of them have.
+pub const RENEW_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// How long nobody must have asked for a program until its code is unloaded, unless the operator says otherwise: opening it again costs its first
+/// request a millisecond, so a minute keeps everything that is asked for now and then, and lets go of what is not.
+pub const UNLOAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Looks for idle programs per idle time: one is unloaded at most a quarter later than asked for.
+pub const SWEEPS_PER_IDLE: u32 = 4;
+
+/// Shortest time between such looks, whatever the operator asks for.
+pub const SWEEP_WAIT_MIN: Duration = Duration::from_millis(100);
+
+/// How many times longer than it takes to make one the gateway keeps a routing table before the next: a node with 10,000 routes spends a fifth of a core.
+pub const TABLE_REST: u32 = 4;
+
 /// How long an instance stays callable after it left the routing table: a request that picked it just before must still find it.
 pub const WITHDRAWN_FOR_MIN: Duration = Duration::from_millis(50);
 

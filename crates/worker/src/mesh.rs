@@ -105,7 +105,7 @@ async fn status(State(mesh): State<Mesh>) -> Json<WorkerStatus> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: process::id(),
         uptime: Millis(u64::try_from(mesh.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)),
-        generation: roster.assignment().map(|assignment| assignment.generation),
+        generation: roster.node().map(|_| roster.generation()),
         connected: *mesh.connected.borrow(),
         instances: instances.collect(),
     })

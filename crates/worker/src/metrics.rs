@@ -6,28 +6,46 @@ use std::{fmt, sync::Arc, time::Duration};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
-    metrics::{MetricType, histogram::Histogram},
+    metrics::{MetricType, counter::Counter, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use runtime::Runtime;
 
-use crate::{logs::LogStore, spans::SpanCounts};
+use crate::{engine::Engine, logs::LogStore, programs::Programs, spans::SpanCounts};
 
 /// Upper bounds of the compile time buckets in seconds: a small component takes 0.3 s, the limit is 300 s.
 const COMPILE_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0];
+
+/// Upper bounds of the buckets for opening code again in seconds: half a millisecond with a warm page cache, and the goal is 5 ms.
+const REOPEN_SECONDS: [f64; 8] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5, 5.0];
 
 /// What the agent counts.
 #[derive(Debug)]
 pub struct Metrics {
     compile: Histogram,
+    reopen: Histogram,
+    unloaded: Counter,
 }
 
 impl Metrics {
     /// Makes them and has `registry` show them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { compile: Histogram::new(COMPILE_SECONDS) };
+        let metrics =
+            Self { compile: Histogram::new(COMPILE_SECONDS), reopen: Histogram::new(REOPEN_SECONDS), unloaded: Counter::default() };
         registry.register_with_unit("worker_compile", "Time to make code of an artifact", Unit::Seconds, metrics.compile.clone());
+        registry.register_with_unit("worker_reopen", "Time to open unloaded code again", Unit::Seconds, metrics.reopen.clone());
+        registry.register("worker_unloaded", "Programs unloaded because nobody asked for them", metrics.unloaded.clone());
         metrics
+    }
+
+    /// Counts one program whose code was opened again.
+    pub fn reopened(&self, took: Duration) {
+        self.reopen.observe(took.as_secs_f64());
+    }
+
+    /// Counts programs that were unloaded.
+    pub fn unloaded(&self, programs: usize) {
+        self.unloaded.inc_by(programs as u64);
     }
 
     /// Counts one compilation.
@@ -62,6 +80,24 @@ impl Collector for SpanFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         counter(&mut encoder, "worker_spans_sent", "Spans the collector took", self.counts.sent())?;
         counter(&mut encoder, "worker_spans_dropped", "Spans that found the queue full or were not taken", self.counts.dropped())
+    }
+}
+
+/// Shows how many programs are in memory.
+pub struct ProgramFigures<E: Engine> {
+    /// The programs.
+    pub programs: Arc<Programs<E>>,
+}
+
+impl<E: Engine> fmt::Debug for ProgramFigures<E> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.programs.fmt(out)
+    }
+}
+
+impl<E: Engine> Collector for ProgramFigures<E> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(&mut encoder, "worker_programs_loaded", "Programs whose code is in memory", None, self.programs.loaded() as u64)
     }
 }
 

@@ -1,9 +1,14 @@
-//! What this node was told to run and how far each placement is: a plain value. Owns the fence against older assignments; must never do I/O or wait.
+//! What this node was told to run and how far each placement is: a plain value whose clone shares everything. Owns the fence against older assignments;
+//! must never do I/O or wait.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use api::node::{AssignedProgram, Assignment, Report, ReportedPlacement, Wanted};
-use model::id::{ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber};
+use api::node::{AssignedPlacement, AssignedProgram, AssignedRoute, Assignment, Report, ReportedPlacement, Wanted};
+use model::id::{AppId, ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::next_step::{Seen, Step, next_step};
 
@@ -52,103 +57,224 @@ pub struct Held {
     pub seen: Seen,
 }
 
+/// What the assignment says of one app.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AppPart {
+    /// Its programs on this node.
+    pub programs: Vec<Arc<AssignedProgram>>,
+    /// Its routes.
+    pub routes: Vec<AssignedRoute>,
+}
+
 /// The assignment in force and the state of every placement in it, and of those that left it and are still being stopped.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
-    assignment: Option<Arc<Assignment>>,
-    placements: BTreeMap<PlacementId, Held>,
+    node: Option<NodeId>,
+    generation: Generation,
+    apps: RedBlackTreeMapSync<AppId, Arc<AppPart>>,
+    placements: RedBlackTreeMapSync<PlacementId, Held>,
+    by_program: RedBlackTreeMapSync<(ProgramKey, PlacementId), ()>,
+    by_digest: RedBlackTreeMapSync<(Digest, PlacementId), ()>,
+    /// Placements the assignment does not name any more.
+    left: RedBlackTreeSetSync<PlacementId>,
+    /// Wanted placements that are neither ready nor failed.
+    unsettled: usize,
+    /// Placements that may have a next step.
+    changed: Vec<PlacementId>,
+    version: u64,
 }
 
 impl Roster {
-    /// The assignment in force.
-    pub fn assignment(&self) -> Option<&Assignment> {
-        self.assignment.as_deref()
+    /// Whether there has been an assignment.
+    pub fn is_assigned(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The node the assignment is for; none before the first.
+    pub fn node(&self) -> Option<NodeId> {
+        self.node
+    }
+
+    /// The generation in force; 0 before the first.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What is assigned, by app.
+    pub fn apps(&self) -> &RedBlackTreeMapSync<AppId, Arc<AppPart>> {
+        &self.apps
     }
 
     /// Every placement held.
-    pub fn placements(&self) -> &BTreeMap<PlacementId, Held> {
+    pub fn placements(&self) -> &RedBlackTreeMapSync<PlacementId, Held> {
         &self.placements
     }
 
-    /// Takes `offered` in force. Placements it no longer names are stopped; those that have stopped are forgotten.
-    pub fn accept(&mut self, offered: Assignment) -> Result<Arc<Assignment>, Stale> {
-        if let Some(current) = &self.assignment {
-            if offered.node != current.node {
-                return Err(Stale::Foreign { offered: offered.node, current: current.node });
-            }
-            if offered.generation < current.generation {
-                return Err(Stale::Older { offered: offered.generation, current: current.generation });
-            }
-        }
-        self.placements.values_mut().for_each(|held| held.wanted = Wanted::Stop);
-        let mut named = Vec::new();
-        for program in &offered.programs {
-            for placement in &program.placements {
-                named.push(placement.placement);
-                let held = self.placements.entry(placement.placement).or_insert_with(|| Held {
-                    key: ProgramKey::of(program),
-                    digest: program.digest,
-                    ordinal: placement.ordinal,
-                    wanted: placement.wanted,
-                    seen: Seen::Absent,
-                });
-                held.wanted = placement.wanted;
-            }
-        }
-        named.sort_unstable();
-        self.placements.retain(|id, held| held.seen != Seen::Stopped || named.binary_search(id).is_ok());
-        let accepted = Arc::new(offered);
-        self.assignment = Some(accepted.clone());
-        Ok(accepted)
+    /// Grows with every change.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
-    /// What can be done now, at most one step per placement.
-    pub fn steps(&self) -> Vec<(PlacementId, Step)> {
-        self.placements.iter().filter_map(|(id, held)| Some((*id, next_step(held.wanted, &held.seen)?))).collect()
+    /// Takes `offered` in force. Placements it no longer names are stopped; those that have stopped are forgotten.
+    pub fn accept(&mut self, offered: Assignment) -> Result<(), Stale> {
+        self.refuse_stale(offered.node, offered.generation)?;
+        (self.node, self.generation) = (Some(offered.node), offered.generation);
+        let mut parts: BTreeMap<AppId, AppPart> = BTreeMap::new();
+        for program in offered.programs {
+            parts.entry(program.component.app.clone()).or_default().programs.push(Arc::new(program));
+        }
+        for route in offered.routes {
+            parts.entry(route.component.app.clone()).or_default().routes.push(route);
+        }
+        let gone: Vec<_> = self.apps.keys().filter(|app| !parts.contains_key(app)).cloned().collect();
+        gone.into_iter().for_each(|app| self.replace(&app, None));
+        parts.into_iter().for_each(|(app, part)| self.replace(&app, Some(part)));
+        self.forget_stopped();
+        self.version += 1;
+        Ok(())
+    }
+
+    fn refuse_stale(&self, node: NodeId, generation: Generation) -> Result<(), Stale> {
+        match self.node {
+            Some(current) if current != node => Err(Stale::Foreign { offered: node, current }),
+            Some(_) if generation < self.generation => Err(Stale::Older { offered: generation, current: self.generation }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts `part` in the place of what was assigned of `app`.
+    fn replace(&mut self, app: &AppId, part: Option<AppPart>) {
+        let before = self.apps.get(app).cloned().unwrap_or_default();
+        if part.as_ref() == Some(&*before) {
+            return;
+        }
+        let after = Arc::new(part.unwrap_or_default());
+        let named: BTreeSet<_> = placements_of(&after).map(|(_, placement)| placement.placement).collect();
+        for (_, gone) in placements_of(&before).filter(|(_, placement)| !named.contains(&placement.placement)) {
+            self.left.insert_mut(gone.placement);
+            self.update(gone.placement, |held| held.wanted = Wanted::Stop);
+        }
+        for (program, placement) in placements_of(&after) {
+            self.left.remove_mut(&placement.placement);
+            if self.placements.contains_key(&placement.placement) {
+                self.update(placement.placement, |held| held.wanted = placement.wanted);
+            } else {
+                self.add(program, placement);
+            }
+        }
+        if named.is_empty() && after.routes.is_empty() {
+            self.apps.remove_mut(app);
+        } else {
+            self.apps.insert_mut(app.clone(), after);
+        }
+    }
+
+    fn add(&mut self, program: &AssignedProgram, placement: &AssignedPlacement) {
+        let (id, key) = (placement.placement, ProgramKey::of(program));
+        let (ordinal, wanted) = (placement.ordinal, placement.wanted);
+        self.by_program.insert_mut((key.clone(), id), ());
+        self.by_digest.insert_mut((program.digest, id), ());
+        let held = Held { key, digest: program.digest, ordinal, wanted, seen: Seen::Absent };
+        self.unsettled += usize::from(!held.is_settled());
+        self.placements.insert_mut(id, held);
+        self.changed.push(id);
+    }
+
+    /// Forgets placements that are not assigned any more and have stopped.
+    fn forget_stopped(&mut self) {
+        let stopped = |id: &&PlacementId| self.placements.get(id).is_none_or(|held| held.seen == Seen::Stopped);
+        let forgotten: Vec<_> = self.left.iter().filter(stopped).copied().collect();
+        for id in forgotten {
+            self.left.remove_mut(&id);
+            if let Some(held) = self.placements.get(&id).cloned() {
+                self.placements.remove_mut(&id);
+                self.by_digest.remove_mut(&(held.digest, id));
+                self.by_program.remove_mut(&(held.key, id));
+            }
+        }
+    }
+
+    /// What can be done now about what changed since the last call, at most one step per placement.
+    pub fn steps(&mut self) -> Vec<(PlacementId, Step)> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        let step = |id| self.placements.get(&id).and_then(|held| Some((id, next_step(held.wanted, &held.seen)?)));
+        changed.into_iter().filter_map(step).collect()
     }
 
     /// Records how far `placement` is.
     pub fn set(&mut self, placement: PlacementId, seen: Seen) {
-        if let Some(held) = self.placements.get_mut(&placement) {
-            held.seen = seen;
-        }
+        self.update(placement, |held| held.seen = seen);
     }
 
-    /// Moves every placement that `matches` and is at `from` on to `to`; says whether there was one.
-    pub fn advance(&mut self, matches: impl Fn(&Held) -> bool, from: &Seen, to: &Seen) -> bool {
+    /// Moves those of `placements` that are at `from` on to `to`; says whether there was one.
+    pub fn advance(&mut self, placements: &[PlacementId], from: &Seen, to: &Seen) -> bool {
         let mut moved = false;
-        for held in self.placements.values_mut().filter(|held| held.seen == *from && matches(held)) {
-            held.seen = to.clone();
-            moved = true;
+        for id in placements {
+            if self.placements.get(id).is_some_and(|held| held.seen == *from) {
+                self.set(*id, to.clone());
+                moved = true;
+            }
         }
         moved
     }
 
+    fn update(&mut self, placement: PlacementId, change: impl FnOnce(&mut Held)) {
+        let Some(held) = self.placements.get_mut(&placement) else { return };
+        let before = held.is_settled();
+        change(held);
+        let after = held.is_settled();
+        self.unsettled = self.unsettled + usize::from(!after) - usize::from(!before);
+        self.changed.push(placement);
+        self.version += 1;
+    }
+
+    /// The placements of the program `key`.
+    pub fn of_program(&self, key: &ProgramKey) -> Vec<PlacementId> {
+        let bounds = (key.clone(), PlacementId(0))..=(key.clone(), PlacementId(u64::MAX));
+        self.by_program.range(bounds).map(|((_, id), ())| *id).collect()
+    }
+
+    /// The placements of programs made of the artifact `digest`.
+    pub fn of_digest(&self, digest: Digest) -> Vec<PlacementId> {
+        self.by_digest.range((digest, PlacementId(0))..=(digest, PlacementId(u64::MAX))).map(|((_, id), ())| *id).collect()
+    }
+
     /// The assigned program of `key`.
-    pub fn program(&self, key: &ProgramKey) -> Option<&AssignedProgram> {
-        self.assignment.as_ref()?.programs.iter().find(|program| program.component == key.component && program.revision == key.revision)
+    pub fn program(&self, key: &ProgramKey) -> Option<&Arc<AssignedProgram>> {
+        let part = self.apps.get(&key.component.app)?;
+        part.programs.iter().find(|program| program.component == key.component && program.revision == key.revision)
     }
 
     /// Whether something still needs the program `key` in memory.
     pub fn needs_program(&self, key: &ProgramKey) -> bool {
         let holds = |seen: &Seen| matches!(seen, Seen::Started | Seen::Ready | Seen::Draining | Seen::Drained);
-        self.placements.values().any(|held| held.key == *key && (holds(&held.seen) || held.wanted == Wanted::Run))
+        let held = self.of_program(key);
+        held.iter().filter_map(|id| self.placements.get(id)).any(|held| holds(&held.seen) || held.wanted == Wanted::Run)
     }
 
     /// Whether every placement wanted has become ready or cannot.
     pub fn is_settled(&self) -> bool {
-        self.placements.values().all(|held| held.wanted == Wanted::Stop || matches!(held.seen, Seen::Ready | Seen::Failed { .. }))
+        self.unsettled == 0
     }
 
     /// What the control plane is told; nothing before the first assignment, which says who we are.
     pub fn report(&self, pid: u32) -> Option<Report> {
-        let assignment = self.assignment.as_ref()?;
         let placements = self.placements.iter().map(|(id, held)| ReportedPlacement { placement: *id, phase: held.seen.phase() }).collect();
-        Some(Report { node: assignment.node, generation: assignment.generation, pid, placements })
+        Some(Report { node: self.node?, generation: self.generation, pid, placements })
     }
 }
 
+fn placements_of(part: &AppPart) -> impl Iterator<Item = (&Arc<AssignedProgram>, &AssignedPlacement)> {
+    part.programs.iter().flat_map(|program| program.placements.iter().map(move |placement| (program, placement)))
+}
+
 impl Held {
+    fn is_settled(&self) -> bool {
+        self.wanted == Wanted::Stop || matches!(self.seen, Seen::Ready | Seen::Failed { .. })
+    }
+
     /// The instance as the gateway names it.
     pub fn target(&self) -> gateway::Target {
         gateway::Target { component: self.key.component.clone(), revision: self.key.revision, ordinal: self.ordinal }
@@ -176,7 +302,7 @@ mod tests {
         assert_eq!(older, Stale::Older { offered: Generation(4), current: Generation(5) });
         let foreign = Assignment { node: NodeId(9), ..assignment(6, vec![]) };
         assert!(matches!(roster.accept(foreign), Err(Stale::Foreign { .. })));
-        assert_eq!(roster.assignment().unwrap().generation, Generation(5));
+        assert_eq!(roster.generation(), Generation(5));
     }
 
     #[test]
@@ -189,7 +315,7 @@ mod tests {
         assert_eq!(roster.steps(), [(PlacementId(7), Step::Withdraw)]);
         roster.set(PlacementId(7), Seen::Stopped);
         roster.accept(assignment(3, vec![])).unwrap();
-        assert!(roster.placements().is_empty());
+        assert!(roster.placements().is_empty() && roster.of_digest(Digest::of(b"hello/web")).is_empty());
     }
 
     #[test]

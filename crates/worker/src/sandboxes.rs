@@ -28,13 +28,15 @@ pub struct Sandboxes {
     runtime: Arc<Runtime>,
     code: CodeStore,
     figures: Mutex<BTreeMap<ComponentId, Arc<ComponentFigures>>>,
+    codes_max: usize,
 }
 
 impl Sandboxes {
     /// Starts the engine. Lines of guests go to `logs`.
     pub fn start(settings: &Settings, code: PathBuf, logs: Arc<LogStore>) -> Result<Self, StartError> {
         let runtime = Arc::new(Runtime::start(settings, Arc::new(Lines { logs }))?);
-        Ok(Self { runtime, code: CodeStore::new(code), figures: Mutex::default() })
+        let codes_max = usize::try_from(settings.codes).unwrap_or(usize::MAX);
+        Ok(Self { runtime, code: CodeStore::new(code), codes_max, figures: Mutex::default() })
     }
 
     /// The runtime itself, for its figures and its end.
@@ -48,8 +50,21 @@ impl Sandboxes {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.entry(component.clone()).or_default().clone()
     }
+}
 
-    async fn open(&self, digest: Digest) -> Result<Code, Failure> {
+impl Engine for Sandboxes {
+    type Code = Code;
+    type Program = Program;
+
+    fn codes_max(&self) -> usize {
+        self.codes_max
+    }
+
+    fn has_code(&self, digest: Digest) -> bool {
+        self.code.path(&digest).is_some()
+    }
+
+    async fn open(&self, digest: Digest, _again: bool) -> Result<Code, Failure> {
         let Some(path) = self.code.path(&digest) else {
             return Err(Failure::new(Again::WithNewCode, "E0302", format!("the code of artifact {digest} is gone")));
         };
@@ -59,22 +74,13 @@ impl Sandboxes {
             Err(error) => Err(Failure::new(Again::Sometimes, "E0302", error)),
         }
     }
-}
-
-impl Engine for Sandboxes {
-    type Program = Program;
-
-    fn has_code(&self, digest: Digest) -> bool {
-        self.code.path(&digest).is_some()
-    }
 
     fn sandboxes(&self) -> (u32, u32) {
         let figures = self.runtime.figures();
         (figures.sandboxes_live, figures.slots)
     }
 
-    async fn start(&self, assigned: &AssignedProgram) -> Result<Arc<Program>, Failure> {
-        let code = self.open(assigned.digest).await?;
+    fn program(&self, code: &Code, assigned: &AssignedProgram) -> Result<Arc<Program>, Failure> {
         let config = ProgramConfig {
             component: assigned.component.clone(),
             revision: assigned.revision,
@@ -92,12 +98,14 @@ impl Engine for Sandboxes {
             files: None,
             figures: self.figures(&assigned.component),
         };
-        let program = self.runtime.program(&code, config).map_err(|error| cannot_open(&error))?;
+        self.runtime.program(code, config).map_err(|error| cannot_open(&error))
+    }
+
+    async fn probe(&self, program: &Arc<Program>) -> Result<(), Failure> {
         program.probe().await.map_err(|error| {
             let again = if matches!(error, SandboxError::Exhausted { .. }) { Again::Sometimes } else { Again::Never };
             Failure::new(again, error.code(), chain(&error))
-        })?;
-        Ok(program)
+        })
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, BufWriter},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use api::node::Assignment;
-use model::id::Generation;
+use api::node::{AssignedProgram, AssignedRoute, Assignment};
+use model::id::{Generation, NodeId};
+use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::agent::chain;
+use crate::{agent::chain, roster::Roster};
+
+/// What is written to the file at once.
+const WRITE_BUFFER_BYTES: usize = 64 << 10;
 
 /// What went wrong with the file.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +47,31 @@ pub fn load(path: &Path) -> Result<Option<Assignment>, SavedError> {
     serde_json::from_slice(&bytes).map(Some).map_err(|source| SavedError::Form { path: path.to_owned(), source })
 }
 
-/// Writes `assignment` beside `path` and renames it there, so that a crash leaves the old file or the new one.
-pub fn save(path: &Path, assignment: &Assignment) -> Result<(), SavedError> {
+/// What an [`Assignment`] in the file looks like, borrowed from the roster.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole<'a> {
+    generation: Generation,
+    node: NodeId,
+    programs: Vec<&'a AssignedProgram>,
+    routes: Vec<&'a AssignedRoute>,
+}
+
+/// Writes the assignment of `roster`, if it has one, beside `path` and renames it there, so that a crash leaves the old file or the new one.
+pub fn save(path: &Path, roster: &Roster) -> Result<(), SavedError> {
+    let Some(node) = roster.node() else { return Ok(()) };
     let aside = path.with_extension("json.new");
-    let bytes = serde_json::to_vec(assignment).map_err(|source| SavedError::Form { path: path.to_owned(), source })?;
+    let whole = Whole {
+        generation: roster.generation(),
+        node,
+        programs: roster.apps().values().flat_map(|part| &part.programs).map(|program| &**program).collect(),
+        routes: roster.apps().values().flat_map(|part| &part.routes).collect(),
+    };
     let write = || {
-        let mut file = File::create(&aside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        // Written as it is made: all of it in memory at once would be several megabytes on a full node.
+        let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, File::create(&aside)?);
+        serde_json::to_writer(&mut out, &whole)?;
+        out.into_inner()?.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
@@ -60,10 +80,10 @@ pub fn save(path: &Path, assignment: &Assignment) -> Result<(), SavedError> {
 
 /// Saves the newest of `wishes` whenever it changes, one after the other, and says in `kept` how far it is; ends when there will be no more. Routing
 /// never waits for the disk, reports do; a failure costs only what a restart could have used, so `kept` goes on.
-pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Arc<Assignment>>>, kept: watch::Sender<Generation>) {
+pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Roster>>, kept: watch::Sender<Generation>) {
     while wishes.changed().await.is_ok() {
         let Some(newest) = wishes.borrow_and_update().clone() else { continue };
-        let (path, generation) = (path.clone(), newest.generation);
+        let (path, generation) = (path.clone(), newest.generation());
         match tokio::task::spawn_blocking(move || save(&path, &newest)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = %chain(&error), "the assignment is not kept for a restart"),
@@ -76,7 +96,7 @@ pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Arc<Assignme
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{assignment, place};
+    use crate::fixtures::{assignment, place, route};
     use api::node::Wanted;
 
     #[test]
@@ -84,8 +104,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("assignment.json");
         assert!(load(&path).unwrap().is_none());
-        let wanted = assignment(3, vec![place("hello/web", 1, 7, Wanted::Run)]);
-        save(&path, &wanted).unwrap();
+        let routes = vec![route("hello.localhost", "hello/web", 1)];
+        let wanted = Assignment { routes, ..assignment(3, vec![place("hello/web", 1, 7, Wanted::Run)]) };
+        let mut roster = Roster::default();
+        roster.accept(wanted.clone()).unwrap();
+        save(&path, &roster).unwrap();
         fs::write(path.with_extension("json.new"), b"{\"gener").unwrap();
         assert_eq!(load(&path).unwrap(), Some(wanted));
     }

@@ -14,20 +14,17 @@ use crate::{
 pub fn table(roster: &Roster) -> (Arc<RoutingTable>, Vec<TableError>) {
     let mut builder = Builder::new();
     let mut refused = Vec::new();
-    if let Some(assignment) = roster.assignment() {
-        for program in &assignment.programs {
-            builder.instances(instances(roster, program));
-        }
-        for route in &assignment.routes {
-            refused.extend(builder.route(rule(route)).err());
-        }
+    for part in roster.apps().values() {
+        part.programs.iter().for_each(|program| builder.instances(instances(roster, program)));
+        refused.extend(part.routes.iter().filter_map(|route| builder.route(rule(route)).err()));
     }
     (builder.build(), refused)
 }
 
 fn instances(roster: &Roster, program: &AssignedProgram) -> Instances {
     let key = ProgramKey::of(program);
-    let ready = roster.placements().values().filter(|held| held.key == key && held.seen == Seen::Ready);
+    let held = roster.of_program(&key).into_iter().filter_map(|id| roster.placements().get(&id));
+    let ready = held.filter(|held| held.seen == Seen::Ready);
     let endpoints = ready.map(|held| Endpoint { ordinal: held.ordinal, capacity: program.resources.max_in_flight, local: true });
     Instances {
         endpoints: endpoints.collect(),

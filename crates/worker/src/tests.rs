@@ -1,7 +1,16 @@
 //! A whole worker against a control plane and a supervisor played by the test, with an engine that answers by itself. Everything between, the gateway
 //! too, is real.
 
-use std::{collections::HashSet, net::SocketAddr, path::Path, sync::Mutex, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use api::node::{AssignedProgram, Assignment, Phase, Report, Wanted};
 use axum::{
@@ -29,6 +38,8 @@ use crate::{
     lifeline::{ToSupervisor, ToWorker},
 };
 
+mod unloading;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Answers with its name and revision.
@@ -46,10 +57,16 @@ impl Answers for Echo {
 #[derive(Default)]
 struct Stub {
     code: Mutex<HashSet<Digest>>,
+    opened: AtomicU64,
 }
 
 impl Engine for Stub {
+    type Code = Digest;
     type Program = Echo;
+
+    fn codes_max(&self) -> usize {
+        2
+    }
 
     fn has_code(&self, digest: Digest) -> bool {
         self.code.lock().unwrap().contains(&digest)
@@ -59,11 +76,17 @@ impl Engine for Stub {
         (0, 8)
     }
 
-    async fn start(&self, assigned: &AssignedProgram) -> Result<Arc<Echo>, Failure> {
-        match assigned.component.to_string().as_str() {
-            "broken/web" => Err(Failure::new(Again::Never, "E0303", "it does not start")),
-            name => Ok(Arc::new(Echo(format!("{name} {}", assigned.revision)))),
-        }
+    async fn open(&self, digest: Digest, _: bool) -> Result<Digest, Failure> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        if self.has_code(digest) { Ok(digest) } else { Err(Failure::new(Again::WithNewCode, "E0302", "it is gone")) }
+    }
+
+    fn program(&self, _: &Digest, assigned: &AssignedProgram) -> Result<Arc<Echo>, Failure> {
+        Ok(Arc::new(Echo(format!("{} {}", assigned.component, assigned.revision))))
+    }
+
+    async fn probe(&self, program: &Arc<Echo>) -> Result<(), Failure> {
+        if program.0.starts_with("broken/web") { Err(Failure::new(Again::Never, "E0303", "it does not start")) } else { Ok(()) }
     }
 }
 
@@ -163,6 +186,8 @@ impl Fixture {
             traces: None,
         };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
+        let settings = Settings { node: "one".into(), data: directory.to_owned(), trusted_proxies: Vec::new(), unload_after: UNLOAD_AFTER };
+        let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into())).unwrap());
         let stop = CancellationToken::new();
         let config = Config { settings, http, mesh, lifeline: theirs };
         let (listening, mut listens) = watch::channel(false);

@@ -1,11 +1,12 @@
 //! `shoal server`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is `process`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use model::quantity::Bytes;
 
-use super::{Globals, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
-use crate::process::{LogFormat, LogOptions, ServerOptions};
+use super::{Globals, age::parse_span, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
+use crate::process::{LogFormat, LogOptions, ServerOptions, Upkeep};
 
 /// What `shoal server` takes.
 #[derive(Debug, Args)]
@@ -26,6 +27,15 @@ pub struct ServerArgs {
     /// Networks whose forwarding headers the gateway believes, such as 10.0.0.0/8.
     #[arg(long, env = "SHOAL_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<String>,
+    /// Unload code that nobody asked for since this long; 0s keeps it loaded.
+    #[arg(long, env = "SHOAL_UNLOAD_AFTER", value_name = "TIME", default_value = "60s", value_parser = parse_span)]
+    unload_after: Duration,
+    /// Compiled code on disk from which on code that is not assigned any more goes [default: 16Gi].
+    #[arg(long, env = "SHOAL_CODE_BYTES", value_name = "BYTES")]
+    code_bytes: Option<Bytes>,
+    /// Artifacts on disk from which on those that no kept revision names go [default: 16Gi].
+    #[arg(long, env = "SHOAL_ARTIFACT_BYTES", value_name = "BYTES")]
+    artifact_bytes: Option<Bytes>,
     /// Written once as JSON when the node is ready.
     #[arg(long, env = "SHOAL_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -86,6 +96,7 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
         Some(name) => name,
         None => node_name(),
     };
+    let upkeep = Upkeep::default();
     Ok(ServerOptions {
         data_directory: session::data_directory(globals).unwrap_or_else(|| SYSTEM_DATA_DIRECTORY.into()),
         name,
@@ -96,6 +107,11 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
         trusted_proxies: args.trusted_proxies,
         guest_log: args.guest_log.rate(),
         traces: args.traces.settings(),
+        upkeep: Upkeep {
+            unload_after: args.unload_after,
+            code_bytes_max: args.code_bytes.map_or(upkeep.code_bytes_max, |bytes| bytes.0),
+            artifact_bytes_max: args.artifact_bytes.map_or(upkeep.artifact_bytes_max, |bytes| bytes.0),
+        },
         log: LogOptions { format: args.log_format, filter: args.log },
     })
 }

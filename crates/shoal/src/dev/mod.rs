@@ -28,7 +28,7 @@ use crate::{
         terminal::{Ink, Terminal},
         urls,
     },
-    process::{self, LogFormat, LogOptions, Ready, Running, ServerOptions},
+    process::{self, LogFormat, LogOptions, Ready, Running, ServerOptions, Upkeep},
 };
 
 /// How long one apply may take until its verdict: longer than compiling the largest component seen.
@@ -172,6 +172,7 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
         trusted_proxies: Vec::new(),
         guest_log: args.guest_log.rate(),
         traces: args.traces.clone().settings(),
+        upkeep: Upkeep::default(),
         log: LogOptions { format: LogFormat::Text, filter: Some(log) },
     }
 }

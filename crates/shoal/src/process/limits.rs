@@ -44,6 +44,16 @@ pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(600);
 /// Largest code file in bytes: three times the largest artifact.
 pub const CODE_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of code files from which on those that are not assigned any more go, unless the operator says otherwise: 10,000 components like `hello` at
+/// 1.2 MB, with room for each's revision before.
+pub const CODE_DIRECTORY_BYTES_MAX: u64 = 16 << 30;
+
+/// Code files from which on those that are not assigned any more go: one per instance a node may have.
+pub const CODE_FILES_MAX: usize = 16_384;
+
+/// How long code stays that the worker's newest assignment does not name: an undo right after a rollout finds it.
+pub const UNNAMED_CODE_KEPT_FOR: Duration = Duration::from_secs(600);
+
 /// What is kept of a compile child's words.
 pub const COMPILE_WORDS_BYTES_MAX: u64 = 16 << 10;
 

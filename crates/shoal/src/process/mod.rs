@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use options::{InternalCommand, LogFormat, LogOptions, Ready, ServerOptions};
+pub use options::{InternalCommand, LogFormat, LogOptions, Ready, ServerOptions, Upkeep};
 
 use node::Node;
 use sockets::Inherited;

@@ -1,8 +1,10 @@
 //! What a node is started with, and what it says once it is ready. Owns these shapes; must never know how either came about.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
+
+use super::limits::CODE_DIRECTORY_BYTES_MAX;
 
 /// Everything `shoal server` and `shoal dev` are told by flags, environment and configuration together.
 #[derive(Debug, Clone)]
@@ -25,8 +27,31 @@ pub struct ServerOptions {
     pub guest_log: worker::LogRate,
     /// Where spans go, when anywhere.
     pub traces: Option<worker::TraceSettings>,
+    /// What it keeps, and for how long.
+    pub upkeep: Upkeep,
     /// How the node's processes write their own log to stderr.
     pub log: LogOptions,
+}
+
+/// What a node keeps in memory and on disk although nobody asks for it at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Code nobody asked for since this long is unloaded from memory; zero keeps it loaded.
+    pub unload_after: Duration,
+    /// Bytes of compiled code on disk from which on code that is not assigned any more goes.
+    pub code_bytes_max: u64,
+    /// Bytes of artifacts on disk from which on artifacts that no kept revision names go.
+    pub artifact_bytes_max: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            unload_after: worker::UNLOAD_AFTER,
+            code_bytes_max: CODE_DIRECTORY_BYTES_MAX,
+            artifact_bytes_max: server::ARTIFACTS_BYTES_MAX,
+        }
+    }
 }
 
 /// How a process writes its own log to stderr.

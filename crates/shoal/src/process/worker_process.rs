@@ -33,6 +33,7 @@ impl WorkerConfig {
             trusted_proxies: node.options.trusted_proxies.clone(),
             guest_log: node.options.guest_log,
             traces: node.options.traces.clone(),
+            unload_after: node.options.upkeep.unload_after,
         };
         Self { settings, user: node.worker_user, log: node.options.log.clone() }
     }
