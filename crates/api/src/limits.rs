@@ -8,7 +8,7 @@ pub const ARTIFACT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Largest JSON body in bytes, either way: 500 apps of 8 KiB fit.
 pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Longest line of a stream in bytes: an assignment of 4,096 placements with their environment stays below it.
+/// Longest line of a stream in bytes: the status of an app with a thousand instances, or a part of an assignment, stays far below it.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long dialing may take: on one machine it is instant, across an ocean a third of a second.

@@ -6,19 +6,91 @@ use std::collections::BTreeMap;
 use model::{
     app::{Resources, Reuse},
     egress::Egress,
-    id::{ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber},
+    id::{AppId, ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber},
     quantity::{Bytes, Millis},
 };
 use serde::{Deserialize, Serialize};
 
-/// `GET`, NDJSON of [`Assignment`]: the current one at once, then each newer one.
+/// `GET`, NDJSON of [`AssignmentPart`]: the whole assignment at once, then what changes.
 pub const ASSIGNMENTS_PATH: &str = "/node/v1/assignments";
 /// `POST`, JSON of [`Report`]; answers 204.
 pub const REPORT_PATH: &str = "/node/v1/report";
 /// `GET`, with `/DIGEST` behind it: the artifact's bytes.
 pub const ARTIFACTS_PATH: &str = "/node/v1/artifacts";
 
-/// Everything one worker must know. Sent whole; a worker refuses one with an older generation.
+/// A line of the assignment stream: some apps of a whole assignment or of a change, of which the last part says so. What came is in force once its last
+/// part is there. A worker refuses an older generation than its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentPart {
+    /// Only grows: the log index whose state it was derived from.
+    pub generation: Generation,
+    /// The node it is for.
+    pub node: NodeId,
+    /// The generation that this changes; none when it is a whole assignment, and every app not in it is gone.
+    pub since: Option<Generation>,
+    /// Apps as they are from now on.
+    pub apps: Vec<AssignedApp>,
+    /// Apps of which nothing is left on this node.
+    pub gone: Vec<AppId>,
+    /// More parts of the same follow.
+    pub more: bool,
+}
+
+/// What one worker must know of one app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedApp {
+    /// Which app.
+    pub app: AppId,
+    /// What to run of it, by component and revision.
+    pub programs: Vec<AssignedProgram>,
+    /// Its routes, only of its serving revision.
+    pub routes: Vec<AssignedRoute>,
+}
+
+/// Parts as they come in.
+#[derive(Debug, Default)]
+pub struct Parts(Option<AssignmentPart>);
+
+impl Parts {
+    /// Takes the next part; gives all of them as one with the last.
+    pub fn take(&mut self, part: AssignmentPart) -> Option<AssignmentPart> {
+        let whole = match self.0.take() {
+            Some(mut begun) if (begun.generation, begun.since) == (part.generation, part.since) => {
+                begun.apps.extend(part.apps);
+                begun.gone.extend(part.gone);
+                AssignmentPart { more: part.more, ..begun }
+            }
+            _ => part,
+        };
+        if whole.more {
+            self.0 = Some(whole);
+            return None;
+        }
+        Some(whole)
+    }
+}
+
+impl From<Assignment> for AssignmentPart {
+    /// The whole of it as one part.
+    fn from(assignment: Assignment) -> Self {
+        let mut apps: BTreeMap<AppId, AssignedApp> = BTreeMap::new();
+        let empty = |app: &AppId| AssignedApp { app: app.clone(), programs: Vec::new(), routes: Vec::new() };
+        for program in assignment.programs {
+            let app = program.component.app.clone();
+            apps.entry(app).or_insert_with_key(empty).programs.push(program);
+        }
+        for route in assignment.routes {
+            let app = route.component.app.clone();
+            apps.entry(app).or_insert_with_key(empty).routes.push(route);
+        }
+        let (generation, node) = (assignment.generation, assignment.node);
+        Self { generation, node, since: None, apps: apps.into_values().collect(), gone: Vec::new(), more: false }
+    }
+}
+
+/// Everything one worker must know, as it is kept for a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {

@@ -1,7 +1,7 @@
 //! The leader loop: whatever happens, one decision is taken on the state and what was observed, and proposed. Owns when to look;
 //! must never decide what to do (that is the scheduler's).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::id::{PlacementId, Timestamp};
 use scheduler::Observed;
@@ -15,7 +15,7 @@ use crate::{
     api_error::chain,
     clock,
     core::Core,
-    limits::{OBSERVE_WAIT, TICK},
+    limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX, OBSERVE_WAIT, TICK},
     machine::MEMBER,
 };
 
@@ -39,6 +39,8 @@ struct Memory {
     recorded: BTreeMap<PlacementId, SeenPhase>,
     /// Steps that had no effect; they are tried again at the next tick.
     fruitless: Vec<Step>,
+    /// How long the last decision took, without what came of it.
+    deciding: Duration,
 }
 
 /// Runs until the process stops.
@@ -60,12 +62,16 @@ pub(crate) async fn run(core: Arc<Core>) {
             continue;
         }
         due = act(&core, &mut memory, wake, due).await;
+        if memory.deciding > LOOK_CHEAP {
+            // With very many apps a decision takes milliseconds: what happens meanwhile is decided together.
+            sleep_until(Instant::now() + (memory.deciding * LOOK_REST).min(LOOK_REST_MAX)).await;
+        }
     }
 }
 
 /// Takes one decision. Returns when what was seen must be recorded, if something waits for that.
 async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>) -> Option<Instant> {
-    let now = clock::now();
+    let (now, begin) = (clock::now(), Instant::now());
     let (state, observed) = (core.state(), core.live.observed(now));
     if wake == Wake::Tick {
         memory.fruitless.clear();
@@ -73,6 +79,7 @@ async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>)
     let plan = scheduler::plan(&state, &observed, now);
     let plan = Some(plan).filter(|plan| !plan.steps.is_empty() && plan.steps != memory.fruitless);
     let seen = unrecorded(&state, &observed, &memory.recorded, now);
+    memory.deciding = begin.elapsed();
     let record = !seen.is_empty() && (plan.is_some() || due.is_some_and(|due| due <= Instant::now()));
     if plan.is_none() && !record {
         return if seen.is_empty() { None } else { due.or_else(|| Some(Instant::now() + OBSERVE_WAIT)) };

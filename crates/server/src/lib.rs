@@ -39,10 +39,6 @@ use std::{io, sync::Arc};
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::{
-    limits::ARTIFACTS_BYTES_MAX,
-    settings::{Config, Settings},
-};
 use crate::{
     artifacts::Artifacts,
     core::Core,
@@ -50,6 +46,10 @@ use crate::{
     listen::Gate,
     live::Live,
     machine::Machine,
+};
+pub use crate::{
+    limits::ARTIFACTS_BYTES_MAX,
+    settings::{Config, Settings},
 };
 
 /// The control plane does not start, or cannot go on.

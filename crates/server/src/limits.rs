@@ -34,6 +34,18 @@ pub const ARTIFACT_GRACE: Duration = Duration::from_secs(3600);
 /// How often the store of artifacts is held against its bounds; an upload that would not fit does it at once.
 pub const ARTIFACT_SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// Bytes of JSON from which on a part of an assignment ends: with the largest app on top it is far below the longest line of a stream.
+pub const ASSIGNMENT_PART_BYTES: usize = 256 * 1024;
+
+/// A look at the state that takes no longer than this is repeated at once.
+pub const LOOK_CHEAP: Duration = Duration::from_millis(1);
+
+/// How much longer than a look at the state took the next one waits, as long as looks are expensive: a third of a core at most.
+pub const LOOK_REST: u32 = 2;
+
+/// Longest such wait.
+pub const LOOK_REST_MAX: Duration = Duration::from_millis(500);
+
 /// Writes that wait for the writer. It takes all at once, so that more than this means that the disk stands still.
 pub const WRITES_WAITING_MAX: usize = 1_024;
 

@@ -1,6 +1,10 @@
 //! Streams of JSON lines made here: assignments, app status, events. Owns waking, keep-alives and the end; must never send the same line twice in a row.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::limits::KEEP_ALIVE;
 use axum::{
@@ -12,7 +16,10 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::{sync::watch, time::timeout};
 
-use crate::core::Core;
+use crate::{
+    core::Core,
+    limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX},
+};
 
 /// What a stream says next.
 pub(crate) enum Next<L> {
@@ -20,28 +27,43 @@ pub(crate) enum Next<L> {
     Nothing,
     /// These.
     Lines(Vec<L>),
+    /// These, and more of the same as soon as they are taken.
+    Begun(Vec<L>),
     /// This, and then it ends.
     Last(L),
+}
+
+/// What a stream is woken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    /// A new state.
+    State,
+    /// That, and what workers say.
+    StateAndReports,
 }
 
 struct Source<F> {
     core: Arc<Core>,
     applied: watch::Receiver<u64>,
-    reported: watch::Receiver<u64>,
+    /// Absent when reports do not matter.
+    reported: Option<watch::Receiver<u64>>,
     look: F,
+    begun: bool,
     ended: bool,
+    /// How long the next look waits, so that dear looks do not take the whole processor.
+    rest: Duration,
 }
 
 /// A response that looks at once, and again whenever the state or a report changed, and sends what `look` says.
-pub(crate) fn lines<L, F>(core: &Arc<Core>, look: F) -> Response
+pub(crate) fn lines<L, F>(core: &Arc<Core>, wakes: Wakes, look: F) -> Response
 where
     L: Serialize,
     F: FnMut(&Arc<Core>) -> Next<L> + Send + 'static,
 {
-    let (mut applied, mut reported) = (core.consensus.applied(), core.live.changes());
+    let mut applied = core.consensus.applied();
     applied.mark_changed();
-    reported.mark_changed();
-    let source = Source { core: core.clone(), applied, reported, look, ended: false };
+    let reported = (wakes == Wakes::StateAndReports).then(|| core.live.changes());
+    let source = Source { core: core.clone(), applied, reported, look, begun: false, ended: false, rest: Duration::ZERO };
     let pieces = stream::unfold(source, |mut source| async move {
         let piece = source.next().await?;
         Some((Ok::<_, Infallible>(piece), source))
@@ -57,14 +79,23 @@ impl<F> Source<F> {
         F: FnMut(&Arc<Core>) -> Next<L>,
     {
         while !self.ended {
-            match timeout(KEEP_ALIVE, self.woken()).await {
-                Ok(false) => return None,
-                Ok(true) => {}
-                Err(_) => return Some(Bytes::from_static(b"\n")),
+            if !std::mem::take(&mut self.begun) {
+                match timeout(KEEP_ALIVE, self.woken()).await {
+                    Ok(false) => return None,
+                    Ok(true) => {}
+                    Err(_) => return Some(Bytes::from_static(b"\n")),
+                }
             }
-            let lines = match (self.look)(&self.core) {
+            let begin = Instant::now();
+            let next = (self.look)(&self.core);
+            self.rest = if begin.elapsed() > LOOK_CHEAP { (begin.elapsed() * LOOK_REST).min(LOOK_REST_MAX) } else { Duration::ZERO };
+            let lines = match next {
                 Next::Nothing => continue,
                 Next::Lines(lines) => lines,
+                Next::Begun(lines) => {
+                    self.begun = true;
+                    lines
+                }
                 Next::Last(line) => {
                     self.ended = true;
                     vec![line]
@@ -79,11 +110,21 @@ impl<F> Source<F> {
 
     /// Whether something changed; `false` when the process stops.
     async fn woken(&mut self) -> bool {
+        if !self.rest.is_zero() {
+            tokio::time::sleep(self.rest).await;
+        }
+        let reported = &mut self.reported;
+        let reported = async {
+            match reported {
+                Some(reported) => reported.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.core.stop.cancelled() => false,
             changed = self.applied.changed() => changed.is_ok(),
-            changed = self.reported.changed() => changed.is_ok(),
+            changed = reported => changed.is_ok(),
         }
     }
 }

@@ -21,7 +21,6 @@ use std::ops::Bound;
 use model::id::{AppId, Index, NodeId, PlacementId, RevisionNumber};
 use rpds::RedBlackTreeMapSync;
 
-use crate::{event::Events, owners::Owners};
 pub use crate::{
     applied::{Applied, DeployOutcome},
     command::Command,
@@ -29,6 +28,7 @@ pub use crate::{
     record::{AppRecord, NodeRecord, Placement, Revision, Rollout},
     refused::{Collision, Refused},
 };
+use crate::{event::Events, owners::Owners};
 
 /// The whole replicated state at one index. A clone shares all but what changes afterwards, and costs a few pointers.
 #[derive(Debug, Clone)]
@@ -90,6 +90,11 @@ impl State {
     /// Every app, those being deleted too, in order of id.
     pub fn apps(&self) -> impl Iterator<Item = &AppRecord> {
         self.apps.values()
+    }
+
+    /// How many apps there are.
+    pub fn apps_count(&self) -> usize {
+        self.apps.size()
     }
 
     /// The app `id`.

@@ -7,16 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::node::{AssignedProgram, Assignment};
+use api::node::{AssignedProgram, Assignment, AssignmentPart};
 use model::id::{Digest, PlacementId};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    control::Backoff,
+    control::{Backoff, Offer},
     engine::{Again, Engine, Failure},
     jobs::{Done, Job, Jobs},
     limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, TABLE_REST, WITHDRAWN_FOR_MIN},
@@ -32,7 +32,7 @@ type Over<E> = (Job, Result<Done<Arc<Slot<E>>>, Failure>);
 /// Everything that can make the agent do something.
 enum Wake<E: Engine> {
     /// The control plane, or the file it left, says what to run.
-    Offered(Assignment),
+    Offered(AssignmentPart, Option<oneshot::Sender<()>>),
     /// A job is over, well or not, or may be tried again.
     Over(Over<E>),
     /// A draining instance may have finished, or a table is due.
@@ -85,7 +85,7 @@ struct Work<E: Engine> {
 
 impl<E: Engine> Agent<E> {
     /// Serves from `saved`, then from what is offered, until `stop`.
-    pub async fn run(self, saved: Option<Assignment>, mut offers: mpsc::Receiver<Assignment>, stop: CancellationToken) {
+    pub async fn run(self, saved: Option<Assignment>, mut offers: mpsc::Receiver<Offer>, stop: CancellationToken) {
         let mut work = Work {
             agent: self,
             roster: Roster::default(),
@@ -98,11 +98,11 @@ impl<E: Engine> Agent<E> {
             table_due: Instant::now(),
             urgent: false,
         };
-        let mut next = saved.map(Wake::Offered);
+        let mut next = saved.map(|saved| Wake::Offered(saved.into(), None));
         loop {
             if let Some(wake) = next.take() {
                 match wake {
-                    Wake::Offered(offered) => work.accept(offered),
+                    Wake::Offered(offered, refused) => work.accept(offered, refused),
                     Wake::Over((job, result)) => work.over(job, result),
                     Wake::Look => work.look(),
                     Wake::Stop => return,
@@ -121,7 +121,7 @@ impl<E: Engine> Agent<E> {
 }
 
 impl<E: Engine> Work<E> {
-    async fn wait(&mut self, offers: &mut mpsc::Receiver<Assignment>, stop: &CancellationToken) -> Wake<E> {
+    async fn wait(&mut self, offers: &mut mpsc::Receiver<Offer>, stop: &CancellationToken) -> Wake<E> {
         let drain = if self.withdrawn.is_empty() { Duration::MAX } else { DRAIN_LOOK_EVERY };
         let look = if self.stale_table { drain.min(self.table_due.saturating_duration_since(Instant::now())) } else { drain };
         tokio::select! {
@@ -129,23 +129,27 @@ impl<E: Engine> Work<E> {
             () = stop.cancelled() => Wake::Stop,
             Some(over) = self.running.join_next() => Wake::Over(joined(over)),
             offered = offers.recv() => match offered {
-                Some(offered) => Wake::Offered(offered),
+                Some(Offer { part, refused }) => Wake::Offered(part, Some(refused)),
                 None => Wake::Stop,
             },
             () = tokio::time::sleep(look) => Wake::Look,
         }
     }
 
-    fn accept(&mut self, offered: Assignment) {
-        let (generation, programs, routes) = (offered.generation, offered.programs.len(), offered.routes.len());
-        let (before, version) = (self.roster.apps().clone(), self.roster.generation());
+    /// Takes an assignment in force, or tells `refused` that it is not: what follows it would have nothing to stand on.
+    fn accept(&mut self, offered: AssignmentPart, refused: Option<oneshot::Sender<()>>) {
+        let (generation, whole, apps) = (offered.generation, offered.since.is_none(), offered.apps.len());
         match self.roster.accept(offered) {
-            Err(stale) => tracing::warn!(error = %stale, "an assignment is refused"),
-            Ok(()) => {
-                tracing::info!(generation = %generation, programs, routes, "an assignment is in force");
-                if version != generation || before != *self.roster.apps() {
-                    self.agent.keep.send_replace(Some(self.roster.clone()));
+            Err(stale) => {
+                tracing::warn!(error = %stale, "an assignment is refused");
+                if let Some(refused) = refused {
+                    // Nobody listens any more when the stream has ended by itself.
+                    let _ = refused.send(());
                 }
+            }
+            Ok(()) => {
+                tracing::info!(generation = %generation, whole, apps, "an assignment is in force");
+                self.agent.keep.send_replace(Some(self.roster.clone()));
                 self.stale_table = true;
             }
         }

@@ -13,7 +13,7 @@ use std::{
 
 use api::{
     limits::{ARTIFACT_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX},
-    node::{Assignment, Report},
+    node::{AssignmentPart, Parts, Report},
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -25,7 +25,7 @@ use sha2::Digest as _;
 use tokio::{
     io::AsyncWriteExt,
     net::UnixStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -88,6 +88,15 @@ pub struct Control {
     fetches: Arc<AtomicU64>,
 }
 
+/// An assignment, or a change of one, and whom to tell when it is not taken.
+#[derive(Debug)]
+pub struct Offer {
+    /// All parts of it.
+    pub part: AssignmentPart,
+    /// Told when it is refused: the stream then starts over with a whole assignment. Dropped when it is taken.
+    pub refused: oneshot::Sender<()>,
+}
+
 /// Waits that double from try to try and start over after a success.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
@@ -101,7 +110,7 @@ impl Control {
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
-    pub async fn stream_assignments(&self, offers: mpsc::Sender<Assignment>, connected: watch::Sender<bool>) {
+    pub async fn stream_assignments(&self, offers: mpsc::Sender<Offer>, connected: watch::Sender<bool>) {
         let mut backoff = Backoff::default();
         while !offers.is_closed() {
             let ended = self.stream_once(&offers, &connected, &mut backoff).await;
@@ -114,7 +123,7 @@ impl Control {
 
     async fn stream_once(
         &self,
-        offers: &mpsc::Sender<Assignment>,
+        offers: &mpsc::Sender<Offer>,
         connected: &watch::Sender<bool>,
         backoff: &mut Backoff,
     ) -> Result<(), ControlError> {
@@ -124,7 +133,7 @@ impl Control {
         let mut body = expect_success(what, response).await?.into_body();
         connected.send_replace(true);
         *backoff = Backoff::default();
-        let mut held = Vec::new();
+        let (mut held, mut parts) = (Vec::new(), Parts::default());
         loop {
             let frame = timeout(STREAM_SILENCE_MAX, body.frame()).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
             let Some(frame) = frame else { return Ok(()) };
@@ -139,8 +148,15 @@ impl Control {
                     if line.iter().all(u8::is_ascii_whitespace) {
                         continue;
                     }
-                    let assignment = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
-                    if offers.send(assignment).await.is_err() {
+                    let part = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
+                    let Some(part) = parts.take(part) else { continue };
+                    let (refused, is_refused) = oneshot::channel();
+                    if offers.send(Offer { part, refused }).await.is_err() {
+                        return Ok(());
+                    }
+                    if is_refused.await.is_ok() {
+                        // As long as the control plane is older than this node is it stays refused, so this is not done in haste.
+                        tokio::time::sleep(RETRY_WAIT_MAX).await;
                         return Ok(());
                     }
                 }

@@ -1,12 +1,9 @@
 //! What this node was told to run and how far each placement is: a plain value whose clone shares everything. Owns the fence against older assignments;
 //! must never do I/O or wait.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use api::node::{AssignedPlacement, AssignedProgram, AssignedRoute, Assignment, Report, ReportedPlacement, Wanted};
+use api::node::{AssignedApp, AssignedPlacement, AssignedProgram, AssignedRoute, AssignmentPart, Report, ReportedPlacement, Wanted};
 use model::id::{AppId, ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
@@ -21,7 +18,7 @@ pub struct ProgramKey {
     pub revision: RevisionNumber,
 }
 
-/// An assignment older than the one in force, or for another node.
+/// An assignment older than the one in force, for another node, or a change of another one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     /// Older.
@@ -29,6 +26,14 @@ pub enum Stale {
     Older {
         /// What came.
         offered: Generation,
+        /// What is in force.
+        current: Generation,
+    },
+    /// A change of another assignment than the one in force.
+    #[error("the assignment changes {since}, and {current} is in force")]
+    Gap {
+        /// What it changes.
+        since: Generation,
         /// What is in force.
         current: Generation,
     },
@@ -115,20 +120,23 @@ impl Roster {
         self.version
     }
 
-    /// Takes `offered` in force. Placements it no longer names are stopped; those that have stopped are forgotten.
-    pub fn accept(&mut self, offered: Assignment) -> Result<(), Stale> {
+    /// Takes `offered`, a whole assignment or a change of the one in force, in force. Placements it no longer names are stopped; those that have stopped
+    /// are forgotten.
+    pub fn accept(&mut self, offered: AssignmentPart) -> Result<(), Stale> {
         self.refuse_stale(offered.node, offered.generation)?;
+        if let Some(since) = offered.since.filter(|since| self.node.is_none() || *since != self.generation) {
+            return Err(Stale::Gap { since, current: self.generation });
+        }
         (self.node, self.generation) = (Some(offered.node), offered.generation);
-        let mut parts: BTreeMap<AppId, AppPart> = BTreeMap::new();
-        for program in offered.programs {
-            parts.entry(program.component.app.clone()).or_default().programs.push(Arc::new(program));
+        let mut gone = offered.gone;
+        if offered.since.is_none() {
+            let named: BTreeSet<&AppId> = offered.apps.iter().map(|app| &app.app).collect();
+            gone = self.apps.keys().filter(|app| !named.contains(app)).cloned().collect();
         }
-        for route in offered.routes {
-            parts.entry(route.component.app.clone()).or_default().routes.push(route);
+        gone.into_iter().for_each(|app| self.replace(&app, AppPart::default()));
+        for AssignedApp { app, programs, routes } in offered.apps {
+            self.replace(&app, AppPart { programs: programs.into_iter().map(Arc::new).collect(), routes });
         }
-        let gone: Vec<_> = self.apps.keys().filter(|app| !parts.contains_key(app)).cloned().collect();
-        gone.into_iter().for_each(|app| self.replace(&app, None));
-        parts.into_iter().for_each(|(app, part)| self.replace(&app, Some(part)));
         self.forget_stopped();
         self.version += 1;
         Ok(())
@@ -143,12 +151,12 @@ impl Roster {
     }
 
     /// Puts `part` in the place of what was assigned of `app`.
-    fn replace(&mut self, app: &AppId, part: Option<AppPart>) {
+    fn replace(&mut self, app: &AppId, part: AppPart) {
         let before = self.apps.get(app).cloned().unwrap_or_default();
-        if part.as_ref() == Some(&*before) {
+        if part == *before {
             return;
         }
-        let after = Arc::new(part.unwrap_or_default());
+        let after = Arc::new(part);
         let named: BTreeSet<_> = placements_of(&after).map(|(_, placement)| placement.placement).collect();
         for (_, gone) in placements_of(&before).filter(|(_, placement)| !named.contains(&placement.placement)) {
             self.left.insert_mut(gone.placement);
@@ -296,11 +304,11 @@ mod tests {
     #[test]
     fn an_older_assignment_or_one_for_another_node_is_refused() {
         let mut roster = Roster::default();
-        roster.accept(assignment(5, vec![])).unwrap();
-        roster.accept(assignment(5, vec![])).unwrap();
-        let older = roster.accept(assignment(4, vec![])).unwrap_err();
+        roster.accept(assignment(5, vec![]).into()).unwrap();
+        roster.accept(assignment(5, vec![]).into()).unwrap();
+        let older = roster.accept(assignment(4, vec![]).into()).unwrap_err();
         assert_eq!(older, Stale::Older { offered: Generation(4), current: Generation(5) });
-        let foreign = Assignment { node: NodeId(9), ..assignment(6, vec![]) };
+        let foreign = AssignmentPart { node: NodeId(9), ..assignment(6, vec![]).into() };
         assert!(matches!(roster.accept(foreign), Err(Stale::Foreign { .. })));
         assert_eq!(roster.generation(), Generation(5));
     }
@@ -308,13 +316,13 @@ mod tests {
     #[test]
     fn a_placement_that_left_the_assignment_is_stopped_then_forgotten() {
         let mut roster = Roster::default();
-        roster.accept(assignment(1, vec![place("hello/web", 1, 7, Wanted::Run)])).unwrap();
+        roster.accept(assignment(1, vec![place("hello/web", 1, 7, Wanted::Run)]).into()).unwrap();
         assert_eq!(roster.steps(), [(PlacementId(7), Step::Fetch)]);
         roster.set(PlacementId(7), Seen::Ready);
-        roster.accept(assignment(2, vec![])).unwrap();
+        roster.accept(assignment(2, vec![]).into()).unwrap();
         assert_eq!(roster.steps(), [(PlacementId(7), Step::Withdraw)]);
         roster.set(PlacementId(7), Seen::Stopped);
-        roster.accept(assignment(3, vec![])).unwrap();
+        roster.accept(assignment(3, vec![]).into()).unwrap();
         assert!(roster.placements().is_empty() && roster.of_digest(Digest::of(b"hello/web")).is_empty());
     }
 
@@ -322,11 +330,32 @@ mod tests {
     fn a_program_is_needed_while_one_placement_holds_it() {
         let mut roster = Roster::default();
         let key = ProgramKey { component: "hello/web".parse().unwrap(), revision: RevisionNumber(1) };
-        roster.accept(assignment(1, vec![place("hello/web", 1, 7, Wanted::Stop), place("hello/web", 1, 8, Wanted::Stop)])).unwrap();
+        roster.accept(assignment(1, vec![place("hello/web", 1, 7, Wanted::Stop), place("hello/web", 1, 8, Wanted::Stop)]).into()).unwrap();
         roster.set(PlacementId(7), Seen::Draining);
         roster.set(PlacementId(8), Seen::Stopped);
         assert!(roster.needs_program(&key));
         roster.set(PlacementId(7), Seen::Stopped);
         assert!(!roster.needs_program(&key));
+    }
+
+    #[test]
+    fn a_change_touches_only_the_apps_it_names_and_only_on_the_assignment_it_changes() {
+        let mut roster = Roster::default();
+        let early = AssignmentPart { since: Some(Generation(0)), ..assignment(1, vec![]).into() };
+        assert_eq!(roster.accept(early), Err(Stale::Gap { since: Generation(0), current: Generation(0) }));
+        let programs = ["hello/web", "other/web", "third/web"].into_iter().zip(1..).map(|(name, id)| place(name, 1, id, Wanted::Run));
+        roster.accept(assignment(1, programs.collect()).into()).unwrap();
+        let fresh = place("hello/web", 2, 4, Wanted::Run);
+        let change = |since| AssignmentPart {
+            since: Some(Generation(since)),
+            gone: vec!["other".parse().unwrap()],
+            ..assignment(3, vec![fresh.clone()]).into()
+        };
+        assert_eq!(roster.accept(change(2)), Err(Stale::Gap { since: Generation(2), current: Generation(1) }));
+        assert_eq!(roster.apps().size(), 3, "what is refused changes nothing");
+        roster.accept(change(1)).unwrap();
+        let wanted: Vec<_> = roster.placements().values().map(|held| held.wanted).collect();
+        assert_eq!(wanted, [Wanted::Stop, Wanted::Stop, Wanted::Run, Wanted::Run]);
+        assert_eq!((roster.apps().size(), roster.generation(), roster.is_settled()), (2, Generation(3), false));
     }
 }

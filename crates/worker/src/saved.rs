@@ -107,7 +107,7 @@ mod tests {
         let routes = vec![route("hello.localhost", "hello/web", 1)];
         let wanted = Assignment { routes, ..assignment(3, vec![place("hello/web", 1, 7, Wanted::Run)]) };
         let mut roster = Roster::default();
-        roster.accept(wanted.clone()).unwrap();
+        roster.accept(wanted.clone().into()).unwrap();
         save(&path, &roster).unwrap();
         fs::write(path.with_extension("json.new"), b"{\"gener").unwrap();
         assert_eq!(load(&path).unwrap(), Some(wanted));

@@ -80,7 +80,7 @@ mod tests {
             place("gone/web", 1, 4, Wanted::Stop),
         ];
         let routes = vec![route("hello.localhost", "hello/web", 1), route("other.localhost", "other/web", 1)];
-        roster.accept(Assignment { routes, ..assignment(1, programs) }).unwrap();
+        roster.accept(Assignment { routes, ..assignment(1, programs) }.into()).unwrap();
         roster.set(PlacementId(1), Seen::Ready);
         roster.set(PlacementId(2), Seen::Ready);
         roster.set(PlacementId(3), Seen::Started);
@@ -95,7 +95,7 @@ mod tests {
     fn a_route_that_cannot_be_is_told_and_the_others_stay() {
         let mut roster = Roster::default();
         let routes = vec![route("not a host", "hello/web", 1), route("hello.localhost", "hello/web", 1)];
-        roster.accept(Assignment { routes, ..assignment(1, vec![]) }).unwrap();
+        roster.accept(Assignment { routes, ..assignment(1, vec![]) }.into()).unwrap();
         let (table, refused) = table(&roster);
         assert_eq!(refused.len(), 1);
         assert!(table.knows_host("hello.localhost"));

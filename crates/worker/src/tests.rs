@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use api::node::{AssignedProgram, Assignment, Phase, Report, Wanted};
+use api::node::{AssignedProgram, Assignment, AssignmentPart, Phase, Report, Wanted};
 use axum::{
     Json, Router,
     body::Body,
@@ -136,7 +136,7 @@ async fn assignments(State(state): State<ControlState>) -> Body {
             assigned.changed().await.ok()?;
         }
         let line = match assigned.borrow_and_update().clone() {
-            Some(assignment) => format!("{}\n", serde_json::to_string(&assignment).unwrap()),
+            Some(assignment) => format!("{}\n", serde_json::to_string(&AssignmentPart::from(assignment)).unwrap()),
             None => "\n".to_owned(),
         };
         Some((Ok::<String, std::convert::Infallible>(line), (assigned, false)))

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{ClientError, Lines, Server, Tied, connection, lines};
 use crate::{
     limits::{CALL_MAX, JSON_BYTES_MAX},
-    node::{ARTIFACTS_PATH, ASSIGNMENTS_PATH, Assignment, REPORT_PATH, Report},
+    node::{ARTIFACTS_PATH, ASSIGNMENTS_PATH, AssignmentPart, REPORT_PATH, Report},
 };
 
 /// Calls the control plane on behalf of a worker.
@@ -22,11 +22,11 @@ impl NodeClient {
         Self { server }
     }
 
-    /// The current assignment at once, then each newer one.
+    /// The whole assignment at once, then what changes, in parts.
     ///
     /// # Errors
     /// Those of a call; the stream ends when the control plane stops.
-    pub async fn assignments(&self) -> Result<Lines<Assignment>, ClientError> {
+    pub async fn assignments(&self) -> Result<Lines<AssignmentPart>, ClientError> {
         lines::open(&self.server, ASSIGNMENTS_PATH, CALL_MAX).await
     }
 

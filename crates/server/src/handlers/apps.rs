@@ -15,7 +15,7 @@ use crate::{
     core::Core,
     extract::{Answer, AppPath, Json, Query},
     planned,
-    streams::{self, Next},
+    streams::{self, Next, Wakes},
     writer::Wish,
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn watch(State(core): State<Arc<Core>>, AppPath(id): AppPath) -
         return Err(unknown(&id));
     }
     let mut last = None;
-    Ok(streams::lines(&core, move |core| {
+    Ok(streams::lines(&core, Wakes::StateAndReports, move |core| {
         let viewer = core.viewer();
         let index = viewer.state.index();
         let Some(app) = viewer.app(&id) else { return Next::Last(WatchEvent::Deleted { index }) };

@@ -13,7 +13,7 @@ use crate::{
     api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
-    streams::{self, Next},
+    streams::{self, Next, Wakes},
     views,
 };
 
@@ -25,7 +25,7 @@ pub(crate) async fn events(State(core): State<Arc<Core>>, Query(question): Query
         .map_err(|error: model::id::InvalidId| ApiError::new("E0408", error.to_string(), "write `app` as NAME or NAMESPACE/NAME"))?;
     let mut after = question.after.unwrap_or(0);
     if question.watch {
-        return Ok(streams::lines(&core, move |core| {
+        return Ok(streams::lines(&core, Wakes::State, move |core| {
             let state = core.state();
             let lines = select(&state, after, app.as_ref());
             after = after.max(state.newest_event());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::node::{Assignment, Report};
+use api::node::Report;
 use axum::{extract::State, http::StatusCode, response::Response};
 
 use crate::{
@@ -11,18 +11,15 @@ use crate::{
     core::Core,
     extract::Json,
     limits::REPORTED_MAX,
-    streams::{self, Next},
+    streams::{self, Next, Wakes},
 };
 
 pub(crate) async fn assignments(State(core): State<Arc<Core>>) -> Response {
-    let mut last: Option<Assignment> = None;
-    streams::lines(&core, move |core| {
-        let now = assignment::derive(&core.state(), core.node, |revision| core.apps.of(revision));
-        if last.as_ref().is_some_and(|last| assignment::says_the_same(last, &now)) {
-            return Next::Nothing;
-        }
-        last = Some(now.clone());
-        Next::Lines(vec![now])
+    let mut told = assignment::Told::default();
+    streams::lines(&core, Wakes::State, move |core| match told.next(&core.state(), core.node, |revision| core.apps.of(revision)) {
+        None => Next::Nothing,
+        Some(part) if told.is_under_way() => Next::Begun(vec![part]),
+        Some(part) => Next::Lines(vec![part]),
     })
 }
 

@@ -1,6 +1,7 @@
 //! A control plane in this process, and the worker's side of the node protocol. Owns starting, stopping and waiting; must never sleep for luck.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     net::{SocketAddr, TcpListener},
     os::unix::net::{UnixListener, UnixStream},
@@ -10,10 +11,10 @@ use std::{
 
 use api::{
     client::{Client, ClientError, Lines, NodeClient, Server},
-    node::{Assignment, Phase, Report, ReportedPlacement, Wanted},
+    node::{Assignment, AssignmentPart, Parts, Phase, Report, ReportedPlacement, Wanted},
     v1::{AppView, ApplyAnswer, ApplyRequest, ErrorDetail, WatchEvent},
 };
-use model::id::{AppId, Digest, NodeId};
+use model::id::{AppId, Digest, Generation, NodeId};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -137,23 +138,40 @@ impl ControlPlane {
 /// The worker's side of the node protocol: does nothing but say so.
 pub(super) struct FakeWorker {
     node: NodeClient,
-    assignments: Lines<Assignment>,
+    parts: Lines<AssignmentPart>,
     pub(super) assignment: Assignment,
 }
 
 impl FakeWorker {
     /// Connects and takes the first assignment.
     pub(super) async fn connect(plane: &ControlPlane) -> Self {
-        let mut assignments = plane.node.assignments().await.expect("the control plane listens");
-        let assignment = within(assignments.next()).await.expect("a stream").expect("the first comes at once");
-        Self { node: plane.node.clone(), assignments, assignment }
+        let parts = plane.node.assignments().await.expect("the control plane listens");
+        let assignment = Assignment { generation: Generation(0), node: NodeId(0), programs: Vec::new(), routes: Vec::new() };
+        let mut worker = Self { node: plane.node.clone(), parts, assignment };
+        worker.next().await;
+        worker
     }
 
     /// Takes the next assignment.
     pub(super) async fn next(&mut self) -> &Assignment {
-        let next = within(self.assignments.next()).await.expect("a stream").expect("it goes on");
-        assert!(next.generation >= self.assignment.generation, "generations only grow");
-        self.assignment = next;
+        let mut parts = Parts::default();
+        let part = loop {
+            let part = within(self.parts.next()).await.expect("a stream").expect("it goes on");
+            if let Some(whole) = parts.take(part) {
+                break whole;
+            }
+        };
+        assert!(part.generation >= self.assignment.generation, "generations only grow");
+        assert!(part.since.is_none_or(|since| since == self.assignment.generation), "a change follows what it changes");
+        let said: BTreeSet<_> = part.apps.iter().map(|app| app.app.clone()).chain(part.gone).collect();
+        let Assignment { mut programs, mut routes, .. } = self.assignment.clone();
+        programs.retain(|program| part.since.is_some() && !said.contains(&program.component.app));
+        routes.retain(|route| part.since.is_some() && !said.contains(&route.component.app));
+        for app in part.apps {
+            programs.extend(app.programs);
+            routes.extend(app.routes);
+        }
+        self.assignment = Assignment { generation: part.generation, node: part.node, programs, routes };
         &self.assignment
     }
 

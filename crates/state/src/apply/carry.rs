@@ -55,7 +55,10 @@ impl State {
         self.placements.insert_mut(id, placement);
         self.placements_by_app.insert_mut((app.clone(), id), ());
         self.placements_by_node.insert_mut((node, id), ());
-        self.book(node, |booked| Booked { memory_bytes: booked.memory_bytes.saturating_add(memory_bytes), placements: booked.placements + 1 });
+        self.book(node, |booked| Booked {
+            memory_bytes: booked.memory_bytes.saturating_add(memory_bytes),
+            placements: booked.placements + 1,
+        });
         self.change(app, |record| {
             record.waits.remove(instance);
         });
@@ -138,7 +141,10 @@ impl State {
         self.placements.remove_mut(&id);
         self.placements_by_app.remove_mut(&(app.clone(), id));
         self.placements_by_node.remove_mut(&(node, id));
-        self.book(node, |booked| Booked { memory_bytes: booked.memory_bytes.saturating_sub(memory_bytes), placements: booked.placements - 1 });
+        self.book(node, |booked| Booked {
+            memory_bytes: booked.memory_bytes.saturating_sub(memory_bytes),
+            placements: booked.placements - 1,
+        });
         self.change(app, |_| {});
         self.prune(app);
         self.record(at, EventKind::InstanceStopped, Some(app), instance.to_string(), format!("{revision} is gone"));
