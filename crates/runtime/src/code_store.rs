@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process,
+    time::SystemTime,
 };
 
 use model::id::Digest;
@@ -36,6 +37,19 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 #[derive(Debug, Clone)]
 pub struct CodeStore {
     directory: PathBuf,
+}
+
+/// One code file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The artifact.
+    pub digest: Digest,
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was written.
+    pub written: SystemTime,
 }
 
 /// A code file could not be written.
@@ -85,6 +99,21 @@ impl CodeStore {
         }
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed("syncing", &self.directory))?;
         Ok(path)
+    }
+
+    /// Every code file, whichever engine it is for.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let hex = name.to_str().and_then(|name| name.strip_suffix(CODE_SUFFIX)?.split_once('-')).map(|(hex, _)| hex.to_owned());
+            let Some(digest) = hex.and_then(|hex| format!("sha256:{hex}").parse().ok()) else { continue };
+            // A file that goes meanwhile is no entry.
+            let Ok(metadata) = entry.metadata() else { continue };
+            entries.push(Entry { digest, path: entry.path(), bytes: metadata.len(), written: metadata.modified()? });
+        }
+        Ok(entries)
     }
 
     /// Removes half-written files whose writer is gone. Returns how many.

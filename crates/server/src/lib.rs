@@ -24,6 +24,7 @@ mod metrics;
 mod openapi;
 mod planned;
 mod process;
+mod retention;
 mod routes;
 mod settings;
 mod streams;
@@ -118,6 +119,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         Ok((core, writes)) => {
             tasks.spawn(writer::run(core.clone(), writes));
             tasks.spawn(leader::run(core.clone()));
+            tasks.spawn(retention::run(core.clone()));
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
@@ -145,7 +147,7 @@ async fn start(
     stop: CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<writer::Write>), RunError> {
     let directory = settings.data.join("control");
-    let artifacts = Artifacts::open(&directory.join("artifacts"))
+    let artifacts = Artifacts::open(&directory.join("artifacts"), artifacts::Bounds::of(settings.artifact_bytes_max))
         .map_err(|source| RunError::Io { attempt: format!("use {}", directory.join("artifacts").display()), source })?;
     let config = consensus::Config { dir: directory.join("log"), node_id: machine::MEMBER };
     let opened = tokio::task::spawn_blocking(move || consensus::Consensus::open(config, Machine::default())).await;

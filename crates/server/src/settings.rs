@@ -25,6 +25,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Thousandths of a core the scheduler may book on this node.
     pub cpu_millis: u32,
+    /// Bytes of artifacts from which on those that no kept revision names go.
+    pub artifact_bytes_max: u64,
     /// The supervisor's process, for process metrics.
     pub supervisor_pid: u32,
 }

@@ -108,6 +108,11 @@ impl State {
         self.revisions.range(bounds).map(|(_, revision)| revision)
     }
 
+    /// The kept revisions of all apps.
+    pub fn all_revisions(&self) -> impl Iterator<Item = &Revision> {
+        self.revisions.values()
+    }
+
     /// Revision `number` of `app`, while it is kept.
     pub fn revision(&self, app: &AppId, number: RevisionNumber) -> Option<&Revision> {
         self.revisions.get(&(app.clone(), number))

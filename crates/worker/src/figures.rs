@@ -24,7 +24,7 @@ pub struct Sources<E: Engine> {
     /// The engine's counts.
     pub engine: Arc<E>,
     /// The programs in memory.
-    pub programs: Arc<Programs<E::Program>>,
+    pub programs: Arc<Programs<E>>,
     /// The logs' counts.
     pub logs: Arc<LogStore>,
 }
@@ -65,7 +65,7 @@ impl<E: Engine> Sources<E> {
 
     /// Every component that is assigned, whether it has done anything or not.
     fn components(&self, query: &FiguresQuery, roster: &Roster, traffic: gateway::GatewayReading) -> Vec<ComponentUsage> {
-        let assigned = roster.assignment().into_iter().flat_map(|assignment| &assignment.programs).map(|program| &program.component);
+        let assigned = roster.apps().values().flat_map(|part| &part.programs).map(|program| &program.component);
         let mut found: BTreeMap<ComponentId, (ComponentCounts, Vec<LatencyBucket>)> =
             assigned.filter(|id| is_wanted(query, id)).map(|id| (id.clone(), Default::default())).collect();
         for reading in traffic.components {

@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod mesh;
 mod metrics;
+mod needs;
 mod next_step;
 mod programs;
 mod roster;
@@ -204,6 +205,7 @@ where
 
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
+    tasks.spawn(needs::tell(seats.clone(), lifeline.clone()));
     tasks.spawn(idle::unload(programs, settings.unload_after));
     tasks.spawn(saved::keep(directories.assignment(), wishes, keeping));
     tasks.spawn(agent.run(saved, offers, CancellationToken::new()));

@@ -8,7 +8,7 @@ use model::id::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncWriteExt,
-    net::UnixStream,
+    net::{UnixStream, unix::OwnedWriteHalf},
     sync::{mpsc, oneshot},
 };
 use tokio_util::{
@@ -16,7 +16,7 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-use crate::limits::LIFELINE_LINE_BYTES_MAX;
+use crate::limits::{LIFELINE_LINE_BYTES_MAX, NEEDS_PER_LINE};
 
 /// Requests waiting to be written: one per program that is being prepared.
 const REQUESTS_WAITING_MAX: usize = 64;
@@ -32,6 +32,13 @@ pub enum ToSupervisor {
     },
     /// The gateway listens.
     Listening {},
+    /// Code that the newest assignment needs: everything else may go, once the last part has come.
+    Needs {
+        /// Artifacts.
+        digests: Vec<Digest>,
+        /// More of the same list follow.
+        more: bool,
+    },
 }
 
 /// What a supervisor tells its worker.
@@ -86,6 +93,7 @@ pub struct Lifeline {
 enum Request {
     Compile { digest: Digest, answer: oneshot::Sender<Result<Duration, CompileRefused>> },
     Listening,
+    Needs(Vec<Digest>),
 }
 
 type Waiting = BTreeMap<Digest, Vec<oneshot::Sender<Result<Duration, CompileRefused>>>>;
@@ -107,6 +115,12 @@ impl Lifeline {
         let (answer, told) = oneshot::channel();
         self.requests.send(Request::Compile { digest, answer }).await.map_err(|_| CompileRefused::Gone)?;
         told.await.map_err(|_| CompileRefused::Gone)?
+    }
+
+    /// Tells the supervisor of which artifacts code is needed from now on.
+    pub async fn needs(&self, digests: Vec<Digest>) {
+        // When the supervisor is gone nothing is removed.
+        let _ = self.requests.send(Request::Needs(digests)).await;
     }
 
     /// Tells the supervisor that connections are accepted.
@@ -137,13 +151,31 @@ async fn talk(stream: UnixStream, mut requests: mpsc::Receiver<Request>) -> io::
                         ToSupervisor::Compile { digest }
                     }
                     Request::Listening => ToSupervisor::Listening {},
+                    Request::Needs(digests) => {
+                        let (last, parts) = parts_of(&digests);
+                        for part in parts {
+                            say(&mut writer, &ToSupervisor::Needs { digests: part.to_vec(), more: true }).await?;
+                        }
+                        ToSupervisor::Needs { digests: last.to_vec(), more: false }
+                    }
                 };
-                let mut line = serde_json::to_vec(&message)?;
-                line.push(b'\n');
-                writer.write_all(&line).await?;
+                say(&mut writer, &message).await?;
             }
         }
     }
+}
+
+/// The last part of a list, and those before it.
+fn parts_of(digests: &[Digest]) -> (&[Digest], std::slice::Chunks<'_, Digest>) {
+    let whole = digests.len() / NEEDS_PER_LINE * NEEDS_PER_LINE;
+    let (parts, last) = digests.split_at(whole);
+    (last, parts.chunks(NEEDS_PER_LINE))
+}
+
+async fn say(writer: &mut OwnedWriteHalf, message: &ToSupervisor) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
 }
 
 fn settle(waiting: &mut Waiting, line: &str) -> io::Result<()> {
@@ -160,6 +192,28 @@ fn settle(waiting: &mut Waiting, line: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[tokio::test]
+    async fn a_long_list_of_needs_is_told_in_lines_a_supervisor_reads() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (lifeline, task) = Lifeline::new(ours, CancellationToken::new());
+        let _task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(task));
+        let wanted: Vec<Digest> = (0..2 * NEEDS_PER_LINE + 1).map(|number| Digest::of(&number.to_le_bytes())).collect();
+        lifeline.needs(wanted.clone()).await;
+        lifeline.needs(Vec::new()).await;
+        let mut lines = BufReader::new(theirs).lines();
+        let (mut told, mut lists) = (Vec::new(), Vec::new());
+        while lists.len() < 2 {
+            let line = lines.next_line().await.unwrap().expect("the lifeline goes on");
+            assert!(line.len() < LIFELINE_LINE_BYTES_MAX, "{} bytes", line.len());
+            let ToSupervisor::Needs { digests, more } = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+            told.extend(digests);
+            if !more {
+                lists.push(std::mem::take(&mut told));
+            }
+        }
+        assert_eq!(lists, [wanted, Vec::new()]);
+    }
+
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     use super::*;

@@ -5,6 +5,12 @@ use std::time::Duration;
 /// Longest line between worker and supervisor: a compile error's first sentences fit.
 pub const LIFELINE_LINE_BYTES_MAX: usize = 64 << 10;
 
+/// Artifacts named in one line to the supervisor: 75 bytes each, and a line has room for ten times as many.
+pub const NEEDS_PER_LINE: usize = 80;
+
+/// Between two lists of what this node needs, so that a rollout of a thousand apps does not make a thousand lists.
+pub const NEEDS_REST: Duration = Duration::from_secs(1);
+
 /// Between signs of life to the control plane; it calls a node silent after several of them.
 pub const REPORT_EVERY: Duration = Duration::from_secs(3);
 

@@ -117,11 +117,6 @@ impl<E: Engine> Programs<E> {
         Ok(Arc::new(Slot { assigned, loaded, used: AtomicBool::new(false), cold }))
     }
 
-    /// How many there are.
-    pub fn loaded(&self) -> usize {
-        self.map.load().len()
-    }
-
     /// Makes a program callable.
     pub fn insert(&self, key: &ProgramKey, slot: Arc<Slot<E>>) {
         self.shard(key).rcu(|shard| {

@@ -64,12 +64,12 @@ impl Engine for Sandboxes {
         self.code.path(&digest).is_some()
     }
 
-    async fn open(&self, digest: Digest, _again: bool) -> Result<Code, Failure> {
+    async fn open(&self, digest: Digest, again: bool) -> Result<Code, Failure> {
         let Some(path) = self.code.path(&digest) else {
             return Err(Failure::new(Again::WithNewCode, "E0302", format!("the code of artifact {digest} is gone")));
         };
         let runtime = self.runtime.clone();
-        match tokio::task::spawn_blocking(move || runtime.open(&path)).await {
+        match tokio::task::spawn_blocking(move || if again { runtime.open_again(&path) } else { runtime.open(&path) }).await {
             Ok(opened) => opened.map_err(|error| cannot_open(&error)),
             Err(error) => Err(Failure::new(Again::Sometimes, "E0302", error)),
         }

@@ -223,6 +223,7 @@ async fn supervise(lifeline: UnixStream, engine: Arc<Stub>, listening: watch::Se
             ToSupervisor::Listening {} => {
                 listening.send_replace(true);
             }
+            ToSupervisor::Needs { .. } => {}
             ToSupervisor::Compile { digest } => {
                 engine.code.lock().unwrap().insert(digest);
                 let answer = serde_json::to_string(&ToWorker::Compiled { digest, millis: 1 }).unwrap();

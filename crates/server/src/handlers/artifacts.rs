@@ -13,12 +13,14 @@ use futures_util::StreamExt;
 use model::id::Digest;
 use tokio_util::io::ReaderStream;
 
-use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX};
+use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention};
 
 /// Bytes read from disk at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn head(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
+    // Whoever asks is about to apply it.
+    core.artifacts.touch(&digest);
     let size = core.artifacts.size(&digest).ok_or_else(|| unknown(&digest))?;
     Ok([(header::CONTENT_LENGTH, size.to_string()), (header::CONTENT_TYPE, "application/wasm".to_owned())].into_response())
 }
@@ -29,6 +31,7 @@ pub(crate) async fn put(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Di
         return Err(UploadError::TooLarge.into());
     }
     let mut pieces = request.into_body().into_data_stream();
+    retention::sweep(&core).await;
     let stored = core.artifacts.store(&digest, &mut pieces).await;
     if stored.is_err() {
         read_to_end(&mut pieces).await;

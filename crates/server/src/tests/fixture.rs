@@ -59,6 +59,7 @@ impl ControlPlane {
             allowed_hosts: Vec::new(),
             memory_bytes: 1024 * 1024 * 1024,
             cpu_millis: 2_000,
+            artifact_bytes_max: 1 << 30,
             supervisor_pid: std::process::id(),
         };
         let config = Config { settings, api, api_socket, control, metrics: Some(metrics), lifeline: theirs };

@@ -1,7 +1,7 @@
 //! The supervisor's side of a worker's lifeline: requests for code become compile children, one per core at most. Owns those children; must never
 //! compile itself.
 
-use std::{io, process::Stdio, sync::Arc};
+use std::{io, process::Stdio, sync::Arc, time::Instant};
 
 use futures_util::StreamExt;
 use model::id::Digest;
@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Longest line a worker may send.
-const LINE_BYTES_MAX: usize = 4 << 10;
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// Answers a worker until its lifeline ends, which its own end does. Compile children die with the future.
 pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<Event>) -> io::Result<()> {
@@ -39,6 +39,12 @@ pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<E
                     ToSupervisor::Listening {} => {
                         // Nobody listens any more when the node is being stopped.
                         let _ = events.send(Event::Listening).await;
+                        continue;
+                    }
+                    ToSupervisor::Needs { digests, more } => {
+                        if let Err(error) = node.code().name(digests, more, Instant::now()) {
+                            tracing::warn!(error = %error, "code that is not assigned any more cannot be removed");
+                        }
                         continue;
                     }
                     ToSupervisor::Compile { digest } if compiles.len() >= COMPILES_WAITING_MAX => {
@@ -66,8 +72,17 @@ async fn compile(node: &Node, digest: Digest) -> ToWorker {
     let Ok(_permit) = node.compiles.acquire().await else {
         return failed(digest, "E0301", "the supervisor is stopping".into(), true);
     };
+    // A directory that cannot be read is found out by the child, which says it better.
+    if let Ok(Some(full)) = node.code().is_full(Instant::now()) {
+        return failed(digest, "E0405", full, true);
+    }
     match tokio::time::timeout(COMPILE_WAIT_MAX, run_child(node, digest)).await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(answer)) => {
+            if let (ToWorker::Compiled { .. }, Err(error)) = (&answer, node.code().made(digest, Instant::now())) {
+                tracing::warn!(error = %error, "code that is not assigned any more cannot be removed");
+            }
+            answer
+        }
         Ok(Err(error)) => failed(digest, "E0301", format!("starting the compiler: {error}"), true),
         Err(_) => failed(digest, "E0309", format!("compiling took longer than {} s", COMPILE_WAIT_MAX.as_secs()), false),
     }

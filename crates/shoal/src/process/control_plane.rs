@@ -27,6 +27,7 @@ impl ControlPlaneConfig {
             allowed_hosts: Vec::new(),
             memory_bytes,
             cpu_millis,
+            artifact_bytes_max: node.options.upkeep.artifact_bytes_max,
             supervisor_pid: std::process::id(),
         };
         Self { settings, log: node.options.log.clone() }

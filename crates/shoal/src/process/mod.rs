@@ -5,6 +5,7 @@
 
 mod child;
 mod child_main;
+mod code_directory;
 mod compile;
 mod compile_pool;
 mod control_plane;

@@ -1,11 +1,18 @@
 //! Everything the supervisor of one node holds: directory, sockets, options. Owns what each child is given; must never change after start.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
+use runtime::code_store::CodeStore;
 use tokio::sync::Semaphore;
 
 use super::{
     child::Role,
+    code_directory::{Bounds, CodeDirectory},
     compile::CompileConfig,
     control_plane::ControlPlaneConfig,
     data_directory::DataDirectory,
@@ -30,6 +37,8 @@ pub struct Node {
     pub worker_user: Option<User>,
     /// One permit per compile child that may run at once: one per core.
     pub compiles: Semaphore,
+    /// What of the code stays.
+    code: Mutex<CodeDirectory>,
 }
 
 impl Node {
@@ -51,7 +60,14 @@ impl Node {
         }
         let sockets = Sockets::bind(&options, &directory.path, worker_user)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { options, directory, sockets, worker_user, compiles: Semaphore::new(cores) })
+        let store = CodeStore::new(directory.path.join("code"));
+        let code = CodeDirectory::new(store, Bounds::of(options.upkeep.code_bytes_max), Instant::now());
+        Ok(Self { options, directory, sockets, worker_user, compiles: Semaphore::new(cores), code: Mutex::new(code) })
+    }
+
+    /// What of the code stays; held for a look into the directory at most.
+    pub fn code(&self) -> MutexGuard<'_, CodeDirectory> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is said once the node is ready.
