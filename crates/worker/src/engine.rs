@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use api::node::AssignedProgram;
-use model::id::Digest;
+use model::id::{ComponentId, Digest};
 
 /// Opens code and makes programs of it. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
 pub trait Engine: Send + Sync + 'static {
@@ -29,6 +29,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Starts a probe sandbox of `program`.
     fn probe(&self, program: &Arc<Self::Program>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Lets go of what was kept for `component`, of which no program is left on this node.
+    fn forget(&self, component: &ComponentId);
 
     /// Whether `program` has requests, or guests that work on after one.
     fn is_busy(&self, program: &Arc<Self::Program>) -> bool {

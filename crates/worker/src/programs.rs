@@ -133,6 +133,10 @@ impl<E: Engine> Programs<E> {
             shard.remove(key);
             shard
         });
+        // Programs of one component are in one shard.
+        if !self.shard(key).load().keys().any(|other| other.component == key.component) {
+            self.jobs.engine.forget(&key.component);
+        }
     }
 
     /// Opens an unloaded program, once for everybody who asks meanwhile; goes on when those have gone. Code that cannot be opened is made anew.

@@ -44,7 +44,7 @@ impl Sandboxes {
         &self.runtime
     }
 
-    /// The counters of a component, the same ones for as long as the worker lives.
+    /// The counters of a component, the same ones for as long as a program of it is on this node, loaded or not.
     pub fn figures(&self, component: &ComponentId) -> Arc<ComponentFigures> {
         // Adding a component is one step, so whoever panicked left the map whole.
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +99,10 @@ impl Engine for Sandboxes {
             figures: self.figures(&assigned.component),
         };
         self.runtime.program(code, config).map_err(|error| cannot_open(&error))
+    }
+
+    fn forget(&self, component: &ComponentId) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).remove(component);
     }
 
     async fn probe(&self, program: &Arc<Program>) -> Result<(), Failure> {

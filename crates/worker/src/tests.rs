@@ -26,7 +26,7 @@ use gateway::{CallError, LocalRequest};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use model::id::{Digest, PlacementId};
+use model::id::{ComponentId, Digest, PlacementId};
 use runtime::RequestUsage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::task::AbortOnDropHandle;
@@ -58,6 +58,7 @@ impl Answers for Echo {
 struct Stub {
     code: Mutex<HashSet<Digest>>,
     opened: AtomicU64,
+    forgotten: Mutex<Vec<String>>,
 }
 
 impl Engine for Stub {
@@ -83,6 +84,10 @@ impl Engine for Stub {
 
     fn program(&self, _: &Digest, assigned: &AssignedProgram) -> Result<Arc<Echo>, Failure> {
         Ok(Arc::new(Echo(format!("{} {}", assigned.component, assigned.revision))))
+    }
+
+    fn forget(&self, component: &ComponentId) {
+        self.forgotten.lock().unwrap().push(component.to_string());
     }
 
     async fn probe(&self, program: &Arc<Echo>) -> Result<(), Failure> {
@@ -184,10 +189,9 @@ impl Fixture {
             trusted_proxies: Vec::new(),
             guest_log: LogRate::standard(),
             traces: None,
+            unload_after: UNLOAD_AFTER,
         };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
-        let settings = Settings { node: "one".into(), data: directory.to_owned(), trusted_proxies: Vec::new(), unload_after: UNLOAD_AFTER };
-        let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into())).unwrap());
         let stop = CancellationToken::new();
         let config = Config { settings, http, mesh, lifeline: theirs };
         let (listening, mut listens) = watch::channel(false);

@@ -33,11 +33,12 @@ impl Upkeep {
     /// Forgets what is counted of components that are not assigned; `kept_for` is the assignment for which that was done last.
     fn forget_the_gone(&self, kept_for: Option<Generation>) -> Option<Generation> {
         let seat = self.seats.borrow();
-        let assignment = seat.roster.assignment()?;
-        if kept_for != Some(assignment.generation) {
-            let assigned: HashSet<_> = assignment.programs.iter().map(|program| &program.component).collect();
+        let (_, generation) = (seat.roster.node()?, seat.roster.generation());
+        if kept_for != Some(generation) {
+            let programs = seat.roster.apps().values().flat_map(|part| &part.programs);
+            let assigned: HashSet<_> = programs.map(|program| &program.component).collect();
             self.logs.retain(&assigned);
         }
-        Some(assignment.generation)
+        Some(generation)
     }
 }

@@ -104,7 +104,8 @@ impl CodeDirectory {
 
     /// Removes what is not needed, the longest unneeded first, until the rest is within the bounds. Returns how many files went.
     fn tidy(&mut self, now: Instant) -> io::Result<usize> {
-        if self.named.is_none() || !self.bounds.are_passed_by(self.sum()?) {
+        let sum = self.sum()?;
+        if self.named.is_none() || !self.bounds.are_passed_by(sum) {
             return Ok(0);
         }
         let entries = self.store.entries()?;

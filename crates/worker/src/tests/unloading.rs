@@ -125,3 +125,19 @@ async fn the_least_recently_used_code_gives_way_and_what_is_in_use_never_does() 
     assert!(failure.message.contains("all 2 codes"), "{failure}");
     drop((held, other));
 }
+
+#[tokio::test]
+async fn what_is_counted_of_a_component_outlives_unloading_and_goes_with_its_last_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(directory.path());
+    let first = node.run("hello/web", "one").await;
+    let second = ProgramKey { revision: model::id::RevisionNumber(2), ..first.clone() };
+    let Some(Found::Loaded(_)) = node.programs.find(&first) else { panic!("it was started") };
+    let assigned = AssignedProgram { digest: Digest::of(b"one"), ..place("hello/web", 2, 2, Wanted::Run) };
+    node.programs.insert(&second, node.programs.start(Arc::new(assigned)).await.unwrap());
+    node.sweep();
+    node.programs.remove(&first);
+    assert!(node.engine.forgotten.lock().unwrap().is_empty(), "another revision is still here");
+    node.programs.remove(&second);
+    assert_eq!(*node.engine.forgotten.lock().unwrap(), ["hello/web"]);
+}
