@@ -359,15 +359,15 @@ mod tests {
 
     /// A store with three artifacts, `a` the oldest, in which `bytes` may be.
     async fn three(directory: &Path, bytes: u64) -> Artifacts {
-        let bounds = Bounds { grace: Duration::from_secs(3600), ..Bounds::of(bytes) };
-        let artifacts = Artifacts::open(directory, bounds).expect("an empty directory");
+        let artifacts = Artifacts::open(directory, Bounds::of(1 << 30)).expect("an empty directory");
         for (age, name) in [(30, "a"), (20, "b"), (10, "c")] {
             let piece = stream::iter([Ok::<_, io::Error>(Bytes::from(name))]);
             artifacts.store(&Digest::of(name.as_bytes()), piece).await.expect("there is room");
             let file = fs::File::options().append(true).open(artifacts.path(&Digest::of(name.as_bytes()))).expect("it was stored");
             file.set_modified(SystemTime::now() - Duration::from_secs(age * 3600)).expect("a file of ours");
         }
-        artifacts
+        let bounds = Bounds { grace: Duration::from_secs(3600), ..Bounds::of(bytes) };
+        Artifacts::open(directory, bounds).expect("a directory of ours")
     }
 
     fn there(artifacts: &Artifacts) -> Vec<&'static str> {

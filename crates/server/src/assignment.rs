@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn much_is_said_in_parts_of_bounded_size_that_tell_one_state() {
         let mut world = World::new();
-        let long = "x".repeat(ASSIGNMENT_PART_BYTES / 4);
+        // As much as a manifest may have.
+        let long = "x".repeat(60_000);
         (0..20).for_each(|number| world.deploy(&format!("app-{number}"), &long));
         let whole = world.say().expect("twenty apps");
         assert_eq!((whole.since, whole.apps.len()), (None, 20));

@@ -46,6 +46,12 @@ pub const LOOK_REST: u32 = 2;
 /// Longest such wait.
 pub const LOOK_REST_MAX: Duration = Duration::from_millis(500);
 
+/// Apps in one page of a list: 1.5 MB of ordinary ones.
+pub const APPS_PER_PAGE_MAX: usize = 500;
+
+/// Bytes of manifests from which on a page ends: with their status they stay below what a client reads at once.
+pub const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
 /// Writes that wait for the writer. It takes all at once, so that more than this means that the disk stands still.
 pub const WRITES_WAITING_MAX: usize = 1_024;
 

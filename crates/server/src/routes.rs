@@ -74,8 +74,8 @@ fn app_endpoints() -> Vec<Endpoint> {
     const UNDO: &str = "/v1/namespaces/{namespace}/apps/{app}/undo";
     const WATCH: &str = "/v1/namespaces/{namespace}/apps/{app}/watch";
     vec![
-        Endpoint::new(Method::GET, "/v1/apps", "List apps", get(apps::list))
-            .query(shape::<apps::Selection>())
+        Endpoint::new(Method::GET, "/v1/apps", "List apps, a page at a time: `next` says after which app to ask again", get(apps::list))
+            .query(shape::<apps::Page>())
             .answers(Content::List(shape::<v1::AppView>())),
         Endpoint::new(Method::GET, APP, "Read an app", get(apps::read)).answers(Content::Json(shape::<v1::AppView>())),
         Endpoint::new(Method::DELETE, APP, "Delete an app", delete(apps::delete))

@@ -39,11 +39,6 @@ impl Viewer {
         self.view(self.state.app(id)?)
     }
 
-    /// Every app, in order of id.
-    pub(crate) fn apps(&self) -> impl Iterator<Item = AppView> {
-        self.state.apps().filter_map(|record| self.view(record))
-    }
-
     fn view(&self, record: &AppRecord) -> Option<AppView> {
         let mut app = App::clone(self.parsed(record)?.as_ref());
         for (name, component) in &mut app.spec.components {

@@ -44,7 +44,7 @@ mod tests {
         assert_eq!(needed(&roster).unwrap().len(), 2);
         roster.accept(assignment(2, vec![]).into()).unwrap();
         assert_eq!(needed(&roster).unwrap().len(), 2, "they have not stopped yet");
-        [1, 2].map(|id| roster.set(model::id::PlacementId(id), crate::next_step::Seen::Stopped));
+        [1, 2].into_iter().for_each(|id| roster.set(model::id::PlacementId(id), crate::next_step::Seen::Stopped));
         roster.accept(assignment(3, vec![]).into()).unwrap();
         assert_eq!(needed(&roster), Some(BTreeSet::new()));
     }

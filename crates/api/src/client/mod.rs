@@ -90,9 +90,17 @@ impl Client {
         self.post("/v1/apply", request).await
     }
 
-    /// All apps, or those of one namespace.
+    /// All apps, or those of one namespace, page by page. An app that is made or deleted meanwhile may be missing or there still.
     pub async fn apps(&self, namespace: Option<&Name>) -> Result<List<AppView>, ClientError> {
-        self.get(&in_namespace("/v1/apps", namespace)).await
+        let path = in_namespace("/v1/apps", namespace);
+        let mut all: List<AppView> = self.get(&path).await?;
+        while let Some(next) = all.next.take() {
+            let separator = if namespace.is_some() { '&' } else { '?' };
+            let page: List<AppView> = self.get(&format!("{path}{separator}after={}", query::escape(&next.to_string()))).await?;
+            all.items.extend(page.items);
+            all.next = page.next;
+        }
+        Ok(all)
     }
 
     /// One app.

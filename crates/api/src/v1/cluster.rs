@@ -1,7 +1,7 @@
 //! Nodes, events, version and health, as read. Owns the views; must never say that a node is gone because it is silent.
 
 use model::{
-    id::{Index, NodeId},
+    id::{AppId, Index, NodeId},
     quantity::{Bytes, CpuMillis, Millis},
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ pub struct List<T> {
     pub resource_version: Index,
     /// In order of name.
     pub items: Vec<T>,
+    /// There is more: ask again for what comes after this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<AppId>,
 }
 
 /// A machine running `shoal`.

@@ -6,7 +6,10 @@ use api::v1::{AppView, DeleteAnswer, List, ObjectAnswer, RevisionView, UndoReque
 use axum::{extract::State, response::Response};
 use model::id::{AppId, Name};
 use serde::Deserialize;
-use state::command::{Delete, Undo};
+use state::{
+    AppRecord,
+    command::{Delete, Undo},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
     clock,
     core::Core,
     extract::{Answer, AppPath, Json, Query},
+    limits::{APPS_PER_PAGE_MAX, PAGE_BYTES},
     planned,
     streams::{self, Next, Wakes},
     writer::Wish,
@@ -28,6 +32,18 @@ pub(crate) struct Selection {
     pub(crate) namespace: Option<Name>,
 }
 
+/// Which apps of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Page {
+    /// Only those of this namespace.
+    #[schema(value_type = Option<String>)]
+    pub(crate) namespace: Option<Name>,
+    /// Only those that come after this app, in order of namespace and name: what the page before said as `next`.
+    #[schema(value_type = Option<String>)]
+    pub(crate) after: Option<AppId>,
+}
+
 /// Who asks.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -37,10 +53,21 @@ pub(crate) struct By {
     pub(crate) by: String,
 }
 
-pub(crate) async fn list(State(core): State<Arc<Core>>, Query(selection): Query<Selection>) -> Answer<List<AppView>> {
+pub(crate) async fn list(State(core): State<Arc<Core>>, Query(page): Query<Page>) -> Answer<List<AppView>> {
     let viewer = core.viewer();
-    let wanted = |app: &AppView| selection.namespace.as_ref().is_none_or(|namespace| app.metadata.namespace == *namespace);
-    Answer(List { resource_version: viewer.state.index(), items: viewer.apps().filter(wanted).collect() })
+    let (mut items, mut bytes, mut next, mut last) = (Vec::new(), 0, None, None);
+    let after = |record: &&AppRecord| page.after.as_ref().is_none_or(|after| record.id > *after);
+    let within = |record: &&AppRecord| page.namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
+    for record in viewer.state.apps().filter(after).filter(within) {
+        if items.len() >= APPS_PER_PAGE_MAX || bytes >= PAGE_BYTES {
+            next = last;
+            break;
+        }
+        items.extend(viewer.app(&record.id));
+        bytes += viewer.state.revision(&record.id, record.wanted).map_or(0, |revision| revision.frozen.canonical.len());
+        last = Some(record.id.clone());
+    }
+    Answer(List { resource_version: viewer.state.index(), items, next })
 }
 
 pub(crate) async fn read(State(core): State<Arc<Core>>, AppPath(id): AppPath) -> Result<Answer<AppView>, ApiError> {
@@ -77,7 +104,7 @@ pub(crate) async fn delete(
 pub(crate) async fn revisions(State(core): State<Arc<Core>>, AppPath(id): AppPath) -> Result<Answer<List<RevisionView>>, ApiError> {
     let viewer = core.viewer();
     let record = viewer.state.app(&id).ok_or_else(|| unknown(&id))?;
-    Ok(Answer(List { resource_version: viewer.state.index(), items: viewer.revisions(record) }))
+    Ok(Answer(List { resource_version: viewer.state.index(), items: viewer.revisions(record), next: None }))
 }
 
 pub(crate) async fn undo(

@@ -23,12 +23,12 @@ pub(crate) async fn instances(State(core): State<Arc<Core>>, Query(selection): Q
     };
     let mut items: Vec<_> = viewer.state.placements().filter(of).map(|placement| viewer.instance(placement)).collect();
     items.sort_by(|left, right| (&left.instance, left.revision).cmp(&(&right.instance, right.revision)));
-    Answer(List { resource_version: viewer.state.index(), items })
+    Answer(List { resource_version: viewer.state.index(), items, next: None })
 }
 
 pub(crate) async fn nodes(State(core): State<Arc<Core>>) -> Answer<List<NodeView>> {
     let viewer = core.viewer();
-    Answer(List { resource_version: viewer.state.index(), items: viewer.state.nodes().map(|node| viewer.node(node)).collect() })
+    Answer(List { resource_version: viewer.state.index(), items: viewer.state.nodes().map(|node| viewer.node(node)).collect(), next: None })
 }
 
 pub(crate) async fn version(State(core): State<Arc<Core>>) -> Answer<VersionView> {

@@ -34,7 +34,7 @@ pub(crate) async fn events(State(core): State<Arc<Core>>, Query(question): Query
     }
     let state = core.state();
     let items = select(&state, after, app.as_ref());
-    Ok(Answer(List { resource_version: state.index(), items }).into_response())
+    Ok(Answer(List { resource_version: state.index(), items, next: None }).into_response())
 }
 
 fn select(state: &state::State, after: u64, app: Option<&AppId>) -> Vec<EventView> {

@@ -143,3 +143,21 @@ async fn a_plan_changes_nothing_and_says_what_would() {
     assert_eq!(plan.objects[0].version, answer.objects[0].version);
     plane.stop().await;
 }
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_that_add_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plane = ControlPlane::start(directory.path()).await;
+    let digest = plane.upload(&component("pages")).await;
+    let names: Vec<_> = (0..crate::limits::APPS_PER_PAGE_MAX + 7).map(|number| format!("app-{number:04}")).collect();
+    for batch in names.chunks(crate::limits::DOCUMENTS_MAX) {
+        let documents = batch.iter().map(|name| document(name, &digest, &format!("{name}.test"), 1)).collect();
+        let request = api::v1::ApplyRequest { documents, expect: None, by: String::new() };
+        plane.client.apply(&request).await.expect("they are new");
+    }
+    let all = plane.client.apps(None).await.expect("a list");
+    assert_eq!(all.next, None);
+    assert!(all.items.iter().map(|app| app.metadata.name.to_string()).eq(names), "each of them once, in order");
+    let namespace = "elsewhere".parse().expect("a name");
+    assert!(plane.client.apps(Some(&namespace)).await.expect("a list").items.is_empty());
+}

@@ -4,10 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use api::{
     client::ClientError,
+    limits::JSON_BYTES_MAX,
     v1::{ApplyAnswer, ApplyRequest, LogQuery, ObjectAnswer, Outcome as Written},
 };
 use clap::Args;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use model::id::{AppId, Index};
 use tokio::time::Instant;
 
@@ -26,6 +27,12 @@ use super::{
 
 /// How many log lines are shown when a rollout failed: enough for a backtrace, few enough to keep the reason in sight.
 const LOG_LINES_ON_FAILURE: u32 = 20;
+
+/// Documents sent in one request: what a server takes.
+const DOCUMENTS_PER_REQUEST_MAX: usize = 500;
+
+/// Apps watched at once until their verdict.
+const WATCHED_AT_ONCE_MAX: usize = 16;
 
 /// What `shoal apply` takes.
 #[derive(Debug, Args)]
@@ -79,9 +86,14 @@ impl Wishes {
 
     /// A refusal with its problems at their places in the user's files.
     pub fn failure(&self, error: ClientError) -> Failure {
+        self.failure_of(error, 0)
+    }
+
+    /// The same of a request that began with the document `first`.
+    fn failure_of(&self, error: ClientError, first: usize) -> Failure {
         match error {
             ClientError::Refused { error, .. } if !error.details.problems.is_empty() => {
-                self.documents.failure(error.details.problems.into_iter().map(|found| (found.document, found.problem)).collect())
+                self.documents.failure(error.details.problems.into_iter().map(|found| (first + found.document, found.problem)).collect())
             }
             ClientError::Refused { error, .. } => session::refused(*error),
             other => other.into(),
@@ -112,18 +124,47 @@ pub async fn run(args: ApplyArgs, session: &Session) -> Outcome {
     wait_for_all(&answer, args.timeout, session).await
 }
 
-/// Uploads what the server lacks and writes all wishes at once.
+/// Uploads what the server lacks and writes all wishes at once. More than a server takes in one request are written in several, one after the other, and
+/// how far it came is told.
 ///
 /// # Errors
-/// What the server refuses, at its place in the user's files; nothing was written then.
+/// What the server refuses, at its place in the user's files; nothing of that request was written then.
 pub async fn write(wishes: &Wishes, session: &Session) -> Result<ApplyAnswer, Failure> {
     sources::upload(&wishes.artifacts, session).await?;
-    let request = ApplyRequest { documents: wishes.canonical.clone(), expect: wishes.expect, by: session.by() };
-    let answer = session.client().await?.apply(&request).await.map_err(|error| wishes.failure(error))?;
+    let mut answer = ApplyAnswer { index: Index(0), objects: Vec::new() };
+    for (first, batch) in batches(&wishes.canonical) {
+        let request = ApplyRequest { documents: batch.to_vec(), expect: wishes.expect, by: session.by() };
+        let written = session.client().await?.apply(&request).await.map_err(|error| {
+            if first > 0 {
+                session.terminal.hint(format!("the first {first} of {} documents are written", wishes.canonical.len()));
+            }
+            wishes.failure_of(error, first)
+        })?;
+        answer.index = written.index;
+        answer.objects.extend(written.objects);
+        if wishes.canonical.len() > batch.len() {
+            session.terminal.live(&format!("wrote {} of {} documents", answer.objects.len(), wishes.canonical.len()));
+        }
+    }
     for (object, warning) in answer.objects.iter().flat_map(|object| object.warnings.iter().map(move |warning| (object, warning))) {
         session.terminal.hint(format!("{}: {}: {}", session.terminal.err(Ink::Moving, "warning"), object.app, warning.message));
     }
     Ok(answer)
+}
+
+/// The documents in the pieces in which they are sent, each with the number of its first.
+fn batches(documents: &[serde_json::Value]) -> Vec<(usize, &[serde_json::Value])> {
+    let (mut batches, mut first, mut bytes) = (Vec::new(), 0, 0);
+    for (number, document) in documents.iter().enumerate() {
+        let size = document.to_string().len();
+        if number - first >= DOCUMENTS_PER_REQUEST_MAX || (number > first && bytes + size > JSON_BYTES_MAX / 2) {
+            batches.push((first, &documents[first..number]));
+            (first, bytes) = (number, 0);
+        }
+        bytes += size;
+    }
+    batches.push((first, &documents[first..]));
+    batches
 }
 
 /// Waits for the verdict on every object of `answer`, says each, and ends with the worst exit code.
@@ -151,7 +192,10 @@ pub async fn wait_quietly(answer: &ApplyAnswer, timeout: Duration, session: &Ses
     });
     let mut exit = Exit::Done;
     let mut done = 0;
-    for (object, ended) in answer.objects.iter().zip(join_all(waiting).await) {
+    // Each has a connection of its own, so only some are watched at once.
+    let mut ends = stream::iter(waiting).buffered(WATCHED_AT_ONCE_MAX);
+    for object in &answer.objects {
+        let Some(ended) = ends.next().await else { break };
         let ended = ended?;
         say_end(object, &ended, session).await;
         done += u32::from(ended.verdict.exit() == Exit::Done);
@@ -197,5 +241,20 @@ pub fn written_word(outcome: Written) -> &'static str {
         Written::Changed => "changed",
         Written::Scaled => "scaled",
         Written::Unchanged => "unchanged",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_documents_are_sent_in_pieces_a_server_takes() {
+        let sizes =
+            |documents: &[serde_json::Value]| batches(documents).iter().map(|(first, batch)| (*first, batch.len())).collect::<Vec<_>>();
+        assert_eq!(sizes(&vec![serde_json::json!({}); 3]), [(0, 3)]);
+        assert_eq!(sizes(&vec![serde_json::json!({}); 1_001]), [(0, 500), (500, 500), (1_000, 1)]);
+        let large = serde_json::json!({ "a": "x".repeat(JSON_BYTES_MAX / 3) });
+        assert_eq!(sizes(&vec![large; 3]), [(0, 1), (1, 1), (2, 1)]);
     }
 }
