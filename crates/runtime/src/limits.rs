@@ -142,6 +142,9 @@ pub(crate) const KEPT_IDLE: Duration = Duration::from_secs(60);
 /// Requests that may wait for each shared sandbox before another is started: at 10 µs each the last of them waits less long than a start takes.
 pub(crate) const KEPT_BACKLOG: usize = 8;
 
+/// A request waits so long before it is asked whether the sandboxes it waits for compute: two ticks.
+pub(crate) const KEPT_STUCK_AFTER: Duration = Duration::from_millis(2);
+
 /// Requests a shared sandbox is given before its task lets others run.
 pub(crate) const KEPT_TURNS_MAX: u32 = 16;
 

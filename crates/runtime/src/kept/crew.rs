@@ -9,11 +9,12 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::{
-    sync::oneshot,
+    sync::oneshot::{self, error::RecvError},
     time::{Instant, Sleep},
 };
 use wasmtime::{
@@ -33,7 +34,7 @@ use crate::{
     body::{Remains, SandboxBody},
     capabilities::Host,
     error::SandboxError,
-    handler::{Call03, Instance, bad_request, take_03},
+    handler::{Answer, Call03, Instance, bad_request, take_03},
     lane::{Ended, Guest},
     limits,
     logs::SandboxLog,
@@ -52,13 +53,11 @@ pub(super) async fn answer(
     let ticket = Ticket::new();
     let seat = Seat::new(&ticket);
     pool.enqueue(&program, Job { request, scheme: given.scheme, request_id: given.request_id, answer: sender, ticket });
-    let wait = pool.policy.wait.min(given.limit);
-    let answer = match tokio::time::timeout(wait, &mut answered).await {
-        Err(_) if seat.is_waiting() => return Err(SandboxError::Busy { sandboxes: pool.policy.sandboxes }),
-        Err(_) => tokio::time::timeout(given.limit.saturating_sub(wait), &mut answered).await,
-        answer => answer,
+    let waited = match wait_for_a_sandbox(&program, &pool, &seat, given.limit, &mut answered).await? {
+        Waited::Answered(answer) => Ok(answer),
+        Waited::Taken { left } => tokio::time::timeout(left, answered).await,
     };
-    match answer {
+    match waited {
         Ok(Ok(Ok(response))) => SandboxBody::shared(response, seat, remains),
         Ok(Ok(answer)) => Err(program.bad_answer(Some(answer), &given.log)),
         Ok(Err(_)) => Err(seat.why().await),
@@ -66,6 +65,46 @@ pub(super) async fn answer(
             seat.condemn();
             Err(program.timed_out(given.limit, &given.log))
         }
+    }
+}
+
+/// How the wait of a request ended that came to its turn.
+enum Waited {
+    Answered(Result<Answer, RecvError>),
+    /// A sandbox took it, and has so long to answer.
+    Taken {
+        left: Duration,
+    },
+}
+
+/// Waits until a sandbox takes the request, and has another one started when those there are do not even look for requests: a guest that computes on threads
+/// nobody gives time to cannot say so itself.
+async fn wait_for_a_sandbox(
+    program: &Arc<Program>,
+    pool: &Arc<Pool>,
+    seat: &Seat,
+    limit: Duration,
+    answered: &mut oneshot::Receiver<Answer>,
+) -> Result<Waited, SandboxError> {
+    let wait = pool.policy.wait.min(limit);
+    let (mut waited, mut pause) = (Duration::ZERO, limits::KEPT_STUCK_AFTER);
+    loop {
+        let looks = pool.looks();
+        pause = pause.min(wait.saturating_sub(waited));
+        if let Ok(answer) = tokio::time::timeout(pause, &mut *answered).await {
+            return Ok(Waited::Answered(answer));
+        }
+        waited += pause;
+        if !seat.is_waiting() {
+            return Ok(Waited::Taken { left: limit.saturating_sub(waited) });
+        }
+        if waited >= wait {
+            return Err(SandboxError::Busy { sandboxes: pool.policy.sandboxes });
+        }
+        if pool.looks() == looks {
+            pool.go_round(program);
+        }
+        pause *= 2;
     }
 }
 
@@ -173,6 +212,8 @@ impl Shift {
         self.began.store(true, Relaxed);
         poll_fn(|context| {
             self.looked.store(true, Relaxed);
+            member.look();
+            pool.look();
             loop {
                 match Pin::new(&mut running).poll_next(context) {
                     Poll::Ready(Some(Ok(()))) => continue,

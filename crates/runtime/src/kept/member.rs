@@ -29,6 +29,8 @@ pub(super) struct Member {
     condemned: AtomicBool,
     /// The guest has not let the driver look for new requests for a whole turn.
     computing: AtomicBool,
+    /// It was started and its driver has looked for requests.
+    began: AtomicBool,
     /// Which of the guest's tasks belongs to which request.
     tasks: Mutex<Vec<(GuestTaskId, Arc<Ticket>)>>,
 }
@@ -62,6 +64,7 @@ impl Member {
             retiring: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
             computing: AtomicBool::new(false),
+            began: AtomicBool::new(false),
             tasks: Mutex::default(),
         })
     }
@@ -137,6 +140,16 @@ impl Member {
 
     pub(super) fn is_retiring(&self) -> bool {
         self.retiring.load(SeqCst)
+    }
+
+    /// Its driver looks for requests.
+    pub(super) fn look(&self) {
+        self.began.store(true, SeqCst);
+        self.set_computing(false);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.began.load(SeqCst)
     }
 
     pub(super) fn set_computing(&self, computing: bool) {

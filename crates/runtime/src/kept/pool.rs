@@ -5,7 +5,10 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -34,6 +37,8 @@ pub(super) struct Pool {
     /// The instance, whose memory they take.
     pub(super) ordinal: u32,
     state: Mutex<State>,
+    /// How often sandboxes have looked for requests.
+    looks: AtomicU64,
     /// Requests in the queue, so that a sandbox at work need not look into it.
     queued: AtomicUsize,
     /// The right to have a sandbox, where each takes one request at a time.
@@ -82,7 +87,7 @@ impl State {
 impl Pool {
     pub(super) fn new(policy: &Policy, ordinal: u32) -> Self {
         let permits = Arc::new(Semaphore::new(policy.sandboxes as usize));
-        Self { policy: policy.clone(), ordinal, state: Mutex::default(), queued: AtomicUsize::new(0), permits }
+        Self { policy: policy.clone(), ordinal, state: Mutex::default(), looks: AtomicU64::new(0), queued: AtomicUsize::new(0), permits }
     }
 
     /// An idle sandbox that may take another request.
@@ -147,6 +152,23 @@ impl Pool {
         }
         state.queue.push_back(job);
         self.queued.store(state.queue.len(), SeqCst);
+        self.rally(state, program);
+    }
+
+    /// A sandbox looks for requests.
+    pub(super) fn look(&self) {
+        self.looks.fetch_add(1, Relaxed);
+    }
+
+    /// How often that happened.
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.load(Relaxed)
+    }
+
+    /// What waits goes round the sandboxes that are at work: none of them has looked for it.
+    pub(super) fn go_round(self: &Arc<Self>, program: &Arc<Program>) {
+        let state = self.state();
+        state.members.iter().filter(|member| member.has_begun()).for_each(|member| member.set_computing(true));
         self.rally(state, program);
     }
 

@@ -108,12 +108,12 @@ async fn a_sandbox_that_computes_takes_no_second_request() {
     assert_eq!(number(&program, "/count").await, 1);
     let busy = tokio::spawn({
         let program = Arc::clone(&program);
-        async move { fetch(&program, "/burn?ms=1500").await }
+        async move { fetch(&program, "/burn?ms=600000").await }
     });
     until(&program, "/count", 1).await;
-    assert!(!busy.is_finished(), "the other one was answered first");
-    assert_eq!(busy.await.unwrap().unwrap().1, "computed for 1500 ms");
+    assert!(!busy.is_finished(), "the other one still computes");
     assert!(bench.runtime.figures().instantiations >= 2);
+    busy.abort();
 }
 
 #[tokio::test]
