@@ -76,7 +76,7 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
     match code {
         "E0402" => StatusCode::NOT_FOUND,
         "E0401" | "E0403" => StatusCode::CONFLICT,
-        "E0404" => StatusCode::FORBIDDEN,
+        "E0211" | "E0404" => StatusCode::FORBIDDEN,
         "E0406" => StatusCode::INSUFFICIENT_STORAGE,
         "E0407" => StatusCode::SERVICE_UNAVAILABLE,
         "E0408" => StatusCode::BAD_REQUEST,

@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use api::v1::{API_VERSION, ArtifactFacts, KIND_APP};
 use inspect::{InspectError, Inspection, offer};
 use model::{
-    app::App,
+    app::{App, Component},
     id::{Digest, Index, Name},
+    limits::{FILE_BYTES_MAX, FILES_BYTES_MAX},
     problem::Problem,
 };
 use serde_json::Value;
@@ -97,8 +98,41 @@ async fn components(app: &App, sources: &Sources<'_>, mut refuse: impl FnMut(Pro
             }
         }
         known.push((name.clone(), facts));
+        files(name, component, sources, &mut refuse);
     }
     Ok(known)
+}
+
+/// Whether the files of a component are there, and not too large together. They are bytes: nobody looks into them.
+fn files(name: &Name, component: &Component, sources: &Sources<'_>, refuse: &mut impl FnMut(Problem)) {
+    let mut total = 0;
+    for (index, file) in component.files.iter().enumerate() {
+        let at = format!("spec.components.{name}.files[{index}]");
+        // What still names a file was refused with the rest of the form.
+        let Some(digest) = file.source.digest() else { continue };
+        let told = || sources.told.and_then(|told| told.iter().find(|facts| facts.digest == digest)).map(|facts| facts.size);
+        match sources.artifacts.size(&digest).or_else(told) {
+            Some(size) => {
+                total += size;
+                if size > FILE_BYTES_MAX.0 {
+                    let message = format!("`files[{index}]` of component `{name}` has {size} bytes, and at most {FILE_BYTES_MAX} fit");
+                    refuse(Problem::new("E0212", message).at(at).label("too large").help("serve large data from outside the component"));
+                }
+            }
+            None if sources.told.is_some() => {}
+            None => {
+                let message = format!("`files[{index}]` of component `{name}` is {digest}, which was never uploaded");
+                refuse(
+                    Problem::new("E0206", message).at(at).label("unknown artifact").help("name the file, so that `shoal apply` uploads it"),
+                );
+            }
+        }
+    }
+    if total > FILES_BYTES_MAX.0 {
+        let message = format!("the files of component `{name}` have {total} bytes together, and at most {FILES_BYTES_MAX} fit");
+        let problem = Problem::new("E0212", message).at(format!("spec.components.{name}.files")).label("too large");
+        refuse(problem.help("serve large data from outside the component"));
+    }
 }
 
 async fn facts(digest: &Digest, sources: &Sources<'_>) -> Result<Option<Facts>, ApiError> {

@@ -22,6 +22,7 @@ mod machine;
 mod mesh;
 mod metrics;
 mod openapi;
+mod permissions;
 mod planned;
 mod process;
 mod retention;

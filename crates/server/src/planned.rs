@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::v1::{CompileNeed, Direction, ObjectAnswer, Outcome, PermissionChange, PlanAnswer, PlannedObject, PlannedPlacement, Waiting};
-use inspect::Inspection;
+use api::v1::{CompileNeed, ObjectAnswer, Outcome, PlanAnswer, PlannedObject, PlannedPlacement, Waiting};
 use model::{
     app::App,
-    id::{AppId, Digest, Name},
+    id::{AppId, Digest},
 };
 use scheduler::Observed;
 use state::{
@@ -20,12 +19,10 @@ use crate::{
     core::Core,
     documents::Checked,
     limits::BY_BYTES_MAX,
+    permissions,
     views::changes,
     writer::{Decision, Written},
 };
-
-/// Interfaces that reach nothing outside the sandbox: no permission to speak of.
-const HARMLESS: [&str; 5] = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:http/types"];
 
 /// The wishes for `checked`, asked for at `at` by `by`.
 pub(crate) fn deploys(checked: &[Checked], at: model::id::Timestamp, by: &str) -> Vec<Deploy> {
@@ -81,7 +78,7 @@ pub(crate) async fn answer(
             placements: placements(before, app, plan),
             stops: stops(before, app, plan, record.is_some_and(|record| record.wanted != *revision)),
             compile: compile(before, &core.artifacts, observed, checked),
-            permissions: permissions(core, current.as_ref(), checked).await?,
+            permissions: permissions::changes(core, current.as_ref(), checked).await?,
             warnings: Vec::new(),
         });
     }
@@ -143,34 +140,6 @@ fn compile(state: &State, artifacts: &Artifacts, observed: &Observed, checked: &
         Some(CompileNeed { component: name.clone(), digest, size, stored: stored.is_some() })
     });
     needs.collect()
-}
-
-/// What the components may reach afterwards and not now, and the other way round.
-async fn permissions(core: &Core, before: Option<&App>, checked: &Checked) -> Result<Vec<PermissionChange>, ApiError> {
-    let mut changes = Vec::new();
-    let names: BTreeSet<&Name> =
-        before.iter().flat_map(|app| app.spec.components.keys()).chain(checked.app.spec.components.keys()).collect();
-    for name in names {
-        let digest = before.and_then(|app| app.spec.components.get(name)).and_then(|component| component.source.digest());
-        let known = match digest {
-            Some(digest) => core.artifacts.facts(&digest).await.ok().flatten(),
-            None => None,
-        };
-        let now = reach(known.as_deref().and_then(|facts| facts.as_ref().ok()));
-        let facts = checked.facts.iter().find(|(known, _)| known == name).and_then(|(_, facts)| facts.clone());
-        let then = reach(facts.as_deref().and_then(|facts| facts.as_ref().ok()));
-        let change = |direction| move |what: &String| PermissionChange { component: name.clone(), direction, what: what.clone() };
-        changes.extend(then.difference(&now).map(change(Direction::Gained)));
-        changes.extend(now.difference(&then).map(change(Direction::Lost)));
-    }
-    Ok(changes)
-}
-
-/// The interfaces through which a component could reach the outside, without their versions.
-fn reach(inspection: Option<&Inspection>) -> BTreeSet<String> {
-    let imports = inspection.into_iter().flat_map(|inspection| &inspection.imports);
-    let names = imports.map(|import| import.name.split('@').next().unwrap_or_default().to_owned());
-    names.filter(|name| !HARMLESS.iter().any(|harmless| name.starts_with(harmless))).collect()
 }
 
 /// The app as applied, for its URLs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use consensus::ProposeError;
 use model::{
-    id::{Index, Timestamp},
+    id::{Index, RevisionNumber, Timestamp},
     problem::Problem,
 };
 use scheduler::Observed;
@@ -20,8 +20,8 @@ use crate::{api_error::ApiError, clock, core::Core, limits::WRITES_PER_BATCH_MAX
 /// What a user may ask to be written.
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
-    /// All of these apps, or none.
-    Deploy(Vec<Deploy>),
+    /// All of these apps, or none; and, when their permissions were held against the revisions before them, which those were.
+    Deploy(Vec<Deploy>, Option<Vec<Option<RevisionNumber>>>),
     /// An earlier revision.
     Undo(Undo),
     /// An app gone.
@@ -74,12 +74,12 @@ pub(crate) struct Decision {
 /// Holds `wish` against `state`. All or nothing: one refusal refuses it whole, with every reason and the document it is about.
 pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize, Problem)>> {
     let commands: Vec<Command> = match wish {
-        Wish::Deploy(deploys) => deploys.iter().map(|deploy| Command::V1(CommandV1::Deploy(deploy.clone()))).collect(),
+        Wish::Deploy(deploys, _) => deploys.iter().map(|deploy| Command::V1(CommandV1::Deploy(deploy.clone()))).collect(),
         Wish::Undo(undo) => vec![Command::V1(CommandV1::Undo(undo.clone()))],
         Wish::Delete(delete) => vec![Command::V1(CommandV1::Delete(delete.clone()))],
     };
+    let mut problems = changed_meanwhile(state, wish);
     let mut decision = Decision { state: state.clone(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
-    let mut problems = Vec::new();
     for (document, command) in commands.into_iter().enumerate() {
         let mut after = decision.state.clone();
         match after.apply(after.index().next(), &command) {
@@ -97,6 +97,20 @@ pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize,
         }
     }
     if problems.is_empty() { Ok(decision) } else { Err(problems) }
+}
+
+/// Apps that wish for another revision by now than the one their permissions were held against.
+fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
+    let Wish::Deploy(deploys, Some(held)) = wish else { return Vec::new() };
+    let changed = deploys.iter().zip(held).enumerate().filter(|(_, (deploy, held))| {
+        let now = state.app(&deploy.app).map(|record| record.wanted);
+        now != **held
+    });
+    let problem = |deploy: &Deploy| {
+        let message = format!("the app `{}` was changed by somebody else while its permissions were looked at", deploy.app);
+        Problem::new("E0403", message).help("apply it again")
+    };
+    changed.map(|(document, (deploy, _))| (document, problem(deploy))).collect()
 }
 
 /// Writes until it is dropped, which is after the last request was answered.

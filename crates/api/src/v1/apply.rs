@@ -21,6 +21,10 @@ pub struct ApplyRequest {
     /// Who asks, as the history shows it: `ana@laptop`.
     #[serde(default)]
     pub by: String,
+    /// Whoever asks has seen what the apps may do afterwards and not now, and wants it. Without this such an apply is refused (E0211);
+    /// an app that is new needs none.
+    #[serde(default)]
+    pub accept_permissions: bool,
 }
 
 /// What `apply` did.

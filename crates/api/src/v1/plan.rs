@@ -145,7 +145,7 @@ pub struct PermissionChange {
     pub component: Name,
     /// Gained or lost.
     pub direction: Direction,
-    /// The interface: `wasi:http/outgoing-handler`.
+    /// `reach https://api.example:443`, `keep a sandbox for several requests`, `call wasi:sockets`.
     pub what: String,
 }
 

@@ -1,7 +1,7 @@
 //! Whether an app in canonical form can be right. Owns every rule about values that hold wherever an app comes from, YAML or JSON; must never know
 //! where a field stands in a file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::document::component_path;
 use crate::{
@@ -70,6 +70,15 @@ pub(super) fn canonical(app: &App) -> Vec<Problem> {
                 let message = format!("`files[{index}]` of component `{name}` is the file `{from}`, and a server reads no files");
                 let problem = Problem::new("E0106", message).at(path(&format!("files[{index}].from")));
                 problems.push(problem.help("upload the file and send its digest: sha256:…"));
+            }
+        }
+        let paths: BTreeSet<&str> = component.files.iter().map(|file| file.to.as_str()).collect();
+        for (index, FileMount { to, .. }) in component.files.iter().enumerate() {
+            let inside = to.match_indices('/').skip(1).map(|(end, _)| &to[..end]).find(|above| paths.contains(above));
+            if to.ends_with('/') || inside.is_some() {
+                let what = inside.map_or("a directory".to_owned(), |above| format!("inside the file {above}"));
+                let problem = Problem::new("E0106", format!("`files[{index}]` of component `{name}` stands at `{}`, {what}", clip(to)));
+                problems.push(problem.at(path(&format!("files[{index}].to"))).help("name the path of a file"));
             }
         }
         if component.resources.cpu != defaults.cpu {

@@ -11,14 +11,15 @@ use crate::{
     core::Core,
     documents::{self, Sources},
     extract::{Answer, Json},
-    planned,
+    permissions, planned,
     writer::{self, Wish},
 };
 
 pub(crate) async fn apply(State(core): State<Arc<Core>>, Json(request): Json<ApplyRequest>) -> Result<Answer<ApplyAnswer>, ApiError> {
     let sources = Sources { artifacts: &core.artifacts, told: None };
     let checked = documents::check(request.documents, request.expect, sources).await?;
-    let wish = Wish::Deploy(planned::deploys(&checked, clock::now(), &request.by));
+    let held = if request.accept_permissions { None } else { Some(permissions::hold(&core, &core.state(), &checked).await?) };
+    let wish = Wish::Deploy(planned::deploys(&checked, clock::now(), &request.by), held);
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     let urls = |id: &_| planned::applied_app(&core, id).map(|app| viewer.urls(&app)).unwrap_or_default();
@@ -30,7 +31,7 @@ pub(crate) async fn plan(State(core): State<Arc<Core>>, Json(request): Json<Plan
     let checked = documents::check(request.documents, request.expect, sources).await?;
     let now = clock::now();
     let (before, observed) = (core.state(), core.observed());
-    let decision = writer::decide(&before, &Wish::Deploy(planned::deploys(&checked, now, ""))).map_err(ApiError::problems)?;
+    let decision = writer::decide(&before, &Wish::Deploy(planned::deploys(&checked, now, ""), None)).map_err(ApiError::problems)?;
     let plan = scheduler::plan(&decision.state, &observed, now);
     Ok(Answer(planned::answer(&core, &before, &decision, &checked, &observed, &plan).await?))
 }

@@ -47,7 +47,12 @@ async fn wrong_documents_are_refused_together_and_nothing_is_written() {
         assert_eq!(told(&error), [(0, code, "spec.components.web.source")], "{error:?}");
     }
 
-    let stale = ApplyRequest { documents: vec![document("owner", &digest, "new.localhost", 1)], expect: Some(Index(1)), by: String::new() };
+    let stale = ApplyRequest {
+        documents: vec![document("owner", &digest, "new.localhost", 1)],
+        expect: Some(Index(1)),
+        by: String::new(),
+        accept_permissions: false,
+    };
     assert_eq!(refusal(plane.client.apply(&stale).await.expect_err("stale")).code, "E0403");
     assert_eq!(plane.client.apps(None).await.expect("a list").items, before.items, "nothing was written");
     plane.stop().await;

@@ -116,7 +116,7 @@ impl ControlPlane {
 
     /// Applies `documents`.
     pub(super) async fn apply(&self, documents: Vec<Value>) -> Result<ApplyAnswer, ErrorDetail> {
-        let request = ApplyRequest { documents, expect: None, by: "ana@laptop".into() };
+        let request = ApplyRequest { documents, expect: None, by: "ana@laptop".into(), accept_permissions: false };
         self.client.apply(&request).await.map_err(refusal)
     }
 

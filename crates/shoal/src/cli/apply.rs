@@ -48,6 +48,9 @@ pub struct ApplyArgs {
     /// Refuse unless the app still has this version (0: does not exist); `plan` prints it.
     #[arg(long, value_name = "N")]
     check_index: Option<u64>,
+    /// Accept what the apps may do afterwards and not now; `plan` lists it. On a terminal it is asked instead.
+    #[arg(long)]
+    accept_permissions: bool,
     /// Apply exactly what `plan --out` wrote, and only if nothing changed since.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "check_index"])]
     plan: Option<PathBuf>,
@@ -64,6 +67,8 @@ pub struct Wishes {
     pub documents: Documents,
     /// Refuse unless the app still has this version.
     pub expect: Option<Index>,
+    /// Permissions the apps gain are accepted.
+    pub accept: bool,
 }
 
 impl Wishes {
@@ -81,7 +86,7 @@ impl Wishes {
     /// Every problem of every component together.
     pub fn of(mut documents: Documents) -> Result<Self, Failure> {
         let artifacts = sources::resolve(&mut documents)?;
-        Ok(Self { canonical: documents.canonical(), artifacts, documents, expect: None })
+        Ok(Self { canonical: documents.canonical(), artifacts, documents, expect: None, accept: false })
     }
 
     /// A refusal with its problems at their places in the user's files.
@@ -103,10 +108,11 @@ impl Wishes {
 
 /// Applies and waits.
 pub async fn run(args: ApplyArgs, session: &Session) -> Outcome {
-    let wishes = match &args.plan {
+    let mut wishes = match &args.plan {
         Some(path) => PlanFile::read(path)?.wishes()?,
         None => Wishes { expect: args.check_index.map(Index), ..Wishes::load(&args.files, session)? },
     };
+    wishes.accept = args.accept_permissions;
     let answer = write(&wishes, session).await?;
     let terminal = &session.terminal;
     for object in &answer.objects {
@@ -133,8 +139,16 @@ pub async fn write(wishes: &Wishes, session: &Session) -> Result<ApplyAnswer, Fa
     sources::upload(&wishes.artifacts, session).await?;
     let mut answer = ApplyAnswer { index: Index(0), objects: Vec::new() };
     for (first, batch) in batches(&wishes.canonical) {
-        let request = ApplyRequest { documents: batch.to_vec(), expect: wishes.expect, by: session.by() };
-        let written = session.client().await?.apply(&request).await.map_err(|error| {
+        let mut request =
+            ApplyRequest { documents: batch.to_vec(), expect: wishes.expect, by: session.by(), accept_permissions: wishes.accept };
+        let written = match session.client().await?.apply(&request).await {
+            Err(error) if is_accepted(&error, session) => {
+                request.accept_permissions = true;
+                session.client().await?.apply(&request).await
+            }
+            other => other,
+        };
+        let written = written.map_err(|error| {
             if first > 0 {
                 session.terminal.hint(format!("the first {first} of {} documents are written", wishes.canonical.len()));
             }
@@ -165,6 +179,20 @@ fn batches(documents: &[serde_json::Value]) -> Vec<(usize, &[serde_json::Value])
     }
     batches.push((first, &documents[first..]));
     batches
+}
+
+/// Whether `error` is about permissions alone and somebody at the terminal accepts them.
+fn is_accepted(error: &ClientError, session: &Session) -> bool {
+    let terminal = &session.terminal;
+    let ClientError::Refused { error, .. } = error else { return false };
+    let problems = &error.details.problems;
+    if !terminal.interactive || problems.is_empty() || problems.iter().any(|found| found.problem.code != "E0211") {
+        return false;
+    }
+    for found in problems {
+        terminal.complain(format!("{} {}", terminal.err(Ink::Moving, "+"), found.problem.message));
+    }
+    terminal.confirm("Accept this?")
 }
 
 /// Waits for the verdict on every object of `answer`, says each, and ends with the worst exit code.

@@ -65,7 +65,7 @@ impl Exit {
         match code {
             "E0402" => Self::NotFound,
             "E0403" => Self::Conflict,
-            "E0404" | "E0410" => Self::NotAllowed,
+            "E0211" | "E0404" | "E0410" => Self::NotAllowed,
             "E0407" | "E0605" => Self::Unreachable,
             _ => Self::Error,
         }
@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn error_codes_have_their_exit_codes() {
-        for (code, exit) in [("E0402", 6), ("E0403", 9), ("E0404", 7), ("E0407", 10), ("E0605", 10), ("E0102", 1), ("E0401", 1)] {
+        for (code, exit) in
+            [("E0402", 6), ("E0403", 9), ("E0404", 7), ("E0211", 7), ("E0407", 10), ("E0605", 10), ("E0102", 1), ("E0401", 1)]
+        {
             assert_eq!(Exit::of_code(code) as u8, exit, "{code}");
         }
     }

@@ -13,6 +13,7 @@ mod documents;
 mod events;
 mod explain;
 pub mod failure;
+mod files;
 pub mod follow;
 mod get;
 mod http;

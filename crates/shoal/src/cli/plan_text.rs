@@ -64,10 +64,15 @@ fn head(object: &PlannedObject, color: bool) -> String {
 
 fn permissions(object: &PlannedObject, color: bool) -> Vec<String> {
     let line = |change: &api::v1::PermissionChange| match change.direction {
-        Direction::Gained => paint(color, Ink::Moving, &format!("! {} may use {} (new permission)", change.component, change.what)),
-        Direction::Lost => format!("  {} no longer uses {}", change.component, change.what),
+        Direction::Gained => paint(color, Ink::Moving, &format!("+ {} may {}", change.component, change.what)),
+        Direction::Lost => paint(color, Ink::Quiet, &format!("- {} may no longer {}", change.component, change.what)),
     };
-    object.permissions.iter().map(line).collect()
+    let mut lines: Vec<String> = object.permissions.iter().map(line).collect();
+    let gains = object.permissions.iter().any(|change| change.direction == Direction::Gained);
+    if gains && object.outcome != Outcome::Created {
+        lines.push("  new permissions: apply needs --accept-permissions".to_owned());
+    }
+    lines
 }
 
 fn compile(need: &CompileNeed) -> String {
@@ -125,7 +130,8 @@ mod tests {
                              {"path": "spec.components.web.args[0]", "after": "--fast"}],
                  "placements": [{"instance": "hello/web.1", "node": "one"}], "stops": ["hello/web.1"],
                  "compile": [{"component": "web", "digest": digest, "size": 240_000, "stored": false}],
-                 "permissions": [{"component": "web", "direction": "gained", "what": "wasi:http/outgoing-handler"}]},
+                 "permissions": [{"component": "web", "direction": "gained", "what": "reach https://api.example:443"},
+                                 {"component": "web", "direction": "lost", "what": "call wasi:sockets"}]},
                 {"app": "other", "outcome": "unchanged", "version": 9, "revision": 1, "changes": [], "placements": [], "stops": [], "compile": [], "permissions": []},
             ],
             "waits": [{"instance": "hello/web.2", "reason": "needs 256Mi, the freest node has 100Mi"}],
@@ -136,7 +142,9 @@ mod tests {
                 - web.env.COLOR: blue
                 + web.env.COLOR: green
                 + web.args[0]: --fast
-                ! web may use wasi:http/outgoing-handler (new permission)
+                + web may reach https://api.example:443
+                - web may no longer call wasi:sockets
+                  new permissions: apply needs --accept-permissions
                 upload and compile web (0123456789ab, 234.4Ki)
                 start hello/web.1 on one
                 then stop hello/web.1

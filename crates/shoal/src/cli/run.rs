@@ -67,7 +67,7 @@ fn wishes(args: &RunArgs, session: &Session) -> Result<Wishes, Failure> {
         let components = documents.loaded.iter_mut().flat_map(|loaded| loaded.app.spec.components.values_mut());
         components.for_each(|component| drop(component.env.insert(name.to_owned(), value.to_owned())));
     }
-    Ok(Wishes { canonical: documents.canonical(), artifacts, documents, expect: Some(Index(0)) })
+    Ok(Wishes { canonical: documents.canonical(), artifacts, documents, expect: Some(Index(0)), accept: true })
 }
 
 async fn serve(wishes: &Wishes, id: &AppId, session: &Session) -> Outcome {

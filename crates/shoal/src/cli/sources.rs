@@ -1,4 +1,4 @@
-//! Components on this machine: read, digested, inspected, and uploaded when the server lacks them. Owns the order of these steps;
+//! Components and their files on this machine: read, digested, inspected, and uploaded when the server lacks them. Owns the order of these steps;
 //! what a component may import is `inspect`'s to know.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -13,6 +13,7 @@ use model::{
 use super::{
     documents::Documents,
     failure::{Failure, io_words},
+    files,
     session::Session,
     views,
 };
@@ -29,18 +30,22 @@ pub struct Artifact {
 /// The files of all documents by digest.
 pub type Artifacts = BTreeMap<Digest, Artifact>;
 
-/// Reads every source file, puts its digest in its place in the documents, and checks what it imports.
+/// Reads every source file and every file for a guest, puts its digest in its place in the documents, and checks what it imports.
 ///
 /// # Errors
-/// Every problem of every component together: E0201 to E0208 at the line of the component.
+/// Every problem of every component together: E0201 to E0212 at the line of the component.
 pub fn resolve(documents: &mut Documents) -> Result<Artifacts, Failure> {
     let mut artifacts = Artifacts::new();
     let mut problems = Vec::new();
     for number in 0..documents.loaded.len() {
         let loaded = &mut documents.loaded[number];
         for (name, component) in &mut loaded.app.spec.components {
+            if let Err(wrong) = files::expand(component, name, &loaded.directory, &mut artifacts) {
+                problems.extend(wrong.into_iter().map(|problem| (number, problem)));
+            }
             let Source::File(file) = &component.source else { continue };
-            let path = loaded.directory.join(file);
+            // Without the `./` in the middle that joining leaves.
+            let path: PathBuf = loaded.directory.join(file).components().collect();
             match read(&path, file, name) {
                 Ok((artifact, unmet)) => {
                     let unmet = unmet(component, name);

@@ -131,7 +131,8 @@ async fn turn(project: &mut Project, builds: Vec<(ComponentId, build::Work)>, se
         for (name, work) in builds {
             build::run(&name, &work, terminal).await?;
         }
-        let wishes = project.wishes(session)?;
+        let mut wishes = project.wishes(session)?;
+        wishes.accept = true;
         let start = Instant::now();
         let answer = apply::write(&wishes, session).await?;
         let exit = apply::wait_quietly(&answer, VERDICT_MAX, session).await?;

@@ -1,0 +1,83 @@
+//! What a new revision may do that the one before may not: shown by a plan, and held against an apply. Owns the comparison of two apps; what a permission is,
+//! `inspect` says. Must never write.
+
+use std::collections::BTreeSet;
+
+use api::v1::{Direction, PermissionChange};
+use inspect::permission::{self, Permission};
+use model::{
+    app::App,
+    id::{Name, RevisionNumber},
+    problem::Problem,
+};
+use state::State;
+
+use crate::{api_error::ApiError, core::Core, documents::Checked};
+
+/// What the components of `checked` may do and those of `before` may not, and the other way round; by component, what is gained first.
+pub(crate) async fn changes(core: &Core, before: Option<&App>, checked: &Checked) -> Result<Vec<PermissionChange>, ApiError> {
+    let mut changes = Vec::new();
+    for (name, had, has) in compared(core, before, checked).await? {
+        let change = |direction| {
+            let name = name.clone();
+            move |one: &Permission| PermissionChange { component: name.clone(), direction, what: one.to_string() }
+        };
+        changes.extend(permission::gained(&had, &has).map(change(Direction::Gained)));
+        changes.extend(permission::gained(&has, &had).map(change(Direction::Lost)));
+    }
+    Ok(changes)
+}
+
+/// Refuses whatever gains a permission over the revision its app wishes for in `state`. Returns these revisions: what the refusal would have been
+/// about, so that the writer can see whether it still is.
+pub(crate) async fn hold(core: &Core, state: &State, checked: &[Checked]) -> Result<Vec<Option<RevisionNumber>>, ApiError> {
+    let (mut seen, mut problems) = (Vec::new(), Vec::new());
+    for (document, one) in checked.iter().enumerate() {
+        let record = state.app(&one.app.id());
+        seen.push(record.map(|record| record.wanted));
+        let Some(record) = record else { continue };
+        let before = state.revision(&record.id, record.wanted).and_then(|revision| core.apps.of(revision));
+        for (name, had, has) in compared(core, before.as_deref(), one).await? {
+            problems.extend(permission::gained(&had, &has).map(|gained| (document, refusal(&name, gained))));
+        }
+    }
+    if problems.is_empty() { Ok(seen) } else { Err(ApiError::problems(problems)) }
+}
+
+fn refusal(component: &Name, gained: &Permission) -> Problem {
+    let field = match gained {
+        Permission::Reach(_) => "egress.allow",
+        Permission::Share => "reuse",
+        Permission::Call(_) => "source",
+    };
+    let problem = Problem::new("E0211", format!("component `{component}` gains a permission: {gained}"));
+    problem.at(format!("spec.components.{component}.{field}")).label("new").help("accept it with --accept-permissions, or take it out")
+}
+
+/// The permissions of every component of either app, before and after.
+async fn compared(
+    core: &Core,
+    before: Option<&App>,
+    checked: &Checked,
+) -> Result<Vec<(Name, BTreeSet<Permission>, BTreeSet<Permission>)>, ApiError> {
+    let names: BTreeSet<&Name> =
+        before.iter().flat_map(|app| app.spec.components.keys()).chain(checked.app.spec.components.keys()).collect();
+    let mut compared = Vec::new();
+    for name in names {
+        let had = match before.and_then(|app| app.spec.components.get(name)) {
+            Some(component) => {
+                let known = match component.source.digest() {
+                    Some(digest) => core.artifacts.facts(&digest).await.ok().flatten(),
+                    None => None,
+                };
+                permission::of(component, known.as_deref().and_then(|facts| facts.as_ref().ok()))
+            }
+            None => BTreeSet::new(),
+        };
+        let facts = checked.facts.iter().find(|(known, _)| known == name).and_then(|(_, facts)| facts.as_deref());
+        let has = checked.app.spec.components.get(name);
+        let has = has.map(|component| permission::of(component, facts.and_then(|facts| facts.as_ref().ok()))).unwrap_or_default();
+        compared.push((name.clone(), had, has));
+    }
+    Ok(compared)
+}
