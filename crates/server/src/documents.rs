@@ -25,6 +25,8 @@ pub(crate) struct Checked {
     pub(crate) app: App,
     /// What its components are; absent for one that a plan knows nothing of.
     pub(crate) facts: Vec<(Name, Option<Facts>)>,
+    /// How many bytes a plan was told that artifacts have.
+    pub(crate) told: Vec<(Digest, u64)>,
 }
 
 /// Where artifacts may come from.
@@ -50,7 +52,8 @@ pub(crate) async fn check(documents: Vec<Value>, expect: Option<Index>, sources:
                     problems.push((number, Problem::new("E0104", message).at("metadata.name")));
                 }
                 let facts = components(&app, &sources, |problem| problems.push((number, problem))).await?;
-                checked.push(Checked { app, facts });
+                let told = sources.told.unwrap_or_default().iter().map(|facts| (facts.digest, facts.size)).collect();
+                checked.push(Checked { app, facts, told });
             }
             Err(wrong) => problems.extend(wrong.into_iter().map(|problem| (number, problem))),
         }

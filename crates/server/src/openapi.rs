@@ -45,6 +45,12 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
     let mut paths = Map::new();
     for endpoint in endpoints {
         let mut operation = json!({"summary": endpoint.summary, "operationId": operation_id(endpoint), "parameters": parameters(endpoint)});
+        if let Some(shape) = endpoint.query {
+            // Its fields are parameters; what they refer to is listed.
+            let mut all = Vec::new();
+            (shape.others)(&mut all);
+            put(all, &mut schemas);
+        }
         if let Some(content) = content(&endpoint.request, &mut schemas) {
             operation["requestBody"] = json!({"required": true, "content": content});
         }
@@ -88,10 +94,14 @@ fn refer(shape: Shape, schemas: &mut Map<String, Value>) -> Value {
     let name = (shape.name)();
     let mut all = vec![(name.clone(), (shape.schema)())];
     (shape.others)(&mut all);
+    put(all, schemas);
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn put(all: Vec<(String, RefOr<Schema>)>, schemas: &mut Map<String, Value>) {
     for (name, schema) in all {
         schemas.entry(name).or_insert_with(|| serde_json::to_value(schema).expect("a schema is JSON"));
     }
-    json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
 /// A reference to the list of the shape: utoipa gives every instance of a generic type the same name.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::v1::{CompileNeed, ObjectAnswer, Outcome, PlanAnswer, PlannedObject, PlannedPlacement, Waiting};
+use api::v1::{CompileNeed, ObjectAnswer, Outcome, PlanAnswer, PlannedFile, PlannedObject, PlannedPlacement, Waiting};
 use model::{
     app::App,
     id::{AppId, Digest},
@@ -78,6 +78,7 @@ pub(crate) async fn answer(
             placements: placements(before, app, plan),
             stops: stops(before, app, plan, record.is_some_and(|record| record.wanted != *revision)),
             compile: compile(before, &core.artifacts, observed, checked),
+            files: files(&core.artifacts, checked),
             permissions: permissions::changes(core, current.as_ref(), checked).await?,
             warnings: Vec::new(),
         });
@@ -140,6 +141,19 @@ fn compile(state: &State, artifacts: &Artifacts, observed: &Observed, checked: &
         Some(CompileNeed { component: name.clone(), digest, size, stored: stored.is_some() })
     });
     needs.collect()
+}
+
+/// The files of all components.
+fn files(artifacts: &Artifacts, checked: &Checked) -> Vec<PlannedFile> {
+    let components = checked.app.spec.components.iter();
+    let files = components.flat_map(|(name, component)| component.files.iter().map(move |file| (name, file)));
+    let planned = files.filter_map(|(name, file)| {
+        let digest = file.source.digest()?;
+        let stored = artifacts.size(&digest);
+        let told = checked.told.iter().find(|(known, _)| *known == digest).map(|(_, size)| *size);
+        Some(PlannedFile { component: name.clone(), to: file.to.clone(), digest, size: stored.or(told), stored: stored.is_some() })
+    });
+    planned.collect()
 }
 
 /// The app as applied, for its URLs.

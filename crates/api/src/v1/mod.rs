@@ -17,7 +17,9 @@ pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, 
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
 pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
-pub use plan::{ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedObject, PlannedPlacement};
+pub use plan::{
+    ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedFile, PlannedObject, PlannedPlacement,
+};
 pub use top::{
     ComponentCounts, ComponentUsage, InstanceUsage, LatencyBucket, NodeUsage, ProcessUsage, TopKind, TopQuery, TopView, WorkerUsage,
 };

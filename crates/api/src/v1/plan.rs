@@ -87,6 +87,9 @@ pub struct PlannedObject {
     pub stops: Vec<InstanceId>,
     /// Artifacts that would be compiled or uploaded first.
     pub compile: Vec<CompileNeed>,
+    /// The files of its components.
+    #[serde(default)]
+    pub files: Vec<PlannedFile>,
     /// What the components could reach afterwards that they cannot now, and the other way round.
     pub permissions: Vec<PermissionChange>,
     /// What is allowed but worth a look.
@@ -128,6 +131,24 @@ pub struct CompileNeed {
     #[schema(value_type = String)]
     pub component: Name,
     /// Its artifact.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// How many bytes, when known.
+    pub size: Option<u64>,
+    /// Whether the server has the bytes, so that nothing is uploaded.
+    pub stored: bool,
+}
+
+/// A file that a component may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedFile {
+    /// The component.
+    #[schema(value_type = String)]
+    pub component: Name,
+    /// Where the guest finds it.
+    pub to: String,
+    /// Its bytes.
     #[schema(value_type = String)]
     pub digest: Digest,
     /// How many bytes, when known.

@@ -73,9 +73,13 @@ impl Documents {
             return Err(Failure::usage("no manifest was named", "give a file, a directory or - with -f"));
         }
         let vars = variables(args)?;
-        let read_all = |paths: &[PathBuf]| paths.iter().map(|path| Ok((shown(path), read(path)?))).collect::<Result<Vec<_>, Failure>>();
-        let (bases, overlays) = (read_all(&manifest_files(&args.files)?)?, read_all(&args.overlays)?);
-        if bases.is_empty() {
+        let mut unread = Vec::new();
+        let mut read_all = |paths: &[PathBuf]| -> Vec<(String, String)> {
+            let texts = paths.iter().map(|path| read(path).map(|text| (shown(path), text)));
+            texts.filter_map(|read| read.map_err(|problem| unread.push(problem)).ok()).collect()
+        };
+        let (bases, overlays) = (read_all(&manifest_files(&args.files)?), read_all(&args.overlays));
+        if bases.is_empty() && unread.is_empty() {
             let names: Vec<String> = args.files.iter().map(|path| shown(path)).collect();
             return Err(Failure::sentence(
                 Exit::Error,
@@ -83,7 +87,13 @@ impl Documents {
                 "manifests end in .yaml, .yml or .json",
             ));
         }
-        let parsed = manifest::merge_overlays(&files(&bases), &files(&overlays), &vars).and_then(|parsed| all_declared(&vars, parsed));
+        let parsed = match unread.is_empty() {
+            true => manifest::merge_overlays(&files(&bases), &files(&overlays), &vars).and_then(|parsed| all_declared(&vars, parsed)),
+            // What is missing might be what an overlay is for or what declares a variable: the rest is looked at by itself.
+            false => {
+                Err(unread.into_iter().chain(manifest::merge_overlays(&files(&bases), &[], &vars).err().into_iter().flatten()).collect())
+            }
+        };
         Self::of(parsed, bases.into_iter().chain(overlays).collect(), namespace)
     }
 
@@ -149,7 +159,7 @@ fn all_declared(vars: &BTreeMap<String, String>, parsed: Parsed) -> Result<Parse
 fn variables(args: &FileArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut vars = BTreeMap::new();
     for path in &args.var_files {
-        for (number, line) in read(path)?.lines().enumerate() {
+        for (number, line) in read(path).map_err(Failure::of)?.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -177,7 +187,8 @@ fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             continue;
         }
         let entries = std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-        let mut found: Vec<PathBuf> = entries.map_err(|error| unreadable(path, &error))?.into_iter().map(|entry| entry.path()).collect();
+        let mut found: Vec<PathBuf> =
+            entries.map_err(|error| Failure::of(unreadable(path, &error)))?.into_iter().map(|entry| entry.path()).collect();
         found.retain(|path| path.is_file() && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)));
         found.sort();
         files.extend(found);
@@ -185,7 +196,7 @@ fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, Problem> {
     let text = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -195,8 +206,8 @@ fn read(path: &Path) -> Result<String, Failure> {
     text.map_err(|error| unreadable(path, &error))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::sentence(Exit::Error, format!("cannot read {}: {}", shown(path), io_words(error)), "")
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new("E0207", format!("cannot read {}: {}", shown(path), io_words(error)))
 }
 
 fn shown(path: &Path) -> String {
@@ -238,6 +249,15 @@ mod tests {
         let told = load(&[("a.yaml", &HELLO.replace("routes", "rotues")), ("b.yaml", &HELLO.replace("host", "hots"))], |_| ())
             .expect_err("two problems");
         assert!(told.contains("DIR/a.yaml:8:7") && told.contains("DIR/b.yaml:8:"), "{told}");
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_told_with_the_rest() {
+        let told = load(&[("a.yaml", &HELLO.replace("routes", "rotues"))], |args| {
+            args.files.insert(0, args.files[0].join("nothing.yaml"));
+        })
+        .expect_err("two problems");
+        assert!(told.contains("error[E0207]: cannot read DIR/nothing.yaml") && told.contains("DIR/a.yaml:8:7"), "{told}");
     }
 
     #[test]

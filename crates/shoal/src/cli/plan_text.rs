@@ -1,6 +1,8 @@
 //! A plan as text for people: `+ ~ -` per app and per field, where instances start, what is compiled, what becomes reachable. Pure.
 
-use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedObject};
+use std::collections::BTreeMap;
+
+use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedFile, PlannedObject};
 
 use super::{
     table::shorten,
@@ -21,6 +23,7 @@ pub fn plan(answer: &PlanAnswer, color: bool) -> String {
         lines.extend(object.changes.iter().filter(|_| object.outcome != Outcome::Created).flat_map(|one| change(one, color)).map(indent));
         lines.extend(permissions(object, color).into_iter().map(indent));
         lines.extend(object.compile.iter().map(compile).map(indent));
+        lines.extend(files(object).into_iter().map(indent));
         lines.extend(placements(object).into_iter().map(indent));
     }
     for wait in &answer.waits {
@@ -81,6 +84,23 @@ fn compile(need: &CompileNeed) -> String {
     format!("{first} {} ({}{size})", need.component, need.digest.short())
 }
 
+/// One line per component with files: a thousand of them are read elsewhere.
+fn files(object: &PlannedObject) -> Vec<String> {
+    let mut components: BTreeMap<&str, Vec<&PlannedFile>> = BTreeMap::new();
+    for file in &object.files {
+        components.entry(file.component.as_str()).or_default().push(file);
+    }
+    let line = |(component, files): (&str, Vec<&PlannedFile>)| {
+        let size: u64 = files.iter().filter_map(|file| file.size).sum();
+        let upload = files.iter().filter(|file| !file.stored).count();
+        let first = files.first().map(|file| file.to.as_str()).unwrap_or_default();
+        let names = if files.len() == 1 { first.to_owned() } else { format!("{first} and {} more", files.len() - 1) };
+        let upload = if upload == 0 { String::new() } else { format!(", {upload} to upload") };
+        format!("files of {component}: {} ({}{upload})", shorten(&names, VALUE_CHARS_MAX), bytes(size))
+    };
+    components.into_iter().map(line).collect()
+}
+
 fn placements(object: &PlannedObject) -> Vec<String> {
     let mut lines: Vec<String> =
         object.placements.iter().take(PLACEMENTS_SHOWN_MAX).map(|place| format!("start {} on {}", place.instance, place.node)).collect();
@@ -130,6 +150,8 @@ mod tests {
                              {"path": "spec.components.web.args[0]", "after": "--fast"}],
                  "placements": [{"instance": "hello/web.1", "node": "one"}], "stops": ["hello/web.1"],
                  "compile": [{"component": "web", "digest": digest, "size": 240_000, "stored": false}],
+                 "files": [{"component": "web", "to": "/etc/a", "digest": digest, "size": 2048, "stored": true},
+                           {"component": "web", "to": "/etc/b", "digest": digest, "size": 1024, "stored": false}],
                  "permissions": [{"component": "web", "direction": "gained", "what": "reach https://api.example:443"},
                                  {"component": "web", "direction": "lost", "what": "call wasi:sockets"}]},
                 {"app": "other", "outcome": "unchanged", "version": 9, "revision": 1, "changes": [], "placements": [], "stops": [], "compile": [], "permissions": []},
@@ -146,6 +168,7 @@ mod tests {
                 - web may no longer call wasi:sockets
                   new permissions: apply needs --accept-permissions
                 upload and compile web (0123456789ab, 234.4Ki)
+                files of web: /etc/a and 1 more (3Ki, 1 to upload)
                 start hello/web.1 on one
                 then stop hello/web.1
             = app other is so already (r1, version 9)
