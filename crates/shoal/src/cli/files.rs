@@ -215,14 +215,58 @@ mod tests {
 
     #[test]
     fn files_and_directories_become_one_entry_each() {
-        check("[{from: ./a.conf, to: /etc/app.conf}, {from: site, to: /www}, {from: a.conf, to: /etc/}]", expect![[""]]);
-        check("[{from: ./site/, to: /}, {from: links, to: /links/}]", expect![[""]]);
+        check(
+            "[{from: ./a.conf, to: /etc/app.conf}, {from: site, to: /www}, {from: a.conf, to: /etc/}]",
+            expect![[r#"
+            /etc/a.conf ca978112ca1b
+            /etc/app.conf ca978112ca1b
+            /www/css/main.css 36e64f19f57a
+            /www/index.html e5e239560bc1
+        "#]],
+        );
+        check(
+            "[{from: ./site/, to: /}, {from: links, to: /links/}]",
+            expect![[r#"
+            /css/main.css 36e64f19f57a
+            /index.html e5e239560bc1
+            /links/inside ca978112ca1b
+            /links/own 5b3975651c3c
+        "#]],
+        );
     }
 
     #[test]
     fn what_cannot_be_used_is_told_together() {
-        check("[{from: nothing, to: /a}, {from: big, to: /b}, {from: circle, to: /c}]", expect![[""]]);
-        check("[{from: out, to: /a}, {from: ../outside, to: /b}, {from: /etc/hostname, to: /c}, {from: .., to: /d}]", expect![[""]]);
-        check("[{from: site, to: /www}, {from: a.conf, to: /www/index.html}]", expect![[""]]);
+        check(
+            "[{from: nothing, to: /a}, {from: big, to: /b}, {from: circle, to: /c}]",
+            expect![[r#"
+            E0212 `files[0]` of component `web`: cannot read DIR/nothing: no such file
+              spec.components.web.files[0].from
+            E0212 `files[1]` of component `web`: DIR/big/large has 16.0Mi, and a file may have 16Mi
+              spec.components.web.files[1].from
+            E0212 `files[2]` of component `web`: DIR/circle/again is a link to a directory
+              spec.components.web.files[2].from
+        "#]],
+        );
+        check(
+            "[{from: out, to: /a}, {from: ../outside, to: /b}, {from: /etc/hostname, to: /c}, {from: .., to: /d}]",
+            expect![[r#"
+            E0212 `files[0]` of component `web`: DIR/out leads out of the manifest's directory
+              spec.components.web.files[0].from
+            E0212 `files[1]` of component `web`: DIR/../outside leads out of the manifest's directory
+              spec.components.web.files[1].from
+            E0212 `files[2]` of component `web`: /etc/hostname leads out of the manifest's directory
+              spec.components.web.files[2].from
+            E0212 `files[3]` of component `web`: DIR/.. leads out of the manifest's directory
+              spec.components.web.files[3].from
+        "#]],
+        );
+        check(
+            "[{from: site, to: /www}, {from: a.conf, to: /www/index.html}]",
+            expect![[r#"
+            E0212 `files[1]` of component `web`: /www/index.html is taken by another entry
+              spec.components.web.files[1].from
+        "#]],
+        );
     }
 }
