@@ -114,6 +114,7 @@ fn files(name: &Name, component: &Component, sources: &Sources<'_>, refuse: &mut
         // What still names a file was refused with the rest of the form.
         let Some(digest) = file.source.digest() else { continue };
         let told = || sources.told.and_then(|told| told.iter().find(|facts| facts.digest == digest)).map(|facts| facts.size);
+        sources.artifacts.touch(&digest);
         match sources.artifacts.size(&digest).or_else(told) {
             Some(size) => {
                 total += size;

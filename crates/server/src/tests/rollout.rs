@@ -152,7 +152,7 @@ async fn a_long_list_comes_in_pages_that_add_up() {
     let names: Vec<_> = (0..crate::limits::APPS_PER_PAGE_MAX + 7).map(|number| format!("app-{number:04}")).collect();
     for batch in names.chunks(crate::limits::DOCUMENTS_MAX) {
         let documents = batch.iter().map(|name| document(name, &digest, &format!("{name}.test"), 1)).collect();
-        let request = api::v1::ApplyRequest { documents, expect: None, by: String::new() };
+        let request = api::v1::ApplyRequest { documents, expect: None, by: String::new(), accept_permissions: false };
         plane.client.apply(&request).await.expect("they are new");
     }
     let all = plane.client.apps(None).await.expect("a list");
