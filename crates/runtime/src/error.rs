@@ -65,6 +65,14 @@ pub enum OpenError {
         /// The engine's words; they name the import.
         reason: String,
     },
+    /// The directory of its files cannot be opened.
+    #[error("opening the files of the component in {}", path.display())]
+    Files {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The component does not answer HTTP.
     #[error("the component exports no HTTP handler: {reason}")]
     Handler {
@@ -91,6 +99,7 @@ impl OpenError {
         match self {
             Self::Read { .. } | Self::Unprotected { .. } | Self::Damaged { .. } | Self::Foreign { .. } => "E0302",
             Self::Import { .. } => "E0204",
+            Self::Files { .. } => "E0212",
             Self::Handler { .. } => "E0205",
             Self::TooLarge { .. } | Self::Engine { .. } => "E0303",
         }

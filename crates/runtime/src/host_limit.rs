@@ -20,7 +20,7 @@ pub(crate) fn reached(error: &wasmtime::Error) -> Option<String> {
         return Some(limit.to_string());
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
-        return Some(format!("more than {} resources of the host", limits::RESOURCES_MAX));
+        return Some("more resources of the host at once than a sandbox may hold".into());
     }
     match error.downcast_ref() {
         Some(FieldMapError::TotalSizeTooBig) => {

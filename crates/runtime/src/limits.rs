@@ -106,6 +106,9 @@ pub(crate) const HANDLES_MAX: usize = 10_000;
 /// Host resources a guest may hold, the other end of its handles.
 pub(crate) const RESOURCES_MAX: usize = 10_000;
 
+/// The same where the guest has files: each may be an open one, of which a process has few. Sixteen requests at once need about 160.
+pub(crate) const RESOURCES_WITH_FILES_MAX: usize = 256;
+
 /// Room for the resources of a plain request, so that the table is allocated once.
 pub(crate) const RESOURCES_PLANNED: usize = 16;
 
@@ -132,6 +135,63 @@ pub(crate) const DENIALS_LOGGED_MAX: u8 = 8;
 
 /// How long a sandbox may work on after its response has been sent whole.
 pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(30);
+
+/// Outgoing requests of one component, waiting ones aside: twice what a busy frontend was seen to need, and far below what would use up the ports of an address.
+pub(crate) const EGRESS_IN_FLIGHT_MAX: usize = 256;
+
+/// Outgoing requests of one sandbox: what a guest asks for at once when it fans out. More of them wait, so that one request cannot take its component's.
+pub(crate) const EGRESS_IN_FLIGHT_OF_SANDBOX_MAX: usize = 32;
+
+/// Open connections of one component, idle ones too. From half of it on, none is kept for later.
+pub(crate) const EGRESS_CONNECTIONS_MAX: usize = 256;
+
+/// Open connections of all components: each is a file, and a process has 65,536 of them where an operator cares, 4,096 where nobody does.
+pub(crate) const EGRESS_CONNECTIONS_OF_NODE_MAX: usize = 2_048;
+
+/// Idle connections kept to one destination: what a steady stream of requests reuses.
+pub(crate) const EGRESS_IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// How long an idle connection is kept: less than the 60 s after which most servers close it.
+pub(crate) const EGRESS_IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// How often an HTTP/2 connection with open streams is asked whether it lives, and how long the answer may take.
+pub(crate) const EGRESS_PING: Duration = Duration::from_secs(20);
+
+/// Names looked up at once by the node: each holds a thread until the system's resolver gives up.
+pub(crate) const EGRESS_LOOKUPS_MAX: usize = 64;
+
+/// How long a lookup may take, its wait for a turn included: two tries of a usual resolver.
+pub(crate) const EGRESS_LOOKUP_MAX: Duration = Duration::from_secs(10);
+
+/// Addresses of one name that are judged and tried.
+pub(crate) const EGRESS_ADDRESSES_MAX: usize = 16;
+
+/// How long one address of several is tried.
+pub(crate) const EGRESS_ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a guest waits for a connection unless it says otherwise.
+pub(crate) const EGRESS_CONNECT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How long it waits at most.
+pub(crate) const EGRESS_CONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// How long the other side may be silent, before its response and in it, unless the guest says otherwise.
+pub(crate) const EGRESS_SILENCE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// How long it may be silent at most: a connection that is silent for longer is dead on most networks.
+pub(crate) const EGRESS_SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// Bytes buffered of one HTTP/1 connection or one HTTP/2 stream. The head of a response must fit.
+pub(crate) const EGRESS_BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// Bytes of an HTTP/2 response that may be on their way to a guest that does not read.
+pub(crate) const EGRESS_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// The same over all streams of a connection.
+pub(crate) const EGRESS_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// TLS sessions a component keeps for its next connections.
+pub(crate) const EGRESS_TLS_SESSIONS_MAX: usize = 32;
 
 /// How long a refused outgoing request is read, so that the guest sees the refusal instead of a broken pipe.
 pub(crate) const DENIED_REQUEST_DRAIN: Duration = Duration::from_secs(5);

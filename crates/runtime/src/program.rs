@@ -127,7 +127,7 @@ impl Program {
     ) -> Result<Self, OpenError> {
         let handler = Handler::of(linked).map_err(|error| OpenError::Handler { reason: format!("{error:#}") })?;
         let kept = Kept::new(Policy::of(&config, &handler));
-        let (grants, room, share) = (Grants::of(&config), Room::of(&config), Share::new(&shared.lanes));
+        let (grants, room, share) = (Grants::of(&config, &shared.surroundings)?, Room::of(&config), Share::new(&shared.lanes));
         let ProgramConfig { component: name, revision, timeout, cpu_time, figures, .. } = config;
         let source = Arc::new(Source { component: name, revision, sink, failures: FailureLog::default() });
         Ok(Self { handler, grants, memory_bytes, shared, figures, timeout, cpu_time, kept, room, share, source })
@@ -176,7 +176,7 @@ impl Program {
             }
             let (portion, left) = program.portion(call.ordinal, limit, &log).await?;
             let remains = Remains::new(request.method(), Arc::clone(&program), log.clone());
-            let (guest, answer) = program.start(request, call.scheme, portion, &log)?;
+            let (guest, answer) = program.start(request, (call.scheme, call.traceparent), portion, &log)?;
             program.see_through(guest, answer, left, limit, remains, &log).await
         }
     }
@@ -215,7 +215,7 @@ impl Program {
     fn start<B>(
         self: &Arc<Self>,
         request: http::Request<B>,
-        scheme: Scheme,
+        (scheme, traceparent): (Scheme, Option<HeaderValue>),
         portion: Portion,
         log: &SandboxLog,
     ) -> Result<(Guest, oneshot::Receiver<Answer>), SandboxError>
@@ -224,6 +224,7 @@ impl Program {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut sandbox = Sandbox::new(self, Some(portion), log.clone())?;
+        sandbox.store.data_mut().begin_request(traceparent);
         let (sender, receiver) = oneshot::channel();
         let incoming = self.handler.take(sandbox.store.data_mut(), request, scheme, sender)?;
         let program = Arc::clone(self);

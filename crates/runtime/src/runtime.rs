@@ -14,7 +14,7 @@ use wasmtime::{
 };
 
 use crate::{
-    capabilities::{self, Host},
+    capabilities::{self, Host, Surroundings},
     code_store::{self, Identity},
     engine::{self, Kind},
     error::{OpenError, StartError},
@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) idle: Arc<IdleSandboxes>,
     /// The runtime ends: nothing is kept any more.
     pub(crate) ending: CancellationToken,
+    pub(crate) surroundings: Arc<Surroundings>,
     /// Work that goes on after a response.
     pub(crate) tasks: TaskTracker,
     /// For how long.
@@ -99,9 +100,10 @@ impl Runtime {
         let tasks = TaskTracker::new();
         let lanes = Arc::new(Lanes::new(ticker, counters.clone(), tasks.clone()));
         let wasi_02 = Linked::start(Kind::Wasi02, settings, &lanes)?;
+        let surroundings = Arc::new(Surroundings::new(&settings.cluster_sockets, tasks.clone()));
         let (idle, ending) = (Arc::default(), CancellationToken::new());
         let (after_response, kept_idle) = (settings.after_response, settings.kept_idle);
-        let shared = Shared { counters, lanes, idle, ending, tasks, after_response, kept_idle };
+        let shared = Shared { counters, lanes, surroundings, idle, ending, tasks, after_response, kept_idle };
         Ok(Self { settings: settings.clone(), wasi_02, wasi_03: OnceLock::new(), verified: Mutex::default(), logs, shared })
     }
 

@@ -1,6 +1,6 @@
 //! How large the engine of a node is, and what that asks of the machine. Owns the sums; must never start anything.
 
-use std::{fmt, fs, time::Duration};
+use std::{fmt, fs, net::SocketAddr, time::Duration};
 
 use rustix::{mm, process, system};
 
@@ -25,6 +25,9 @@ pub struct Settings {
     pub allocator: Allocator,
     /// How a used memory is cleared.
     pub dirty_pages: DirtyPages,
+    /// Sockets of the cluster itself, which guests reach only by a rule that names the address. One of an unspecified address is one of every address of
+    /// this machine.
+    pub cluster_sockets: Vec<SocketAddr>,
 }
 
 /// Where the memories and stacks of sandboxes come from.
@@ -134,6 +137,7 @@ impl Machine {
             kept_idle: limits::KEPT_IDLE,
             allocator: Allocator::Pool,
             dirty_pages: self.dirty_pages(),
+            cluster_sockets: Vec::new(),
         };
         while !self.holds(settings.needs()) && settings.slots > limits::SLOTS_MIN {
             settings.slots = (settings.slots / 2).max(limits::SLOTS_MIN);
@@ -206,6 +210,7 @@ mod tests {
             kept_idle: limits::KEPT_IDLE,
             allocator: Allocator::Pool,
             dirty_pages: DirtyPages::Dropped,
+            cluster_sockets: Vec::new(),
         };
         let needs = settings.needs();
         assert_eq!((needs.maps, needs.files, needs.address_bytes >> 30), (5_100, 1_276, 80));

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::node::{AssignedProgram, Assignment, AssignmentPart};
+use api::node::{AssignedFile, AssignedProgram, Assignment, AssignmentPart};
 use model::id::{Digest, PlacementId};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::{
     limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, TABLE_REST, WITHDRAWN_FOR_MIN},
     next_step::{Seen, Step},
     programs::{Programs, Slot},
-    roster::Roster,
+    roster::{ProgramKey, Roster},
     table::table,
 };
 
@@ -81,6 +81,10 @@ struct Work<E: Engine> {
     table_due: Instant,
     /// Something leaves the table, which does not wait.
     urgent: bool,
+    /// The files of every program that has some, until it is let go.
+    files: BTreeMap<ProgramKey, Vec<AssignedFile>>,
+    /// Removes files that nobody needs any more.
+    sweeping: Option<JoinHandle<()>>,
 }
 
 impl<E: Engine> Agent<E> {
@@ -97,6 +101,8 @@ impl<E: Engine> Agent<E> {
             stale_table: true,
             table_due: Instant::now(),
             urgent: false,
+            files: BTreeMap::new(),
+            sweeping: None,
         };
         let mut next = saved.map(|saved| Wake::Offered(saved.into(), None));
         loop {
@@ -138,7 +144,9 @@ impl<E: Engine> Work<E> {
 
     /// Takes an assignment in force, or tells `refused` that it is not: what follows it would have nothing to stand on.
     fn accept(&mut self, offered: AssignmentPart, refused: Option<oneshot::Sender<()>>) {
-        let (generation, whole, apps) = (offered.generation, offered.since.is_none(), offered.apps.len());
+        let (generation, whole, apps, more) = (offered.generation, offered.since.is_none(), offered.apps.len(), offered.more);
+        let with_files = offered.apps.iter().flat_map(|app| &app.programs).filter(|program| !program.files.is_empty());
+        let files: Vec<_> = with_files.map(|program| (ProgramKey::of(program), program.files.clone())).collect();
         match self.roster.accept(offered) {
             Err(stale) => {
                 tracing::warn!(error = %stale, "an assignment is refused");
@@ -149,10 +157,27 @@ impl<E: Engine> Work<E> {
             }
             Ok(()) => {
                 tracing::info!(generation = %generation, whole, apps, "an assignment is in force");
+                self.keep_files(files, more);
                 self.agent.keep.send_replace(Some(self.roster.clone()));
                 self.stale_table = true;
             }
         }
+    }
+
+    fn keep_files(&mut self, files: Vec<(ProgramKey, Vec<AssignedFile>)>, more: bool) {
+        // An earlier life of the worker may have left some; what is still to come may need them.
+        let due = !more && (self.sweeping.is_none() || !files.is_empty());
+        self.files.extend(files);
+        if due {
+            self.sweep_files();
+        }
+    }
+
+    /// Removes what nobody needs any more, beside everything else.
+    fn sweep_files(&mut self) {
+        let files = self.agent.jobs.files.clone();
+        files.want(self.files.values().map(Vec::as_slice));
+        self.sweeping = Some(tokio::task::spawn_blocking(move || files.sweep()));
     }
 
     fn take_steps(&mut self) {
@@ -192,6 +217,9 @@ impl<E: Engine> Work<E> {
                 self.roster.set(placement, Seen::Stopped);
                 if !self.roster.needs_program(&key) {
                     self.agent.programs.remove(&key);
+                    if self.files.remove(&key).is_some() {
+                        self.sweep_files();
+                    }
                 }
                 Seen::Stopped
             }
@@ -322,6 +350,7 @@ async fn run<E: Engine>(
         (Job::Compile(digest), _) => jobs.compile(*digest).await.map(|()| Done::Compiled),
         (Job::Start(_), Some(assigned)) => {
             let _turn = jobs.turn_to_start().await?;
+            jobs.lay_out(&assigned.files).await?;
             programs.start(assigned).await.map(Done::Started)
         }
         (Job::Start(key), None) => {

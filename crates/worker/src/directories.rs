@@ -42,6 +42,16 @@ impl Directories {
         self.root.join("worker/incoming")
     }
 
+    /// Read-only files of guests.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("worker/files")
+    }
+
+    /// A file of a guest on its way to where it will lie.
+    pub fn incoming_file(&self, digest: Digest) -> PathBuf {
+        self.incoming().join(format!("{}.file", digest.hex()))
+    }
+
     /// The artifact `digest` on its way to the compiler.
     pub fn artifact(&self, digest: Digest) -> PathBuf {
         self.incoming().join(format!("{}.wasm", digest.hex()))

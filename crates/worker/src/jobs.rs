@@ -1,7 +1,8 @@
 //! What takes time: bringing an artifact here, having it compiled. Owns how many of each run at once; must never decide whether or when.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Instant};
 
+use api::node::AssignedFile;
 use http::StatusCode;
 use model::id::Digest;
 use tokio::sync::Semaphore;
@@ -11,6 +12,7 @@ use crate::{
     control::{Backoff, Control, ControlError},
     directories::Directories,
     engine::{Again, Engine, Failure},
+    files::{Files, FilesError},
     lifeline::{CompileRefused, Lifeline},
     limits::{COMPILES_ASKED_MAX, FETCHES_MAX, RENEW_WAIT_MAX, STARTS_MAX},
     metrics::Metrics,
@@ -50,6 +52,8 @@ pub struct Jobs<E> {
     control: Control,
     lifeline: Lifeline,
     directories: Directories,
+    /// What guests may read.
+    pub files: Files,
     /// A thousand placements may want something at once: they take turns.
     fetches: Semaphore,
     compiles: Semaphore,
@@ -60,8 +64,9 @@ impl<E: Engine> Jobs<E> {
     /// Fetches through `control`, has code made through `lifeline`.
     pub fn new(engine: Arc<E>, control: Control, lifeline: Lifeline, directories: Directories, metrics: Arc<Metrics>) -> Self {
         let turns = Semaphore::new;
+        let files = Files::new(directories.files());
         let (fetches, compiles, starts) = (turns(FETCHES_MAX), turns(COMPILES_ASKED_MAX), turns(STARTS_MAX));
-        Self { engine, metrics, control, lifeline, directories, fetches, compiles, starts }
+        Self { engine, metrics, control, lifeline, directories, files, fetches, compiles, starts }
     }
 
     /// Whether code of `digest` is here already.
@@ -110,9 +115,34 @@ impl<E: Engine> Jobs<E> {
         }
     }
 
+    /// Brings the files of a guest here, unless they are.
+    pub async fn lay_out(&self, list: &[AssignedFile]) -> Result<(), Failure> {
+        if self.files.has(list) {
+            return Ok(());
+        }
+        let artifacts: BTreeMap<_, _> = list.iter().map(|file| (file.digest, self.directories.incoming_file(file.digest))).collect();
+        for (digest, path) in &artifacts {
+            self.bring(*digest, path).await?;
+        }
+        let (files, own, from) = (self.files.clone(), list.to_vec(), artifacts.clone());
+        let laid_out = tokio::task::spawn_blocking(move || files.lay_out(&own, &from)).await;
+        for path in artifacts.values() {
+            forget(path).await;
+        }
+        match laid_out {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error @ FilesError::Place { .. })) => Err(Failure::new(Again::Never, "E0212", error)),
+            Ok(Err(error @ FilesError::Write { .. })) => Err(Failure::new(Again::Always, "E0406", chain(&error))),
+            Err(error) => Err(Failure::new(Again::Sometimes, "E0406", error)),
+        }
+    }
+
     async fn fetch_now(&self, digest: Digest) -> Result<(), Failure> {
-        let path = self.directories.artifact(digest);
-        match self.control.fetch(digest, &path).await {
+        self.bring(digest, &self.directories.artifact(digest)).await
+    }
+
+    async fn bring(&self, digest: Digest, path: &Path) -> Result<(), Failure> {
+        match self.control.fetch(digest, path).await {
             Ok(()) => Ok(()),
             Err(ControlError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
                 Err(Failure::new(Again::Never, "E0206", format!("artifact {digest} is not in the cluster")))

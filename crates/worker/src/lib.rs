@@ -11,6 +11,7 @@ mod control;
 mod directories;
 mod engine;
 mod figures;
+mod files;
 #[cfg(test)]
 mod fixtures;
 mod idle;
@@ -35,7 +36,7 @@ mod upkeep;
 
 use std::{
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::PathBuf,
     sync::Arc,
@@ -83,6 +84,9 @@ pub struct Settings {
     pub data: PathBuf,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,
+    /// Sockets of the cluster itself: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
+    #[serde(default)]
+    pub cluster_sockets: Vec<SocketAddr>,
     /// How fast one component may write its log.
     pub guest_log: LogRate,
     /// Where spans go; absent: none are made.
@@ -141,7 +145,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let directories = Directories::new(&config.settings.data);
     let logs = LogConfig::new(directories.logs(), config.settings.node.clone(), config.settings.guest_log);
     let logs = Arc::new(LogStore::start(logs).map_err(|source| RunError::Io { attempt: "open the logs", source })?);
-    let engine = Sandboxes::start(&runtime::Settings::for_this_machine(), directories.code(), logs.clone())?;
+    let cluster_sockets = config.settings.cluster_sockets.clone();
+    let settings = runtime::Settings { cluster_sockets, ..runtime::Settings::for_this_machine() };
+    let engine = Sandboxes::start(&settings, &directories, logs.clone())?;
     let runtime = engine.runtime().clone();
     let mut registry = Registry::with_prefix("shoal");
     registry.register_collector(Box::new(SandboxFigures { runtime: runtime.clone() }));

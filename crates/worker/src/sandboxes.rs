@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +18,9 @@ use runtime::{
 
 use crate::{
     agent::chain,
+    directories::Directories,
     engine::{Again, Engine, Failure},
+    files::Files,
     logs::LogStore,
 };
 
@@ -29,14 +30,16 @@ pub struct Sandboxes {
     code: CodeStore,
     figures: Mutex<BTreeMap<ComponentId, Arc<ComponentFigures>>>,
     codes_max: usize,
+    files: Files,
 }
 
 impl Sandboxes {
     /// Starts the engine. Lines of guests go to `logs`.
-    pub fn start(settings: &Settings, code: PathBuf, logs: Arc<LogStore>) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings, directories: &Directories, logs: Arc<LogStore>) -> Result<Self, StartError> {
         let runtime = Arc::new(Runtime::start(settings, Arc::new(Lines { logs }))?);
         let codes_max = usize::try_from(settings.codes).unwrap_or(usize::MAX);
-        Ok(Self { runtime, code: CodeStore::new(code), codes_max, figures: Mutex::default() })
+        let (code, files) = (CodeStore::new(directories.code()), Files::new(directories.files()));
+        Ok(Self { runtime, code, files, codes_max, figures: Mutex::default() })
     }
 
     /// The runtime itself, for its figures and its end.
@@ -95,7 +98,7 @@ impl Engine for Sandboxes {
             timeout: assigned.resources.timeout.duration(),
             reuse: assigned.reuse.clone(),
             egress: assigned.egress.clone(),
-            files: None,
+            files: self.files.directory(&assigned.files),
             figures: self.figures(&assigned.component),
         };
         self.runtime.program(code, config).map_err(|error| cannot_open(&error))
@@ -119,7 +122,7 @@ fn cannot_open(error: &OpenError) -> Failure {
         OpenError::Read { .. } | OpenError::Unprotected { .. } | OpenError::Damaged { .. } | OpenError::Foreign { .. } => {
             Again::WithNewCode
         }
-        OpenError::Engine { .. } => Again::Sometimes,
+        OpenError::Engine { .. } | OpenError::Files { .. } => Again::Sometimes,
         OpenError::Import { .. } | OpenError::Handler { .. } | OpenError::TooLarge { .. } => Again::Never,
     };
     Failure::new(again, error.code(), chain(error))

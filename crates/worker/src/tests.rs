@@ -187,6 +187,7 @@ impl Fixture {
             node: "one".into(),
             data: directory.to_owned(),
             trusted_proxies: Vec::new(),
+            cluster_sockets: Vec::new(),
             guest_log: LogRate::standard(),
             traces: None,
             unload_after: UNLOAD_AFTER,

@@ -7,13 +7,24 @@ mod config;
 mod filesystem;
 mod http;
 mod io;
+mod logging;
 mod random;
 mod sockets;
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use ::http::HeaderValue;
+use tokio_util::task::TaskTracker;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
-use crate::{logs::SandboxLog, memory::MemoryLimit, program::ProgramConfig};
+use crate::{error::OpenError, logs::SandboxLog, memory::MemoryLimit, program::ProgramConfig};
 
 /// An ability of the host. Everything is denied unless a grant says otherwise.
 trait Capability {
@@ -29,10 +40,18 @@ trait Capability {
     fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()>;
 
     /// Reads the grant out of what the program was given.
-    fn grant(config: &ProgramConfig) -> Self::Grant;
+    ///
+    /// # Errors
+    /// What was given cannot be used.
+    fn grant(config: &ProgramConfig, surroundings: &Surroundings) -> Result<Self::Grant, OpenError>;
 
     /// Makes a sandbox's part. On the path of a request: it must not block.
     fn build(grant: &Self::Grant, log: &SandboxLog) -> Self::Part;
+}
+
+/// What the abilities of all programs share: made once, with the engine.
+pub(crate) struct Surroundings {
+    pub(crate) http: Arc<http::HttpSurroundings>,
 }
 
 /// The grants of a program.
@@ -72,6 +91,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     config::Config::link(linker)?;
     filesystem::Filesystem::link(linker)?;
     http::Http::link(linker)?;
+    logging::Logging::link(linker)?;
     random::Random::link(linker)?;
     sockets::Sockets::link(linker)
 }
@@ -85,22 +105,30 @@ pub(crate) fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     config::Config::link3(linker)?;
     filesystem::Filesystem::link3(linker)?;
     http::Http::link3(linker)?;
+    logging::Logging::link3(linker)?;
     random::Random::link3(linker)?;
     sockets::Sockets::link3(linker)
 }
 
+impl Surroundings {
+    /// `cluster` are the sockets of the cluster itself, which guests reach only by a rule that names the address; `tasks` has what outlives a request.
+    pub(crate) fn new(cluster: &[SocketAddr], tasks: TaskTracker) -> Self {
+        Self { http: Arc::new(http::HttpSurroundings::new(cluster, tasks)) }
+    }
+}
+
 impl Grants {
-    pub(crate) fn of(config: &ProgramConfig) -> Self {
-        Self {
-            cli: cli::Cli::grant(config),
-            clocks: clocks::Clocks::grant(config),
-            config: config::Config::grant(config),
-            filesystem: filesystem::Filesystem::grant(config),
-            http: http::Http::grant(config),
-            io: io::Io::grant(config),
-            random: random::Random::grant(config),
-            sockets: sockets::Sockets::grant(config),
-        }
+    pub(crate) fn of(config: &ProgramConfig, surroundings: &Surroundings) -> Result<Self, OpenError> {
+        Ok(Self {
+            cli: cli::Cli::grant(config, surroundings)?,
+            clocks: clocks::Clocks::grant(config, surroundings)?,
+            config: config::Config::grant(config, surroundings)?,
+            filesystem: filesystem::Filesystem::grant(config, surroundings)?,
+            http: http::Http::grant(config, surroundings)?,
+            io: io::Io::grant(config, surroundings)?,
+            random: random::Random::grant(config, surroundings)?,
+            sockets: sockets::Sockets::grant(config, surroundings)?,
+        })
     }
 }
 
@@ -125,6 +153,11 @@ impl Host {
         self.http.view(&mut self.table)
     }
 
+    /// One request alone comes in: outgoing ones belong to its trace, and what one request may cause is counted anew.
+    pub(crate) fn begin_request(&mut self, traceparent: Option<HeaderValue>) {
+        self.http.begin_request(traceparent);
+    }
+
     pub(crate) fn log(&self) -> &SandboxLog {
         &self.log
     }
@@ -135,12 +168,11 @@ impl Host {
 }
 
 /// Counts down the lines about refused calls that one sandbox may still cause.
-struct Denials(u8);
+struct Denials(AtomicU8);
 
 impl Denials {
-    fn log(&mut self, log: &SandboxLog, text: impl FnOnce() -> String) {
-        if let Some(left) = self.0.checked_sub(1) {
-            self.0 = left;
+    fn log(&self, log: &SandboxLog, text: impl FnOnce() -> String) {
+        if self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
             log.host(text());
         }
     }
@@ -148,7 +180,7 @@ impl Denials {
 
 impl Default for Denials {
     fn default() -> Self {
-        Self(crate::limits::DENIALS_LOGGED_MAX)
+        Self(AtomicU8::new(crate::limits::DENIALS_LOGGED_MAX))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) async fn answer(
     let (sender, answered) = oneshot::channel();
     let host = kept.sandbox.store.data_mut();
     host.memory.forget_denial();
+    host.begin_request(request.headers().get("traceparent").cloned());
     let incoming = match program.handler.take(host, request, given.scheme, sender) {
         Ok(incoming) => incoming,
         Err(error) => {

@@ -6,6 +6,7 @@ mod code;
 mod failures;
 mod kept;
 mod kept_ends;
+mod outside;
 mod support;
 mod wasi_03;
 mod work;

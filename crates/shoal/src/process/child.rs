@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     limits::{RESTART_LIFE_MIN, RESTART_WAIT_MAX, RESTART_WAIT_MIN, STOP_WAIT_MAX},
     node::Node,
+    sandbox_process::TRUST_VARIABLES,
     sockets::Lent,
     telemetry::FILTER_VARIABLE,
 };
@@ -23,7 +24,7 @@ use super::{
 pub const CHILD_CONFIG: &str = "SHOAL_CHILD_CONFIG";
 
 /// What a child inherits of the environment: how it logs, nothing else.
-const ENVIRONMENT_KEPT: [&str; 5] = [FILTER_VARIABLE, "NO_COLOR", "RUST_BACKTRACE", "TZ", "LANG"];
+const ENVIRONMENT_KEPT: [&str; 7] = [FILTER_VARIABLE, "NO_COLOR", "RUST_BACKTRACE", "TZ", "LANG", TRUST_VARIABLES[0], TRUST_VARIABLES[1]];
 
 /// Which child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! must never make a child fail to start: what the kernel cannot do is said in one line.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -75,6 +76,16 @@ pub fn worker_rules(data: &Path) -> Vec<Rule> {
         vec![Rule { path: data.join("worker"), allowed: Allowed::Write }, Rule { path: data.join("code"), allowed: Allowed::Read }];
     rules.extend(system_rules());
     rules
+}
+
+/// Where an operator may say which roots outgoing TLS trusts: a file, and directories.
+pub const TRUST_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// What a worker reads to know whom to trust, when the operator said so in `environment`.
+pub fn trust_rules(environment: impl Fn(&str) -> Option<OsString>) -> Vec<Rule> {
+    let said = TRUST_VARIABLES.into_iter().filter_map(environment);
+    let paths = said.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+    paths.filter(|path| path.is_absolute()).map(|path| Rule { path, allowed: Allowed::Read }).collect()
 }
 
 /// What a compile child may touch: incoming artifacts and the code directory.
@@ -187,6 +198,15 @@ mod tests {
         ] {
             check(closed, None);
         }
+    }
+
+    #[test]
+    fn a_worker_reads_the_roots_an_operator_names() {
+        let said = |name: &str| (name == "SSL_CERT_DIR").then(|| "/own/roots:relative:/more".into());
+        let rules = trust_rules(said);
+        let read = |path: &str| Rule { path: path.into(), allowed: Allowed::Read };
+        assert_eq!(rules, [read("/own/roots"), read("/more")]);
+        assert_eq!(trust_rules(|_| None), []);
     }
 
     #[test]

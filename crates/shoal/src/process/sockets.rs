@@ -52,6 +52,12 @@ impl Sockets {
         };
         Ok(sockets)
     }
+
+    /// Where this node answers over TCP: what guests must not reach by accident.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = [Some(&self.api), Some(&self.http), self.metrics.as_ref()];
+        listeners.into_iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
 }
 
 /// Sockets and other descriptors for one child, by name.

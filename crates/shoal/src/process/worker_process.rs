@@ -31,6 +31,7 @@ impl WorkerConfig {
             node: node.options.name.clone(),
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
+            cluster_sockets: node.sockets.addresses(),
             guest_log: node.options.guest_log,
             traces: node.options.traces.clone(),
             unload_after: node.options.upkeep.unload_after,
@@ -49,7 +50,9 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
         settings: config.settings,
     };
     drop(inherited);
-    let missing = Hardening { user: config.user, rules: sandbox_process::worker_rules(Node::directory_of_children()) }.apply();
+    let mut rules = sandbox_process::worker_rules(Node::directory_of_children());
+    rules.extend(sandbox_process::trust_rules(|name| std::env::var_os(name)));
+    let missing = Hardening { user: config.user, rules }.apply();
     match missing.0.as_slice() {
         [] => tracing::info!(user.id = config.user.map(|user| user.0), "the worker is separated from the control plane's data"),
         missing => {

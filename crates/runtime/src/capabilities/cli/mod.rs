@@ -19,8 +19,9 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
-use super::{Capability, Host};
+use super::{Capability, Host, Surroundings};
 use crate::{
+    error::OpenError,
     logs::{Output, SandboxLog, Stream},
     program::ProgramConfig,
 };
@@ -71,12 +72,12 @@ impl Capability for Cli {
         wasi03::link(linker)
     }
 
-    fn grant(config: &ProgramConfig) -> Arc<Environment> {
+    fn grant(config: &ProgramConfig, _: &Surroundings) -> Result<Arc<Environment>, OpenError> {
         let variables = config.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         // The first argument is the program's own name, as everywhere.
         let name = config.component.component.to_string();
         let arguments = std::iter::once(name).chain(config.args.iter().cloned()).collect();
-        Arc::new(Environment { variables, arguments })
+        Ok(Arc::new(Environment { variables, arguments }))
     }
 
     fn build(grant: &Arc<Environment>, _: &SandboxLog) -> Process {

@@ -7,8 +7,8 @@ use wasmtime_wasi::{
     p3::bindings::clocks as wasi03,
 };
 
-use super::{Capability, Host};
-use crate::{logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Host, Surroundings};
+use crate::{error::OpenError, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Clocks;
 
@@ -28,7 +28,9 @@ impl Capability for Clocks {
         wasi03::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, view)
     }
 
-    fn grant(_: &ProgramConfig) {}
+    fn grant(_: &ProgramConfig, _: &Surroundings) -> Result<(), OpenError> {
+        Ok(())
+    }
 
     fn build((): &(), _: &SandboxLog) -> Option<WasiClocksCtx> {
         None

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use wasmtime::component::{HasData, Linker};
 
 use self::bindings::wasi::config::store;
-use super::{Capability, Host};
-use crate::{logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Host, Surroundings};
+use crate::{error::OpenError, logs::SandboxLog, program::ProgramConfig};
 
 mod bindings {
     //! Made from the interface's text.
@@ -56,8 +56,8 @@ impl Capability for Config {
         Ok(())
     }
 
-    fn grant(config: &ProgramConfig) -> Arc<BTreeMap<String, String>> {
-        Arc::new(config.config.clone())
+    fn grant(config: &ProgramConfig, _: &Surroundings) -> Result<Arc<BTreeMap<String, String>>, OpenError> {
+        Ok(Arc::new(config.config.clone()))
     }
 
     fn build(grant: &Arc<BTreeMap<String, String>>, _: &SandboxLog) -> Values {

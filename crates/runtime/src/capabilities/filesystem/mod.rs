@@ -1,20 +1,24 @@
-//! `wasi:filesystem`: linked because every language runtime imports it, and empty: there is no directory to start from, so there is nothing to open.
-//! Owns that emptiness; must never hand out a directory of the host.
+//! `wasi:filesystem`: the read-only files of a manifest under `/`, or nothing at all. Owns what a guest can open; must never let it write, or leave the
+//! directory.
+
+use std::io;
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{
+    FsPerms, WasiCtx,
     filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView},
     p2::bindings::filesystem::{preopens, types},
     p3::bindings::filesystem as wasi03,
 };
 
-use super::{Capability, Host};
-use crate::{logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Host, Surroundings};
+use crate::{error::OpenError, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Filesystem;
 
 impl Capability for Filesystem {
-    type Grant = ();
+    /// The directory, opened once per program.
+    type Grant = WasiFilesystemCtx;
     type Part = WasiFilesystemCtx;
 
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -27,10 +31,17 @@ impl Capability for Filesystem {
         wasi03::preopens::add_to_linker::<_, WasiFilesystem>(linker, view)
     }
 
-    fn grant(_: &ProgramConfig) {}
+    fn grant(config: &ProgramConfig, _: &Surroundings) -> Result<WasiFilesystemCtx, OpenError> {
+        let Some(path) = &config.files else { return Ok(WasiFilesystemCtx::default()) };
+        let mut builder = WasiCtx::builder();
+        let opened = builder.preopened_dir(path, "/", FsPerms::ReadOnly).map(|builder| builder.build());
+        let mut context =
+            opened.map_err(|error| OpenError::Files { path: path.clone(), source: io::Error::other(format!("{error:#}")) })?;
+        Ok(context.filesystem().clone())
+    }
 
-    fn build((): &(), _: &SandboxLog) -> WasiFilesystemCtx {
-        WasiFilesystemCtx::default()
+    fn build(grant: &WasiFilesystemCtx, _: &SandboxLog) -> WasiFilesystemCtx {
+        grant.clone()
     }
 }
 

@@ -3,8 +3,8 @@
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::{Capability, Host};
-use crate::{limits, logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Host, Surroundings};
+use crate::{error::OpenError, limits, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Io;
 
@@ -13,7 +13,8 @@ impl HasData for Io {
 }
 
 impl Capability for Io {
-    type Grant = ();
+    /// Most resources a sandbox may hold.
+    type Grant = usize;
     type Part = ResourceTable;
 
     fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -27,11 +28,14 @@ impl Capability for Io {
         Ok(())
     }
 
-    fn grant(_: &ProgramConfig) {}
+    fn grant(config: &ProgramConfig, _: &Surroundings) -> Result<usize, OpenError> {
+        // Where there are files, a resource may be an open one.
+        Ok(if config.files.is_some() { limits::RESOURCES_WITH_FILES_MAX } else { limits::RESOURCES_MAX })
+    }
 
-    fn build((): &(), _: &SandboxLog) -> ResourceTable {
+    fn build(most: &usize, _: &SandboxLog) -> ResourceTable {
         let mut table = ResourceTable::with_capacity(limits::RESOURCES_PLANNED);
-        table.set_max_capacity(limits::RESOURCES_MAX);
+        table.set_max_capacity(*most);
         table
     }
 }

@@ -7,8 +7,8 @@ use wasmtime_wasi::{
     random::WasiRandomCtx,
 };
 
-use super::{Capability, Host};
-use crate::{host_limit::HostLimit, limits, logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Host, Surroundings};
+use crate::{error::OpenError, host_limit::HostLimit, limits, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Random;
 
@@ -35,7 +35,9 @@ impl Capability for Random {
         wasi03::insecure_seed::add_to_linker::<_, Self>(linker, view)
     }
 
-    fn grant(_: &ProgramConfig) {}
+    fn grant(_: &ProgramConfig, _: &Surroundings) -> Result<(), OpenError> {
+        Ok(())
+    }
 
     fn build((): &(), _: &SandboxLog) -> Option<WasiRandomCtx> {
         None

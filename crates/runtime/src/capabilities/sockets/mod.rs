@@ -17,8 +17,8 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_io::poll::DynPollable;
 
-use super::{Capability, Denials, Host};
-use crate::{logs::SandboxLog, program::ProgramConfig};
+use super::{Capability, Denials, Host, Surroundings};
+use crate::{error::OpenError, logs::SandboxLog, program::ProgramConfig};
 
 pub(super) struct Sockets;
 
@@ -68,7 +68,9 @@ impl Capability for Sockets {
         })
     }
 
-    fn grant(_: &ProgramConfig) {}
+    fn grant(_: &ProgramConfig, _: &Surroundings) -> Result<(), OpenError> {
+        Ok(())
+    }
 
     fn build((): &(), _: &SandboxLog) -> Denied {
         Denied::default()

@@ -1,0 +1,76 @@
+//! What components reach outside, with real processes: denied first, allowed by the line in the log, and read-only files of the manifest.
+
+use cluster_tests::{eventually, guest, node::Node, raw};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+fn app(name: &str, extra: &str) -> String {
+    format!(
+        "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  components:\n    web:\n      source: {}\n      \
+         routes: [{{host: {name}.localhost}}]\n{extra}",
+        guest(name).display()
+    )
+}
+
+/// Answers every connection with "outside".
+async fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\noutside").await;
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
+    let port = server().await;
+    let node = Node::start().await;
+    let path = format!("/?url=http://127.0.0.1:{port}/");
+    node.apply(&app("caller", "")).expect(0);
+    let answer = raw::get(&node.http, "caller.localhost", &path).await.unwrap();
+    assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
+    let line = eventually("the denial in the log", || {
+        let said = node.shoal(&["logs", "caller"]).out;
+        let line = said.lines().find_map(|line| Some(line[line.find("egress: {allow:")?..].to_owned()));
+        async move { line }
+    })
+    .await;
+
+    node.apply(&app("caller", &format!("      {line}\n"))).expect(0);
+    let answer = raw::get(&node.http, "caller.localhost", &path).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "outside"), "{answer:?}");
+
+    // A rule for the name alone does not lead to this machine, and neither do the cluster's own sockets.
+    node.apply(&app("caller", &format!("      egress: {{allow: [\"http://localhost:{port}\"]}}\n"))).expect(0);
+    let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://localhost:{port}/")).await.unwrap();
+    assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
+    let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://{}/v1/apps", node.api)).await.unwrap();
+    assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_manifest_are_read_by_the_guest_and_go_with_it() {
+    let node = Node::start().await;
+    node.write("color.txt", "blue");
+    node.apply(&app("reader", "      files: [{source: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
+    let read = async || raw::get(&node.http, "reader.localhost", "/?read=/etc/color.txt").await.unwrap();
+    assert_eq!(read().await.body, "blue");
+    let answer = raw::get(&node.http, "reader.localhost", "/?write=/etc/color.txt").await.unwrap();
+    assert_eq!(answer.status, 404, "{answer:?}");
+    node.write("color.txt", "green");
+    node.apply(&app("reader", "      files: [{source: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
+    assert_eq!(read().await.body, "green");
+    node.shoal(&["delete", "app", "reader", "--yes"]).expect(0);
+    let files = node.data().join("worker/files");
+    eventually("the removal of the files", || {
+        let left = std::fs::read_dir(&files).map_or(0, Iterator::count);
+        async move { (left == 0).then_some(()) }
+    })
+    .await;
+}
