@@ -69,17 +69,20 @@ async fn held<S, B>(inner: S, mut routed: Routed<RequestBody>, idle: Duration) -
 where
     S: Service<Admitted, Response = Response<B>, Error = Refusal>,
 {
-    let permit = wait(&mut routed).await?;
+    let since = Instant::now();
+    let permit = wait(&mut routed, since).await;
+    // Whoever left meanwhile is not counted: nobody waited to the end of that.
+    routed.backend.component.metrics.waited(since.elapsed());
+    let permit = permit?;
     let response = inner.oneshot(admitted(routed, &permit)).await?;
     Ok(response.map(|body| GuestBody::new(body, permit, idle)))
 }
 
 /// Holds the request until it may go, or tells why it may not. `routed` then names the route and component of the newest table.
-async fn wait(routed: &mut Routed<RequestBody>) -> Result<Permit, Refusal> {
+async fn wait(routed: &mut Routed<RequestBody>, since: Instant) -> Result<Permit, Refusal> {
     let gateway = routed.exchange.connection.gateway.clone();
     // Subscribed before the first look: a table published between the two is not missed.
     let mut changes = gateway.publisher.changes();
-    let since = Instant::now();
     let mut ticket: Option<Ticket> = None;
     loop {
         let (route, backend) = route::find(&gateway.publisher.live(), &routed.host, &routed.request)?;

@@ -77,6 +77,9 @@ where
             Err(refusal) => {
                 tracing::debug!(request.id = %this.exchange.id, error = &refusal as &dyn std::error::Error, "request refused");
                 this.exchange.connection.gateway.metrics.refused(refusal.code());
+                if let (Some(reason), Some(component)) = (refusal.reason(), this.exchange.component.get()) {
+                    component.metrics.refuse(reason);
+                }
                 let response = respond::respond(&refusal, this.exchange);
                 (response.map(|inner| AnswerBody::Own { inner }), Some(refusal.logged_code()))
             }

@@ -161,7 +161,7 @@ where
         match this.inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle.rest();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(checked(frame))))
             }
             Poll::Ready(None) => {
                 *this.permit = None;
@@ -185,6 +185,20 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Trailers without what they must not say; any other frame as it is.
+fn checked(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if frame.is_data() {
+        return frame;
+    }
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::strip_response_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

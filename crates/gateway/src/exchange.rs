@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     /// As sent, for the access log.
     pub(crate) host: Option<HeaderValue>,
     pub(crate) version: Version,
+    /// What the client would like to read.
+    pub(crate) accept: Option<HeaderValue>,
     pub(crate) trace: RequestTrace,
     /// Bytes of the request body passed on.
     pub(crate) bytes_in: AtomicU64,
@@ -67,6 +69,7 @@ impl Exchange {
         Self {
             id,
             version: request.version,
+            accept: request.headers.get(http::header::ACCEPT).cloned(),
             trace,
             started: Instant::now(),
             time,

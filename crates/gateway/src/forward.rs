@@ -152,6 +152,11 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     strip(trailers, |name| is_hop_by_hop(name) || is_forwarding(name) || framing(name));
 }
 
+/// Removes from response trailers what speaks about one connection, about the length of what has been sent, or as the gateway.
+pub(crate) fn strip_response_trailers(trailers: &mut HeaderMap) {
+    strip(trailers, |name| is_hop_by_hop(name) || matches!(name, "content-length" | "x-request-id" | "proxy-status"));
+}
+
 /// A component cannot speak as the gateway: its `Proxy-Status: shoal; …` is dropped, anybody else's passes.
 pub(crate) fn strip_forged_status(headers: &mut HeaderMap) {
     let is_forged = |value: &HeaderValue| value.as_bytes().windows(5).any(|word| word.eq_ignore_ascii_case(b"shoal"));

@@ -41,6 +41,7 @@ pub mod why;
 
 pub use access::{AccessLog, AccessRecord};
 pub use body::{BodyError, RequestBody};
+pub use certificates::{CertificatePair, CertificateSet, KeyText};
 pub use config::{BindError, Config, Handle};
 pub use endpoint::EndpointReading;
 pub use ipnet::IpNet as Cidr;
@@ -50,6 +51,6 @@ pub use request_id::RequestId;
 pub use run::{Drained, Gateway};
 pub use stack::{Bottom, BoxError, CallError, CallErrorKind, LocalRequest, Target};
 pub use table::{Builder, Endpoint, Instances, RouteRule, RoutingTable, TableError};
-pub use tls::{Certificate, CertificateError, CertificatePair, CertificateSet, KeyText, TlsConfig};
+pub use tls::TlsConfig;
 pub use trace::{RequestTrace, Sampling, TraceContext};
 pub use why::{WhyAnswer, WhyStep};

@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use certificates::CertificateSet;
 use http::StatusCode;
 use model::id::ComponentId;
 use prometheus_client::{
@@ -23,7 +24,8 @@ use tokio::sync::watch;
 
 use crate::{
     queue::ComponentState,
-    tls::{CertificateSet, HandshakeFault, Secured},
+    refusal::Reason,
+    tls::{HandshakeFault, Secured},
 };
 
 /// Status codes with a series of their own; any other counts under its class, so that a component cannot make series.
@@ -36,7 +38,8 @@ const CODES: [u16; 37] = [
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Codes of the gateway's own answers.
-const REFUSED: [&str; 12] = ["E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512"];
+const REFUSED: [&str; 14] =
+    ["E0308", "E0311", "E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512"];
 
 /// Versions of TLS, by a full handshake and resumed.
 const HANDSHAKES: [(&str, bool); 4] = [("TLSv1.2", false), ("TLSv1.2", true), ("TLSv1.3", false), ("TLSv1.3", true)];
@@ -191,6 +194,8 @@ pub(crate) struct ComponentMetrics {
     duration_us: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    refused: [AtomicU64; Reason::ALL.len()],
+    held_us: AtomicU64,
     /// Requests at endpoints.
     pub(crate) in_flight: AtomicU64,
     /// Requests that had to wait for a place.
@@ -206,6 +211,8 @@ impl ComponentMetrics {
             duration_us: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            refused: Default::default(),
+            held_us: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             held: AtomicU64::new(0),
         }
@@ -249,6 +256,21 @@ impl ComponentMetrics {
         any(&self.in_flight) || any(&self.held) || component.waiting() > 0 || self.buckets.iter().any(any)
     }
 
+    /// Counts one request that its component did not answer.
+    pub(crate) fn refuse(&self, reason: Reason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused for `reason`.
+    pub(crate) fn refused(&self, reason: Reason) -> u64 {
+        self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts the wait of one held request.
+    pub(crate) fn waited(&self, waited: Duration) {
+        self.held_us.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
@@ -267,6 +289,8 @@ impl Collector for Metrics {
             self.inner.components.load().iter().filter(|component| component.metrics.is_used(component)).cloned().collect();
         encode_by_code(&components, &mut encoder)?;
         encode_durations(&components, &mut encoder)?;
+        encode_refused(&components, &mut encoder)?;
+        encode_waits(&components, &mut encoder)?;
         let mut each = |name, help, unit: Option<&Unit>, kind: MetricType, value: &dyn Fn(&ComponentState) -> u64| {
             let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
             for component in components.iter() {
@@ -353,6 +377,29 @@ fn encode_by_code(components: &[Arc<ComponentState>], encoder: &mut DescriptorEn
             let labels = [namespace, app, name, ("code", code.as_str())];
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
+    }
+    Ok(())
+}
+
+fn encode_refused(components: &[Arc<ComponentState>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Requests that the component did not answer, by what kept it from doing so";
+    let mut metric = encoder.encode_descriptor("gateway_requests_refused", help, None, MetricType::Counter)?;
+    for component in components {
+        for reason in Reason::ALL.into_iter().filter(|reason| component.metrics.refused(*reason) > 0) {
+            let [namespace, app, name] = labels_of(component);
+            let labels = [namespace, app, name, ("reason", reason.word())];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&component.metrics.refused(reason), None)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_waits(components: &[Arc<ComponentState>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Time that held requests waited for a place, all together";
+    let mut metric = encoder.encode_descriptor("gateway_requests_held", help, Some(&Unit::Seconds), MetricType::Counter)?;
+    for component in components {
+        let seconds = component.metrics.held_us.load(Ordering::Relaxed) as f64 / 1e6;
+        metric.encode_family(&labels_of(component))?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
     }
     Ok(())
 }

@@ -88,8 +88,50 @@ pub(crate) enum BadRequest {
     Expect,
 }
 
+/// What kept a request from its component, or the component from answering it. The words are labels of a metric, so the list is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    QueueFull,
+    QueueWait,
+    NoInstance,
+    InstanceMemory,
+    NoSandbox,
+    Gone,
+    Draining,
+    Timeout,
+    Failed,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::QueueFull,
+        Self::QueueWait,
+        Self::NoInstance,
+        Self::InstanceMemory,
+        Self::NoSandbox,
+        Self::Gone,
+        Self::Draining,
+        Self::Timeout,
+        Self::Failed,
+    ];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::QueueWait => "queue-wait",
+            Self::NoInstance => "no-instance",
+            Self::InstanceMemory => "instance-memory",
+            Self::NoSandbox => "no-sandbox",
+            Self::Gone => "gone",
+            Self::Draining => "draining",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl Refusal {
-    /// `E05xx`; `shoal explain` has a page.
+    /// `E05xx`, or `E03xx` where the node itself has no room; `shoal explain` has a page.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoRoute => "E0501",
@@ -106,7 +148,8 @@ impl Refusal {
             Self::Failed(error) => match error.kind {
                 CallErrorKind::Failed => "E0510",
                 CallErrorKind::Timeout => "E0505",
-                CallErrorKind::Overloaded => "E0504",
+                // Its own word is exact, and says nothing of the guest.
+                CallErrorKind::Overloaded => error.code,
                 CallErrorKind::Gone => "E0503",
             },
         }
@@ -147,11 +190,38 @@ impl Refusal {
             StatusCode::NOT_FOUND => "destination_not_found",
             StatusCode::GATEWAY_TIMEOUT => "http_response_timeout",
             StatusCode::INTERNAL_SERVER_ERROR => "http_response_incomplete",
-            StatusCode::SERVICE_UNAVAILABLE => match self.code() {
-                "E0504" => "connection_limit_reached",
+            StatusCode::SERVICE_UNAVAILABLE => match self.reason() {
+                Some(Reason::QueueFull | Reason::QueueWait | Reason::InstanceMemory | Reason::NoSandbox) => "connection_limit_reached",
                 _ => "destination_unavailable",
             },
             _ => "http_request_error",
+        }
+    }
+
+    /// What kept it from its component; `None` for what the request itself did wrong.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Self::QueueFull => Reason::QueueFull,
+            Self::QueueWait { .. } => Reason::QueueWait,
+            Self::NoEndpoint { .. } => Reason::NoInstance,
+            Self::Draining => Reason::Draining,
+            Self::Timeout { .. } => Reason::Timeout,
+            Self::Failed(error) => match error.kind {
+                CallErrorKind::Failed => Reason::Failed,
+                CallErrorKind::Timeout => Reason::Timeout,
+                CallErrorKind::Overloaded if error.code == "E0311" => Reason::InstanceMemory,
+                CallErrorKind::Overloaded => Reason::NoSandbox,
+                CallErrorKind::Gone => Reason::Gone,
+            },
+            _ => return None,
+        })
+    }
+
+    /// The code as `Proxy-Status` gives it; where one code stands for two reasons, the reason with it.
+    pub(crate) fn details(&self) -> String {
+        match self.reason() {
+            Some(reason @ (Reason::QueueFull | Reason::QueueWait)) => format!("{} {}", self.code(), reason.word()),
+            _ => self.code().to_owned(),
         }
     }
 
@@ -172,6 +242,10 @@ impl Refusal {
     pub(crate) fn sentence(&self) -> Option<String> {
         match self {
             Self::Failed(CallError { kind: CallErrorKind::Failed, .. }) => None,
+            Self::Failed(CallError { kind: CallErrorKind::Overloaded, code, .. }) => {
+                let title = model::codes::find(code).map_or("no room", |known| known.title);
+                Some(format!("overloaded: {title}"))
+            }
             Self::Failed(error) => Some(error.kind.sentence().to_owned()),
             other => Some(other.to_string()),
         }

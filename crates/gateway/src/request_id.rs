@@ -38,7 +38,7 @@ impl RequestId {
     /// The trace that begins with this request: the same 16 bytes where the name is a UUID, new ones where a proxy called it otherwise.
     pub(crate) fn trace_id(&self) -> [u8; 16] {
         let own = Uuid::try_parse(&self.text).ok().filter(|uuid| !uuid.is_nil());
-        own.unwrap_or_else(|| Uuid::now_v7()).into_bytes()
+        own.unwrap_or_else(Uuid::now_v7).into_bytes()
     }
 
     /// The name as text; cloning the `Arc` is how to keep it.

@@ -124,7 +124,7 @@ pub enum CallErrorKind {
     Failed,
     /// It took too long: 504.
     Timeout,
-    /// No sandbox is free: 503.
+    /// There is no room for one more request, in the instance or on the node: 503, with the code.
     Overloaded,
     /// The instance went away before it took the request: 503.
     Gone,

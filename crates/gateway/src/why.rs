@@ -9,6 +9,7 @@ use crate::{
     host,
     live::{Backend, Live},
     path,
+    refusal::Reason,
     table::{Answer, Ask, Route},
 };
 
@@ -134,8 +135,15 @@ fn endpoints(backend: &Backend) -> Result<(String, bool), String> {
 
 fn queue(backend: &Backend, full: bool) -> Result<(String, ()), String> {
     let (waiting, length) = (backend.component.waiting(), backend.queue_length);
-    if full && waiting >= length as usize {
-        return Err(format!("full: {waiting} of {length} wait"));
+    let metrics = &backend.component.metrics;
+    let refused =
+        [(Reason::QueueFull, "found it full"), (Reason::QueueWait, "waited in vain"), (Reason::InstanceMemory, "found no instance memory")];
+    let refused = refused.map(|(reason, words)| (metrics.refused(reason), words));
+    let mut since: Vec<_> = refused.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
+    if !since.is_empty() {
+        since.insert(0, "since the worker's start".to_owned());
     }
-    Ok((format!("{waiting} of {length} wait"), ()))
+    let since = if since.is_empty() { String::new() } else { format!("; {}", since.join(" ")) };
+    let text = format!("{waiting} of {length} wait, {:?} at most{since}", backend.queue_wait);
+    if full && waiting >= length as usize { Err(format!("full: {text}")) } else { Ok((text, ())) }
 }

@@ -66,7 +66,7 @@ use engine::Engine;
 use jobs::Jobs;
 use lifeline::Lifeline;
 pub use limits::UNLOAD_AFTER;
-use limits::{DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
+use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
 use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
@@ -103,6 +103,8 @@ pub struct Config {
     pub settings: Settings,
     /// Where clients connect.
     pub http: TcpListener,
+    /// Where they speak TLS; the certificates come over the lifeline.
+    pub https: Option<TcpListener>,
     /// Where the control plane connects.
     pub mesh: UnixListener,
     /// The other end is the supervisor's; its end means that the supervisor is gone.
@@ -135,6 +137,9 @@ pub enum RunError {
         /// How.
         words: String,
     },
+    /// The supervisor lent a socket for TLS and sent no certificates.
+    #[error("the certificates did not come within {} s", CERTIFICATES_WAIT_MAX.as_secs())]
+    Certificates,
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::BindError),
@@ -169,12 +174,14 @@ async fn serve<E>(
 where
     E: Engine<Program: Answers>,
 {
-    let Config { settings, http, mesh, lifeline } = config;
+    let Config { settings, http, https, mesh, lifeline } = config;
     let io = |attempt| move |source| RunError::Io { attempt, source };
     let started_at = Instant::now();
     let directories = Directories::new(&settings.data);
     let control = Control::new(directories.control_socket());
     let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(lifeline_task);
     let mesh = tokio::net::UnixListener::from_std(mesh).map_err(io("listen for the control plane"))?;
 
     let counts = Arc::new(Metrics::register(&mut registry));
@@ -183,10 +190,11 @@ where
     let jobs = Arc::new(Jobs::new(engine.clone(), control.clone(), lifeline.clone(), directories.clone(), counts));
     let programs = Arc::new(Programs::new(jobs.clone()));
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
+    let doors = Doors { http, tls: tls_of(https, &lifeline).await? };
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
-    let (gateway, handle) = gateway_of(http, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
+    let (gateway, handle) = gateway_of(doors, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
     let figures = figures::Sources {
         node: settings.node.clone(),
         since: figures::now(),
@@ -203,14 +211,9 @@ where
     let (connect, connected) = watch::channel(false);
     let (offer, offers) = mpsc::channel(4);
     let agent = Agent { jobs, programs: programs.clone(), gateway: handle.clone(), seat, keep };
-    let saved = saved::load(&directories.assignment()).unwrap_or_else(|error| {
-        tracing::error!(error = %agent::chain(&error), "the last assignment cannot be used; waiting for the control plane");
-        None
-    });
+    let saved = last_assignment(&directories);
     let resuming = saved.is_some();
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(lifeline_task);
     tasks.spawn(needs::tell(seats.clone(), lifeline.clone()));
     tasks.spawn(idle::unload(programs, settings.unload_after));
     tasks.spawn(saved::keep(directories.assignment(), wishes, keeping));
@@ -220,26 +223,11 @@ where
     let reports = seats.clone();
     tasks.spawn(async move { control.send_reports(reports, kept).await });
     tasks.spawn(Upkeep { seats: seats.clone(), logs: logs.clone() }.run());
-    let mesh_state = mesh::Mesh {
-        logs,
-        registry: Arc::new(registry),
-        seat: seats.clone(),
-        connected,
-        gateway: handle,
-        figures: figures.reader(),
-        started_at,
-    };
-    tasks.spawn(async move {
-        if let Err(error) = axum::serve(mesh, mesh::router(mesh_state)).await {
-            tracing::error!(error = %error, "the mesh listener ended");
-        }
-    });
+    let (registry, figures) = (Arc::new(registry), figures.reader());
+    let mesh_state = mesh::Mesh { logs, registry, seat: seats.clone(), connected, gateway: handle, figures, started_at };
+    tasks.spawn(serve_mesh(mesh, mesh_state));
 
-    if resuming {
-        resume(seats).await;
-    }
-    lifeline.listening().await;
-    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+    open(&lifeline, resuming.then_some(seats), started_at).await;
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
     if let Some(tracing) = tracing {
@@ -272,16 +260,45 @@ impl Tracing {
     }
 }
 
+/// What was assigned before this worker started.
+fn last_assignment(directories: &Directories) -> Option<api::node::Assignment> {
+    saved::load(&directories.assignment()).unwrap_or_else(|error| {
+        tracing::error!(error = %agent::chain(&error), "the last assignment cannot be used; waiting for the control plane");
+        None
+    })
+}
+
+async fn serve_mesh(listener: tokio::net::UnixListener, state: mesh::Mesh) {
+    if let Err(error) = axum::serve(listener, mesh::router(state)).await {
+        tracing::error!(error = %error, "the mesh listener ended");
+    }
+}
+
+/// Where clients connect.
+struct Doors {
+    http: TcpListener,
+    tls: Option<gateway::TlsConfig>,
+}
+
+/// The certificates for `https`: nobody is let in there before they have come.
+async fn tls_of(https: Option<TcpListener>, lifeline: &Lifeline) -> Result<Option<gateway::TlsConfig>, RunError> {
+    let Some(listener) = https else { return Ok(None) };
+    match timeout(CERTIFICATES_WAIT_MAX, lifeline.certificates()).await {
+        Ok(Ok(certificates)) => Ok(Some(gateway::TlsConfig { listener, certificates })),
+        Ok(Err(_)) | Err(_) => Err(RunError::Certificates),
+    }
+}
+
 fn gateway_of<E: Engine<Program: Answers>>(
-    listener: TcpListener,
+    doors: Doors,
     settings: &Settings,
     programs: Arc<Programs<E>>,
     logs: Arc<LogStore>,
     (metrics, spans): (gateway::Metrics, Option<Spans>),
 ) -> Result<(gateway::Gateway<Bottom<E>>, gateway::Handle), RunError> {
     let config = gateway::Config {
-        listener,
-        tls: None,
+        listener: doors.http,
+        tls: doors.tls,
         bottom: Bottom::new(programs, spans.clone()),
         trusted_proxies: networks(&settings.trusted_proxies)?,
         limits: gateway::Limits { drain_max: DRAIN_WAIT_MAX, ..gateway::Limits::standard() },
@@ -317,6 +334,16 @@ fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
         Some(Err(error)) => error.to_string(),
         _ => "it returned".to_owned(),
     }
+}
+
+/// Says that connections are accepted, once the last assignment is served again where there is one.
+async fn open(lifeline: &Lifeline, seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
+    let resuming = seats.is_some();
+    if let Some(seats) = seats {
+        resume(seats).await;
+    }
+    lifeline.listening().await;
+    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
 }
 
 /// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.

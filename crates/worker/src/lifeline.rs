@@ -1,22 +1,24 @@
-//! The socket pair to the supervisor: its end means the supervisor is gone, and JSON lines on it ask for code and answer. Owns both message
-//! shapes; must never decide when code is needed.
+//! The socket pair to the supervisor: its end means the supervisor is gone, and JSON lines on it ask for code, answer, and bring certificates. Owns both
+//! message shapes; must never decide when code is needed, or show a key.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use gateway::{CertificatePair, CertificateSet};
 use model::id::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixStream, unix::OwnedWriteHalf},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_util::{
     codec::{FramedRead, LinesCodec},
     sync::CancellationToken,
 };
 
-use crate::limits::{LIFELINE_LINE_BYTES_MAX, NEEDS_PER_LINE};
+pub use crate::limits::LIFELINE_LINE_BYTES_MAX as LINE_BYTES_MAX;
+use crate::limits::NEEDS_PER_LINE;
 
 /// Requests waiting to be written: one per program that is being prepared.
 const REQUESTS_WAITING_MAX: usize = 64;
@@ -51,6 +53,13 @@ pub enum ToWorker {
         digest: Digest,
         /// How long it took, in milliseconds.
         millis: u64,
+    },
+    /// The certificates from now on, in place of all before. Sent first where TLS is spoken.
+    Certificates {
+        /// Those that can be used.
+        pairs: Vec<CertificatePair>,
+        /// The names of those that cannot.
+        broken: Vec<String>,
     },
     /// There will be no code.
     Failed {
@@ -87,6 +96,7 @@ pub enum CompileRefused {
 #[derive(Debug, Clone)]
 pub struct Lifeline {
     requests: mpsc::Sender<Request>,
+    certificates: watch::Receiver<Arc<CertificateSet>>,
 }
 
 #[derive(Debug)]
@@ -102,12 +112,13 @@ impl Lifeline {
     /// A handle, and the task that must run for it; the task ends when the supervisor is gone, and cancels `gone` then.
     pub fn new(stream: UnixStream, gone: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
         let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (sender, certificates) = watch::channel(Arc::default());
         let task = async move {
-            let error = talk(stream, receiver).await.err();
+            let error = talk(stream, receiver, sender).await.err();
             tracing::info!(error = error.map(tracing::field::display), "the supervisor is gone");
             gone.cancel();
         };
-        (Self { requests }, task)
+        (Self { requests, certificates }, task)
     }
 
     /// Has code made of the incoming artifact `digest`; returns how long that took.
@@ -123,6 +134,13 @@ impl Lifeline {
         let _ = self.requests.send(Request::Needs(digests)).await;
     }
 
+    /// The certificates, once the supervisor has sent them, and every later set.
+    pub async fn certificates(&self) -> Result<watch::Receiver<Arc<CertificateSet>>, CompileRefused> {
+        let mut certificates = self.certificates.clone();
+        certificates.changed().await.map_err(|_| CompileRefused::Gone)?;
+        Ok(certificates)
+    }
+
     /// Tells the supervisor that connections are accepted.
     pub async fn listening(&self) {
         // When the supervisor is gone nobody waits for the word.
@@ -130,15 +148,19 @@ impl Lifeline {
     }
 }
 
-async fn talk(stream: UnixStream, mut requests: mpsc::Receiver<Request>) -> io::Result<()> {
+async fn talk(
+    stream: UnixStream,
+    mut requests: mpsc::Receiver<Request>,
+    certificates: watch::Sender<Arc<CertificateSet>>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LIFELINE_LINE_BYTES_MAX));
+    let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
     let mut waiting = Waiting::new();
     loop {
         tokio::select! {
             line = lines.next() => match line {
                 None => return Ok(()),
-                Some(line) => settle(&mut waiting, &line.map_err(io::Error::other)?)?,
+                Some(line) => settle(&mut waiting, &certificates, &line.map_err(io::Error::other)?)?,
             },
             Some(request) = requests.recv() => {
                 let message = match request {
@@ -178,9 +200,16 @@ async fn say(writer: &mut OwnedWriteHalf, message: &ToSupervisor) -> io::Result<
     writer.write_all(&line).await
 }
 
-fn settle(waiting: &mut Waiting, line: &str) -> io::Result<()> {
-    let (digest, result) = match serde_json::from_str(line)? {
+fn settle(waiting: &mut Waiting, certificates: &watch::Sender<Arc<CertificateSet>>, line: &str) -> io::Result<()> {
+    // A parser's complaint may quote what it read, and that may be a key.
+    let message =
+        serde_json::from_str(line).map_err(|error| io::Error::other(format!("a message cannot be read: {:?}", error.classify())))?;
+    let (digest, result) = match message {
         ToWorker::Compiled { digest, millis } => (digest, Ok(Duration::from_millis(millis))),
+        ToWorker::Certificates { pairs, broken } => {
+            certificates.send_replace(Arc::new(set_of(&pairs, broken)));
+            return Ok(());
+        }
         ToWorker::Failed { digest, code, message, passing } => (digest, Err(CompileRefused::Failed { code, message, passing })),
     };
     for answer in waiting.remove(&digest).unwrap_or_default() {
@@ -188,6 +217,16 @@ fn settle(waiting: &mut Waiting, line: &str) -> io::Result<()> {
         let _ = answer.send(result.clone());
     }
     Ok(())
+}
+
+/// What can be used of `pairs`. The supervisor has checked them; should it have been wrong, one bad pair takes nothing from the others.
+fn set_of(pairs: &[CertificatePair], broken: Vec<String>) -> CertificateSet {
+    let (set, refused) = CertificateSet::load(pairs);
+    for (name, error) in refused {
+        tracing::error!(error.code = "E0513", certificate.name = name, error = %error, "a certificate cannot be used");
+    }
+    tracing::info!(certificates = set.certificates().len(), certificates.broken = broken.len(), "certificates are taken over");
+    set.with_broken(broken)
 }
 
 #[cfg(test)]
@@ -204,7 +243,7 @@ mod tests {
         let (mut told, mut lists) = (Vec::new(), Vec::new());
         while lists.len() < 2 {
             let line = lines.next_line().await.unwrap().expect("the lifeline goes on");
-            assert!(line.len() < LIFELINE_LINE_BYTES_MAX, "{} bytes", line.len());
+            assert!(line.len() < 64 << 10, "the supervisor reads no longer lines: {} bytes", line.len());
             let ToSupervisor::Needs { digests, more } = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
             told.extend(digests);
             if !more {
@@ -240,6 +279,38 @@ mod tests {
         };
         tokio::join!(task, supervisor, worker);
         assert!(gone.is_cancelled(), "the supervisor's end was dropped");
+    }
+
+    #[tokio::test]
+    async fn certificates_come_as_a_set_and_a_bad_one_takes_nothing_from_the_others() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (lifeline, task) = Lifeline::new(ours, CancellationToken::new());
+        let task = tokio::spawn(task);
+        let pair =
+            |name: &str, chain: &str| CertificatePair { name: name.into(), chain: chain.into(), key: gateway::KeyText::new("".into()) };
+        let mut send = async |pairs: Vec<CertificatePair>, broken: &[&str]| {
+            let broken = broken.iter().map(ToString::to_string).collect();
+            let line = serde_json::to_string(&ToWorker::Certificates { pairs, broken }).unwrap();
+            theirs.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        };
+        send(vec![], &["one"]).await;
+        let mut certificates = lifeline.certificates().await.unwrap();
+        assert_eq!(certificates.borrow_and_update().broken(), ["one"]);
+        send(vec![pair("two", "none")], &["one"]).await;
+        certificates.changed().await.unwrap();
+        assert_eq!(certificates.borrow_and_update().broken(), ["one", "two"]);
+        drop(theirs);
+        task.await.unwrap();
+        assert_eq!(certificates.borrow().broken(), ["one", "two"], "a supervisor that is gone takes nothing away");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_read_is_not_repeated() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{\"certificates\":{\"pairs\":\"PRIVATE KEY\"}}\n").await.unwrap();
+        let (_, requests) = mpsc::channel(1);
+        let error = talk(ours, requests, watch::channel(Arc::default()).0).await.unwrap_err();
+        assert!(!error.to_string().contains("PRIVATE"), "{error}");
     }
 
     #[tokio::test]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Longest line between worker and supervisor: a compile error's first sentences fit.
-pub const LIFELINE_LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line from the supervisor: 4 MiB of certificates, of which each line feed takes two bytes.
+pub const LIFELINE_LINE_BYTES_MAX: usize = 8 << 20;
+
+/// How long a worker that shall speak TLS waits for its certificates: the supervisor has them, and sends them first.
+pub const CERTIFICATES_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Artifacts named in one line to the supervisor: 75 bytes each, and a line has room for ten times as many.
 pub const NEEDS_PER_LINE: usize = 80;

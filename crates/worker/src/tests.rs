@@ -194,7 +194,7 @@ impl Fixture {
         };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
         let stop = CancellationToken::new();
-        let config = Config { settings, http, mesh, lifeline: theirs };
+        let config = Config { settings, http, https: None, mesh, lifeline: theirs };
         let (listening, mut listens) = watch::channel(false);
         let supervisor = tokio::spawn(supervise(UnixStream::from_std(ours).unwrap(), engine.clone(), listening));
         let worker = tokio::spawn(serve(config, engine, logs, Registry::default(), stop.clone()));

@@ -4,10 +4,13 @@ use wstd::http::{Body, Error, Request, Response};
 
 #[wstd::http_server]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
-    let content_type = request.headers().get("content-type").cloned();
+    let headers = request.headers().clone();
     let mut response = Response::new(request.into_body());
-    if let Some(content_type) = content_type {
-        response.headers_mut().insert("content-type", content_type);
+    // What the body is, and which trailers follow it: they are sent back with it.
+    for name in ["content-type", "trailer"] {
+        if let Some(value) = headers.get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     Ok(response)
 }

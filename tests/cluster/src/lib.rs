@@ -6,6 +6,7 @@
 pub mod load;
 pub mod node;
 pub mod raw;
+pub mod tls;
 
 use std::{
     future::Future,

@@ -17,6 +17,8 @@ pub struct Node {
     directory: tempfile::TempDir,
     /// `127.0.0.1:PORT` of the gateway.
     pub http: String,
+    /// `127.0.0.1:PORT` of the gateway's TLS; empty when it has none.
+    pub https: String,
     /// `127.0.0.1:PORT` of the API.
     pub api: String,
     /// `127.0.0.1:PORT` of the metrics.
@@ -76,8 +78,9 @@ impl Node {
             async move { serde_json::from_str(&text?).ok() }
         })
         .await;
+        let https = said["https"].as_str().unwrap_or_default().trim_start_matches("https://").to_owned();
         let address = |key: &str| said[key].as_str().expect(key).trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
-        Self { http: address("http"), api: address("api"), metrics: address("metrics"), supervisor, directory }
+        Self { http: address("http"), https, api: address("api"), metrics: address("metrics"), supervisor, directory }
     }
 
     /// Runs `shoal ARGS` against this server, without a terminal.

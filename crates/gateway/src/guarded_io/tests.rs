@@ -18,13 +18,17 @@ use crate::{Config, Limits, LocalRequest, Metrics, access::NoAccessLog, stack::C
 const LAST: &str = "GET /last HTTP/1.0\r\n\r\n";
 
 fn connection() -> Arc<Connection> {
+    connection_with(Limits::standard())
+}
+
+fn connection_with(limits: Limits) -> Arc<Connection> {
     let bottom = tower::service_fn(|_: LocalRequest| ready(Ok::<_, CallError>(Response::new(Full::new(Bytes::new())))));
     let config = Config {
         listener: std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"),
         tls: None,
         bottom,
         trusted_proxies: Vec::new(),
-        limits: Limits::standard(),
+        limits,
         own_spans: None,
         access_log: Arc::new(NoAccessLog),
         metrics: Metrics::default(),
@@ -151,4 +155,36 @@ async fn a_request_inside_a_body_is_a_body() {
     let targets = vec!["/outer".to_owned(), "/last".to_owned()];
     assert_eq!(scanned(stream.as_bytes()), Some((targets.clone(), true)));
     assert_eq!(read_by_hyper(stream.into_bytes(), 7).await, (targets, 0));
+}
+
+/// Takes bytes and never gets rid of them, as TLS does over a socket whose other end takes nothing.
+struct NeverFlushed;
+
+impl AsyncWrite for NeverFlushed {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for NeverFlushed {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_in_the_buffers_of_tls_is_given_up() {
+    let limits = Limits { write_stall: std::time::Duration::from_millis(10), ..Limits::standard() };
+    let mut io = GuardedIo::h2(NeverFlushed, connection_with(limits), BytesMut::new());
+    io.write_all(b"an answer").await.expect("it is taken");
+    assert_eq!(io.flush().await.expect_err("it is not sent").kind(), io::ErrorKind::TimedOut);
+    assert_eq!(io.shutdown().await.expect_err("neither is the last word").kind(), io::ErrorKind::TimedOut);
 }

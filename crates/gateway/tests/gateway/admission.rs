@@ -37,7 +37,7 @@ async fn requests_wait_in_order_and_the_queue_is_bounded() {
         clients.push(client);
     }
     let refused = bench.get("/wait").await;
-    assert_eq!((refused.verdict().as_str(), refused.header("retry-after")), ("503 E0504", Some("1")));
+    assert_eq!((refused.verdict().as_str(), refused.header("retry-after")), ("503 E0504 queue-full", Some("1")));
     for (answered, mut client) in clients.into_iter().enumerate() {
         assert_eq!(bench.calls(), answered + 1, "one at a time, in order");
         open(&bench, 1);
@@ -95,7 +95,7 @@ async fn waiting_too_long_says_for_what() {
     first.send(get("/wait")).await;
     until("a request in flight", || bench.calls() == 1).await;
     let overloaded = bench.get("/").await;
-    assert_eq!(overloaded.verdict(), "503 E0504");
+    assert_eq!((overloaded.verdict().as_str(), overloaded.header("retry-after")), ("503 E0504 queue-wait", Some("1")));
     assert!(overloaded.body.starts_with("E0504: the component is overloaded: no turn within"), "{overloaded:?}");
 }
 
@@ -196,7 +196,7 @@ async fn why_walks_the_way_of_a_request() {
         route: prefix `hello.localhost/` of `hello/web`
         revision: `hello/web` serves r1 here
         endpoints: 1 ready: .1 (0 of 1 in flight)
-        queue: 0 of 2 wait"#]]
+        queue: 0 of 2 wait, 20s at most"#]]
     .assert_eq(&walk("http://hello.localhost:8080/x?y"));
     expect_test::expect![[r#"
         E0501

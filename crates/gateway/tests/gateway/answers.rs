@@ -44,8 +44,17 @@ async fn every_refusal_has_its_code_and_is_told_apart() {
     let reply = check(get("/trap"), "500 E0510", "http_response_incomplete", "").await;
     assert!(!format!("{reply:?}").contains("secret"));
     check(get("/late"), "504 E0505", "http_response_timeout", "E0505: the component did not answer in time").await;
-    let reply = check(get("/busy"), "503 E0504", "connection_limit_reached", "E0504: the node is overloaded").await;
-    assert_eq!(reply.header("retry-after"), Some("1"));
+    for (path, code, words) in [("/busy", "E0308", "no free sandbox"), ("/full", "E0311", "instance memory full")] {
+        let body = format!("{code}: overloaded: {words}");
+        let reply = check(get(path), &format!("503 {code}"), "connection_limit_reached", &body).await;
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    let refused = |reason: &str| {
+        bench
+            .metric(&format!("gateway_requests_refused_total{{namespace=\"default\",app=\"hello\",component=\"web\",reason=\"{reason}\"}}"))
+    };
+    assert_eq!(["instance-memory", "no-sandbox", "failed", "timeout"].map(refused), [1.0; 4].map(Some));
+    assert_eq!(refused("queue-full"), None, "what never happened has no series");
     let nobody = bench.ask("GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
     assert_eq!(nobody.verdict(), "503 E0503");
     assert!(nobody.body.starts_with("E0503: no instance of the component was ready within"), "{nobody:?}");
@@ -173,4 +182,22 @@ async fn every_request_has_a_trace_and_the_client_s_goes_on() {
     let recorded = Bench::with(Wish { own_spans: Some(gateway::Sampling::millionths(1_000_000)), ..Wish::default() }).ask(&request).await;
     assert!(recorded.body.contains("\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-"), "{recorded:?}");
     assert!(!recorded.body.contains("b7ad6b7169203331"), "a span of the gateway's own stands between: {recorded:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_wants_json_gets_the_errors_of_the_api() {
+    let bench = Bench::start();
+    let ask = async |host: &str, path: &str, accept: &str| {
+        bench.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n")).await
+    };
+    let reply = ask("other.localhost", "/", "application/json").await;
+    assert_eq!((reply.verdict().as_str(), reply.header("content-type")), ("404 E0501", Some("application/json")));
+    let error: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+    let id = reply.header("x-request-id").expect("an id");
+    let details = serde_json::json!({ "requestId": id });
+    let expected = serde_json::json!({ "code": "E0501", "message": "no route for this host and path", "help": "", "details": details });
+    assert_eq!(error, serde_json::json!({ "error": expected }));
+    let failed = ask("hello.localhost", "/trap", "application/json").await;
+    assert!(failed.body.contains("\"the component failed\"") && !failed.body.contains("secret"), "{failed:?}");
+    assert!(ask("other.localhost", "/", "*/*").await.body.starts_with("E0501: "));
 }

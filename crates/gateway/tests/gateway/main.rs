@@ -9,4 +9,6 @@ mod limits;
 mod protocols;
 mod support;
 mod tls;
+mod trailers;
 mod upgrades;
+mod waiting;

@@ -103,7 +103,13 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
             )))
         }
         "/who" => Response::new(text(format!("{}.{} {}", local.target.component, local.target.ordinal, local.target.revision))),
-        "/echo" => Response::new(body.map_err(BoxError::from).boxed_unsync()),
+        "/echo" => {
+            let mut response = Response::new(body.map_err(BoxError::from).boxed_unsync());
+            if let Some(names) = parts.headers.get("trailer") {
+                response.headers_mut().insert("trailer", names.clone());
+            }
+            response
+        }
         "/read" => match body.collect().await {
             Ok(whole) => {
                 let trailers = whole.trailers().map(|trailers| format!("{trailers:?}")).unwrap_or_default();
@@ -134,6 +140,7 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
         "/trap" => return fail(CallErrorKind::Failed, "E0304", "wasm trap: the guest's secret"),
         "/late" => return fail(CallErrorKind::Timeout, "E0306", "epoch deadline"),
         "/busy" => return fail(CallErrorKind::Overloaded, "E0308", "no slot"),
+        "/full" => return fail(CallErrorKind::Overloaded, "E0311", "the instance's memory"),
         "/switch" => Response::builder().status(101).body(text("")).expect("a response"),
         "/forge" => Response::builder()
             .header("proxy-status", "shoal; error=destination_unavailable")
@@ -143,6 +150,12 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
             .header("keep-alive", "timeout=1")
             .body(text("forged"))
             .expect("a response"),
+        "/forge-trailers" => {
+            let forged = [("proxy-status", "shoal; error=x"), ("connection", "close"), ("content-length", "1"), ("grpc-status", "0")];
+            let forged = forged.map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+            let frame = Ok(http_body::Frame::trailers(forged.into_iter().collect()));
+            Response::new(http_body_util::StreamBody::new(futures_util::stream::iter([frame])).boxed_unsync())
+        }
         "/half" => {
             let body = http_body_util::StreamBody::new(futures_util::stream::iter([
                 Ok(http_body::Frame::data(Bytes::from_static(b"half"))),

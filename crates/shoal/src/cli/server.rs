@@ -1,12 +1,19 @@
 //! `shoal server`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is `process`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 use model::quantity::Bytes;
 
 use super::{Globals, age::parse_span, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
 use crate::process::{LogFormat, LogOptions, ServerOptions, Upkeep};
+
+/// Where a real server speaks TLS when it has certificates.
+const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
 
 /// What `shoal server` takes.
 #[derive(Debug, Args)]
@@ -18,6 +25,12 @@ pub struct ServerArgs {
     /// Where the gateway listens; port 0 takes a free one.
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http: SocketAddr,
+    /// Where the gateway speaks TLS; port 0 takes a free one [default: 0.0.0.0:8443 with --cert-dir, else nowhere].
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
+    /// Where the certificates are: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key. Changes are taken over by themselves.
+    #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
     #[arg(long, env = "SHOAL_METRICS", value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -102,6 +115,8 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
         name,
         api: args.api,
         http: args.http,
+        https: args.https.or(args.cert_dir.is_some().then_some(HTTPS)),
+        certificate_directory: args.cert_dir,
         metrics: args.metrics,
         ready_file: args.ready_file,
         trusted_proxies: args.trusted_proxies,

@@ -52,6 +52,12 @@ pub struct DevArgs {
     /// Where the gateway listens [default: 127.0.0.1:8080, a free port when that is in use].
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Where the gateway speaks TLS [default: 127.0.0.1:8443 with --cert-dir, a free port when that is in use].
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
+    /// Where the certificates are: NAME.crt and NAME.key, or NAME.pem and NAME-key.pem as mkcert writes them.
+    #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
     #[arg(long, env = "SHOAL_METRICS", value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -168,6 +174,8 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
         name: server::node_name(),
         api: free("--api", args.api, ports::API),
         http: free("--http", args.http, ports::HTTP),
+        https: (args.https.is_some() || args.cert_dir.is_some()).then(|| free("--https", args.https, ports::HTTPS)),
+        certificate_directory: args.cert_dir.clone(),
         metrics: args.metrics,
         ready_file: args.ready_file.clone(),
         trusted_proxies: Vec::new(),
@@ -182,6 +190,7 @@ fn greet(ready: &Ready, data: &std::path::Path, took: Duration, terminal: &Termi
     terminal.hint(terminal.err(Ink::Good, &format!("ready in {:.2}s", took.as_secs_f64())));
     terminal.hint(format!("  API      {}", ready.api));
     terminal.hint(format!("  gateway  {}", ready.http));
+    ready.https.iter().for_each(|https| terminal.hint(format!("           {https}")));
     ready.metrics.iter().for_each(|metrics| terminal.hint(format!("  metrics  {metrics}")));
     terminal.hint(format!("  data     {}", data.display()));
     terminal.hint("Ctrl-C stops it; `shoal` in another terminal here finds it");

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 pub const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 /// The gateway's usual address under `shoal dev`: nobody else on the network reaches it.
 pub const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The same over TLS, when there are certificates.
+pub const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// The address to listen on, and whether the default was in use. What was `wanted` explicitly is taken as it is: when that is in use, starting says so.
 pub fn choose(wanted: Option<SocketAddr>, default: SocketAddr) -> (SocketAddr, bool) {

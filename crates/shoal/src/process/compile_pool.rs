@@ -1,14 +1,15 @@
-//! The supervisor's side of a worker's lifeline: requests for code become compile children, one per core at most. Owns those children; must never
-//! compile itself.
+//! The supervisor's side of a worker's lifeline: it gets the certificates before anything else and whenever they change, and its requests for code become
+//! compile children, one per core at most. Owns those children; must never compile itself.
 
 use std::{io, process::Stdio, sync::Arc, time::Instant};
 
+use certificates::Bundle;
 use futures_util::StreamExt;
 use model::id::Digest;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::codec::{FramedRead, LinesCodec};
@@ -31,8 +32,14 @@ pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<E
     let (reader, mut writer) = lifeline.into_split();
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
     let mut compiles: JoinSet<ToWorker> = JoinSet::new();
+    let mut sets = node.certificates.as_ref().map(|keeper| keeper.subscribe());
+    if node.sockets.https.is_some() {
+        let bundle = sets.as_mut().map(|sets| sets.borrow_and_update().clone()).unwrap_or_default();
+        say(&mut writer, &message(&bundle)).await?;
+    }
     loop {
         let answer = tokio::select! {
+            bundle = next_certificates(&mut sets) => message(&bundle),
             line = lines.next() => {
                 let Some(line) = line else { return Ok(()) };
                 match serde_json::from_str(&line.map_err(io::Error::other)?)? {
@@ -62,10 +69,29 @@ pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<E
                 Err(error) => return Err(io::Error::other(error)),
             },
         };
-        let mut line = serde_json::to_vec(&answer)?;
-        line.push(b'\n');
-        writer.write_all(&line).await?;
+        say(&mut writer, &answer).await?;
     }
+}
+
+/// The message that tells a worker its certificates.
+fn message(bundle: &Bundle) -> ToWorker {
+    ToWorker::Certificates { pairs: bundle.pairs.clone(), broken: bundle.broken.clone() }
+}
+
+async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &ToWorker) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+/// The certificates once they are others; never without a directory of them.
+async fn next_certificates(certificates: &mut Option<watch::Receiver<Arc<Bundle>>>) -> Arc<Bundle> {
+    if let Some(certificates) = certificates
+        && certificates.changed().await.is_ok()
+    {
+        return certificates.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn compile(node: &Node, digest: Digest) -> ToWorker {

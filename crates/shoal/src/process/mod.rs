@@ -70,7 +70,7 @@ impl Running {
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
 /// # Errors
-/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0604, E0606, E0607.
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0604, E0606, E0607, E0608.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
     let (ready, told) = oneshot::channel();
     let (end, ended) = watch::channel(None);

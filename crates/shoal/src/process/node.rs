@@ -3,10 +3,11 @@
 use std::{
     io,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use certificates::Keeper;
 use runtime::code_store::CodeStore;
 use tokio::sync::Semaphore;
 
@@ -35,6 +36,8 @@ pub struct Node {
     pub sockets: Sockets,
     /// Who its worker is, when that is not us.
     pub worker_user: Option<User>,
+    /// Its certificates, when it has a directory of them.
+    pub certificates: Option<Arc<Keeper>>,
     /// One permit per compile child that may run at once: one per core.
     pub compiles: Semaphore,
     /// What of the code stays.
@@ -50,6 +53,13 @@ impl Node {
         for text in &options.trusted_proxies {
             text.parse::<gateway::Cidr>().map_err(|_| StartError::Network { text: text.clone() })?;
         }
+        let certificates = options.certificate_directory.clone().map(Keeper::open).transpose()?.map(Arc::new);
+        if options.https.is_some() && certificates.is_none() {
+            tracing::warn!(
+                help = "name their directory with   --cert-dir DIR",
+                "there are no certificates: every TLS handshake is refused"
+            );
+        }
         let directory = DataDirectory::open(&options.data_directory)?;
         system_limits::prepare()?;
         let mut worker_user = sandbox_process::worker_user();
@@ -62,7 +72,7 @@ impl Node {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let store = CodeStore::new(directory.path.join("code"));
         let code = CodeDirectory::new(store, Bounds::of(options.upkeep.code_bytes_max), Instant::now());
-        Ok(Self { options, directory, sockets, worker_user, compiles: Semaphore::new(cores), code: Mutex::new(code) })
+        Ok(Self { options, directory, sockets, worker_user, certificates, compiles: Semaphore::new(cores), code: Mutex::new(code) })
     }
 
     /// What of the code stays; held for a look into the directory at most.
@@ -72,10 +82,12 @@ impl Node {
 
     /// What is said once the node is ready.
     pub fn ready(&self) -> io::Result<Ready> {
-        let url = |listener: &std::net::TcpListener| Ok::<_, io::Error>(format!("http://{}", listener.local_addr()?));
+        let at = |scheme: &str, listener: &std::net::TcpListener| Ok::<_, io::Error>(format!("{scheme}://{}", listener.local_addr()?));
+        let url = |listener| at("http", listener);
         Ok(Ready {
             api: url(&self.sockets.api)?,
             http: url(&self.sockets.http)?,
+            https: self.sockets.https.as_ref().map(|listener| at("https", listener)).transpose()?,
             metrics: self.sockets.metrics.as_ref().map(|listener| Ok::<_, io::Error>(format!("{}/metrics", url(listener)?))).transpose()?,
             node: self.options.name.clone(),
             api_socket: self.directory.path.join("api.sock"),
@@ -96,6 +108,9 @@ impl Node {
             }
             Role::Worker => {
                 lent.lend("http", &self.sockets.http)?;
+                if let Some(https) = &self.sockets.https {
+                    lent.lend("https", https)?;
+                }
                 lent.lend("mesh", &self.sockets.mesh)
             }
         }

@@ -17,6 +17,10 @@ pub struct ServerOptions {
     pub api: SocketAddr,
     /// Where the gateway listens [0.0.0.0:8080, `shoal dev` 127.0.0.1:8080]. Port 0 takes a free one.
     pub http: SocketAddr,
+    /// Where the gateway speaks TLS, when at all [with certificates 0.0.0.0:8443, `shoal dev` 127.0.0.1:8443]. Port 0 takes a free one.
+    pub https: Option<SocketAddr>,
+    /// Where the certificates and their keys are; only the supervisor reads them.
+    pub certificate_directory: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
     pub metrics: Option<SocketAddr>,
     /// Written once as JSON (mode 0600) when the node is ready.
@@ -83,6 +87,9 @@ pub struct Ready {
     pub api: String,
     /// Base URL of the gateway.
     pub http: String,
+    /// Base URL of the gateway over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
     /// URL of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,

@@ -38,13 +38,14 @@ mod tests {
         let ready = Ready {
             api: "http://127.0.0.1:7070".into(),
             http: "http://127.0.0.1:8080".into(),
+            https: Some("https://127.0.0.1:8443".into()),
             metrics: None,
             node: "one".into(),
             api_socket: "/data/api.sock".into(),
         };
         write(&path, &ready).unwrap();
         expect_test::expect![[r#"
-            {"api":"http://127.0.0.1:7070","http":"http://127.0.0.1:8080","node":"one","apiSocket":"/data/api.sock"}
+            {"api":"http://127.0.0.1:7070","http":"http://127.0.0.1:8080","https":"https://127.0.0.1:8443","node":"one","apiSocket":"/data/api.sock"}
         "#]]
         .assert_eq(&fs::read_to_string(&path).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

@@ -29,6 +29,8 @@ pub struct Sockets {
     pub api: TcpListener,
     /// The gateway.
     pub http: TcpListener,
+    /// The gateway over TLS.
+    pub https: Option<TcpListener>,
     /// Prometheus metrics.
     pub metrics: Option<TcpListener>,
     /// The API for programs on this machine.
@@ -45,6 +47,7 @@ impl Sockets {
         let sockets = Self {
             api: tcp(options.api, "--api")?,
             http: tcp(options.http, "--http")?,
+            https: options.https.map(|address| tcp(address, "--https")).transpose()?,
             metrics: options.metrics.map(|address| tcp(address, "--metrics")).transpose()?,
             api_socket: unix(directory, "api.sock", None)?,
             control: unix(directory, "control.sock", worker)?,

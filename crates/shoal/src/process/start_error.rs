@@ -89,6 +89,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate directory has nothing a gateway could use.
+    #[error(transparent)]
+    Certificates(#[from] certificates::Unusable),
     /// A network of `--trusted-proxies` is none.
     #[error("`{text}` of --trusted-proxies is not a network")]
     Network {
@@ -125,6 +128,7 @@ impl StartError {
             Self::ApiOffLoopback { .. } => "E0604",
             Self::SystemLimit { .. } => "E0606",
             Self::DiskFull { .. } => "E0607",
+            Self::Certificates(_) => "E0608",
             Self::Bind { .. } | Self::File { .. } | Self::Network { .. } | Self::ChildFails { .. } | Self::Late { .. } => "",
         }
     }
@@ -143,6 +147,9 @@ impl StartError {
             }
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
+            Self::Certificates(_) => {
+                "put pairs into it that this user may read: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key (PEM)".to_owned()
+            }
             _ => return None,
         };
         Some(Problem::new(self.code(), self.to_string()).help(help))

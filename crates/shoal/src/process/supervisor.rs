@@ -10,7 +10,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     child::{self, Ended, Restarts, Role},
@@ -45,13 +45,16 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     let mut worker = JoinSet::new();
     worker.spawn(keep(node.clone(), Role::Worker, events, stop_worker.clone()));
 
+    let keeper = node.certificates.clone();
+    let _certificates = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(certificates::keep(keeper))));
+
     let outcome = tokio::select! {
         outcome = wait_ready(&node, &mut seen) => Some(outcome),
         () = stop.cancelled() => None,
     };
     match outcome {
         Some(Ok(said)) => {
-            tracing::info!(api = said.api, http = said.http, node.name = said.node, "the node is ready");
+            tracing::info!(api = said.api, http = said.http, https = said.https, node.name = said.node, "the node is ready");
             notify("READY=1");
             // Whoever started the node may have stopped waiting for it.
             let _ = ready.send(Ok(said));
@@ -71,8 +74,10 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     notify("STOPPING=1");
     stop_worker.cancel();
     // Nobody will accept these any more: a refusal at once is better than a wait in the queue that ends in a reset.
-    if let Err(error) = rustix::net::shutdown(&node.sockets.http, rustix::net::Shutdown::Both) {
-        tracing::warn!(error = %error, "new connections wait until the node is gone");
+    for listener in std::iter::once(&node.sockets.http).chain(&node.sockets.https) {
+        if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
+            tracing::warn!(error = %error, "new connections wait until the node is gone");
+        }
     }
     drain(&mut worker, &mut seen).await;
     stop_control_plane.cancel();

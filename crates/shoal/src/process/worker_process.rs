@@ -45,6 +45,7 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
     let _children_lock = inherited.fd("children-lock")?;
     let config_of_worker = worker::Config {
         http: inherited.tcp_listener("http")?,
+        https: inherited.tcp_listener_if_lent("https")?,
         mesh: inherited.unix_listener("mesh")?,
         lifeline: inherited.unix_stream("lifeline")?,
         settings: config.settings,

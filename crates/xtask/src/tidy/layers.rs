@@ -10,7 +10,7 @@ use super::Offence;
 /// From the bottom up; a crate may know only crates of layers below its own.
 const LAYERS: [(&str, &[&str]); 5] = [
     ("words", &["model"]),
-    ("truth", &["state", "inspect", "transport"]),
+    ("truth", &["state", "inspect", "certificates", "transport"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
     ("roles", &["server", "worker"]),
     ("program", &["shoal", "simulation"]),
@@ -28,7 +28,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("bincode", &["consensus", "state"]),
     ("wasmparser", &["inspect"]),
     ("axum", &["server", "worker", "shoal"]),
-    ("rustls*", &["transport", "gateway", "runtime"]),
+    ("rustls*", &["certificates", "transport", "gateway", "runtime"]),
     ("serde-saphyr", &["model"]),
     ("clap*", &["shoal"]),
     ("landlock", &["shoal"]),

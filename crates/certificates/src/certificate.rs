@@ -1,4 +1,4 @@
-//! The certificates of the gateway: read from PEM, found by the name a client asks for. Owns which one answers: the exact name, then the wildcard above
+//! Certificates read from PEM, and found by the name a client asks for. Owns which one answers: the exact name, then the wildcard above
 //! it, then the pair called `default`; pure. Must never touch a file, and never show a key.
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -9,7 +9,7 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::validity::{self, Validity};
+use crate::validity::{self, Validity};
 
 /// The pair that answers for every name no other one has.
 const DEFAULT: &str = "default";
@@ -191,7 +191,7 @@ impl CertificateSet {
     }
 
     /// Who answers a client that asks for `host`. A client that names no host gets the default, or the first by name: it must be shown something.
-    pub(crate) fn find(&self, host: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    pub fn find(&self, host: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let at = match host {
             None => self.default.or(if self.certificates.is_empty() { None } else { Some(0) }),
             Some(host) => {

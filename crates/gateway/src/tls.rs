@@ -1,8 +1,5 @@
 //! TLS towards clients: one listener, as many certificates as there are names, exchanged while connections live. Owns the handshake and the settings of
-//! rustls; must never read a file (whoever has the keys hands them in) or know what is said inside.
-
-mod certificates;
-mod validity;
+//! rustls; must never read a file or know what is said inside.
 
 use std::{
     io,
@@ -11,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use certificates::CertificateSet;
 use rustls::{
     HandshakeKind, ProtocolVersion, ServerConfig,
     server::{Acceptor, ClientHello, ResolvesServerCert},
@@ -23,8 +21,6 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
-
-pub use certificates::{Certificate, CertificateError, CertificatePair, CertificateSet, KeyText};
 
 use crate::{config::BindError, limits::Limits};
 
