@@ -2,6 +2,7 @@
 //! workspace, because it is compiled before them.
 
 mod bench;
+mod conformance;
 mod demo;
 mod fuzz;
 mod guests;
@@ -22,6 +23,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   guests [NAME…]   build sample-apps/ for wasm32-wasip2, also where rustup cannot install the target
   tidy             hold the rules of the repository: layers, sizes, documents
   fuzz TARGET      run a fuzz target for a while; `fuzz --help` names them
+  conformance DIR  run components of others on a real node
   bench            the figures of docs/benchmarks.md; `bench --help` says more";
 
 /// The exit code of a wrong command line, as in sysexits.h.
@@ -48,6 +50,7 @@ fn dispatch(root: &Path, name: &str, rest: &[String]) -> Result<()> {
         "test" => test::run(root, rest),
         "guests" => guests::command(root, rest),
         "tidy" => tidy::run(root),
+        "conformance" => conformance::run(root, rest),
         "fuzz" => fuzz::run(root, rest),
         "bench" => bench::run(root, rest),
         "help" | "-h" | "--help" => {

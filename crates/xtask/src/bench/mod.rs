@@ -2,11 +2,14 @@
 //! must never change the product to look better: it starts the release binary as a user does.
 
 mod client;
+mod hostile;
+mod neighbors;
 mod processes;
 mod recovery;
 mod report;
 mod requests;
 mod rollout;
+mod wrk;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,10 +22,12 @@ use anyhow::{Context, Result, bail, ensure};
 use report::Section;
 
 /// What `bench` accepts after its name.
-const USAGE: &str = "usage: cargo xtask bench [requests|rollout|recovery|all] [--rounds N] [--seconds N] [--write]
+const USAGE: &str = "usage: cargo xtask bench [requests|rollout|recovery|neighbors|hostile|all] [--rounds N] [--seconds N] [--write]
   requests   CPU per request of `hello` against `wasmtime serve` 48, interleaved (needs wrk)
   rollout    from `shoal apply` of compiled code to its first 200
   recovery   from `kill -9` of the worker to the next 200
+  neighbors  what `hello` notices of guests that burn processor time and take memory (needs wrk)
+  hostile    what is left of attacking guests after --rounds rounds (10000 are meant); not part of `all`
   --write    put the figures into docs/benchmarks.md";
 
 /// Options of one run.
@@ -52,6 +57,12 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     if wanted("recovery") {
         sections.push(recovery::measure(&bench, options.rounds * 2)?);
     }
+    if wanted("neighbors") {
+        sections.push(neighbors::measure(&bench, options.rounds, options.seconds)?);
+    }
+    if options.what == "hostile" {
+        sections.push(hostile::measure(&bench, options.rounds)?);
+    }
     sections.iter().for_each(Section::print);
     if options.write {
         report::write(&root.join("docs/benchmarks.md"), &sections)?;
@@ -65,8 +76,8 @@ fn parse(arguments: &[String]) -> Result<Options> {
     while let Some(argument) = rest.next() {
         let mut number = || rest.next().context(USAGE)?.parse::<u64>().context(USAGE);
         match argument.as_str() {
-            "all" | "requests" | "rollout" | "recovery" => options.what.clone_from(argument),
-            "--rounds" => options.rounds = usize::try_from(number()?.clamp(1, 100))?,
+            "all" | "requests" | "rollout" | "recovery" | "neighbors" | "hostile" => options.what.clone_from(argument),
+            "--rounds" => options.rounds = usize::try_from(number()?.clamp(1, 100_000))?,
             "--seconds" => options.seconds = number()?.clamp(1, 600),
             "--write" => options.write = true,
             _ => bail!(USAGE),
@@ -78,28 +89,35 @@ fn parse(arguments: &[String]) -> Result<Options> {
 /// Builds the release binary and the guests; returns the binary.
 fn build(root: &Path) -> Result<PathBuf> {
     crate::guests::run(root)?;
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--package", "shoal"]).current_dir(root).status()?;
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "shoal", "--package", "cluster-tests", "--bins"])
+        .current_dir(root)
+        .status()?;
     ensure!(built.success(), "building the release binary failed");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(root.join(target).join("release/shoal"))
 }
 
 /// What every benchmark needs.
-struct Bench {
-    shoal: PathBuf,
-    guests: PathBuf,
+pub(crate) struct Bench {
+    /// The release binary.
+    pub(crate) shoal: PathBuf,
+    /// Where the components lie.
+    pub(crate) guests: PathBuf,
 }
 
 /// A server started for one benchmark, stopped when dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     directory: tempfile::TempDir,
-    http: String,
+    /// `127.0.0.1:PORT` of the gateway.
+    pub(crate) http: String,
     api: String,
+    metrics: String,
 }
 
 impl Bench {
-    fn start(&self) -> Result<Server> {
+    pub(crate) fn start(&self) -> Result<Server> {
         let directory = tempfile::tempdir()?;
         let ready = directory.path().join("ready.json");
         let log = std::fs::File::create(directory.path().join("stderr.log"))?;
@@ -109,7 +127,7 @@ impl Bench {
             .arg(directory.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)
-            .args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -119,18 +137,23 @@ impl Bench {
             wait_for("the server's ready file", || serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ready).ok()?).ok())?;
         let address = |key: &str| {
             let url = said[key].as_str().with_context(|| format!("`{key}` in the ready file"))?;
-            Ok::<_, anyhow::Error>(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+            Ok::<_, anyhow::Error>(url.trim_start_matches("http://").trim_end_matches("/metrics").trim_end_matches('/').to_owned())
         };
-        Ok(Server { http: address("http")?, api: address("api")?, process, directory })
+        Ok(Server { http: address("http")?, api: address("api")?, metrics: address("metrics")?, process, directory })
     }
 
     /// Applies the app `name` made of the guest `guest`, reached as `name.localhost`.
     fn apply(&self, server: &Server, name: &str, guest: &str, detach: bool) -> Result<()> {
+        self.apply_with(server, name, guest, "", detach)
+    }
+
+    /// The same, with one more line about the component.
+    pub(crate) fn apply_with(&self, server: &Server, name: &str, guest: &str, line: &str, detach: bool) -> Result<()> {
         let path = server.directory.path().join(format!("{name}.yaml"));
         let source = self.guests.join(format!("{guest}.wasm"));
         let text = format!(
             "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  components:\n    web:\n      source: {}\n      \
-             routes: [{{host: {name}.localhost}}]\n",
+             routes: [{{host: {name}.localhost}}]\n      {line}\n",
             source.display()
         );
         std::fs::write(&path, text)?;

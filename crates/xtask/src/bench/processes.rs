@@ -34,3 +34,17 @@ pub fn cpu_micros(root: u32) -> Result<f64> {
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     Ok(total as f64 * 1e6 / f64::from(i32::try_from(per_second).context("ticks per second")?))
 }
+
+/// The child of `parent` that was started as `shoal internal ROLE`.
+pub fn child(parent: u32, role: &str) -> Result<u32> {
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let found = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if found == Some(parent) && String::from_utf8_lossy(&command).contains(&format!("internal\0{role}")) {
+            return Ok(pid);
+        }
+    }
+    anyhow::bail!("process {parent} has no child `{role}`")
+}

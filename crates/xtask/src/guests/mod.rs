@@ -3,6 +3,7 @@
 
 mod apt_sources;
 mod debian;
+mod languages;
 mod toolchain;
 
 use std::{
@@ -20,14 +21,19 @@ use toolchain::{Origin, Toolchain};
 /// The target of every guest.
 const TARGET: &str = "wasm32-wasip2";
 
-const USAGE: &str = "usage: cargo xtask guests [--toolchain rustup|debian] [NAME…]
+const USAGE: &str = "usage: cargo xtask guests [--toolchain rustup|debian | --languages] [NAME…]
   builds sample-apps/ for wasm32-wasip2 and prints the paths of the components
+  --languages   build those in JavaScript and Python instead, with tools from npm and PyPI in the user's cache; skips what cannot be had
   --toolchain   use this compiler and build even when nothing changed; without it rustup's is tried first";
 
 /// `cargo xtask guests …`: builds what is asked for and prints one path a line.
 pub fn command(root: &Path, arguments: &[String]) -> Result<()> {
-    let (origin, names) = parse(arguments)?;
-    for path in build(root, &names, origin)? {
+    let (wish, names) = parse(arguments)?;
+    let built = match wish {
+        Wish::Languages => languages::build(root, &names)?,
+        Wish::Rust(origin) => build(root, &names, origin)?,
+    };
+    for path in built {
         println!("{}", path.display());
     }
     Ok(())
@@ -41,21 +47,28 @@ pub fn run(root: &Path) -> Result<Vec<PathBuf>> {
     build(root, &[], None)
 }
 
-fn parse(arguments: &[String]) -> Result<(Option<Origin>, Vec<String>)> {
-    let (mut origin, mut names) = (None, Vec::new());
+/// Which guests, and for those in Rust with which compiler.
+enum Wish {
+    Rust(Option<Origin>),
+    Languages,
+}
+
+fn parse(arguments: &[String]) -> Result<(Wish, Vec<String>)> {
+    let (mut wish, mut names) = (Wish::Rust(None), Vec::new());
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--toolchain" => match rest.next().map(String::as_str) {
-                Some("rustup") => origin = Some(Origin::Rustup),
-                Some("debian") => origin = Some(Origin::Debian),
+                Some("rustup") => wish = Wish::Rust(Some(Origin::Rustup)),
+                Some("debian") => wish = Wish::Rust(Some(Origin::Debian)),
                 _ => bail!(USAGE),
             },
+            "--languages" => wish = Wish::Languages,
             flag if flag.starts_with('-') => bail!(USAGE),
             name => names.push(name.to_owned()),
         }
     }
-    Ok((origin, names))
+    Ok((wish, names))
 }
 
 fn build(root: &Path, names: &[String], origin: Option<Origin>) -> Result<Vec<PathBuf>> {
