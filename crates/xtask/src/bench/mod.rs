@@ -109,7 +109,7 @@ pub(crate) struct Bench {
 /// A server started for one benchmark, stopped when dropped.
 pub(crate) struct Server {
     process: Child,
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     /// `127.0.0.1:PORT` of the gateway.
     pub(crate) http: String,
     api: String,
@@ -148,7 +148,7 @@ impl Bench {
     }
 
     /// The same, with one more line about the component.
-    pub(crate) fn apply_with(&self, server: &Server, name: &str, guest: &str, line: &str, detach: bool) -> Result<()> {
+    fn apply_with(&self, server: &Server, name: &str, guest: &str, line: &str, detach: bool) -> Result<()> {
         let path = server.directory.path().join(format!("{name}.yaml"));
         let source = self.guests.join(format!("{guest}.wasm"));
         let text = format!(
@@ -167,7 +167,7 @@ impl Bench {
         Ok(())
     }
 
-    fn command(&self, server: &Server) -> Command {
+    pub(crate) fn command(&self, server: &Server) -> Command {
         let mut command = Command::new(&self.shoal);
         command.env("SHOAL_SERVER", format!("http://{}", server.api)).stdin(Stdio::null());
         command
