@@ -25,7 +25,9 @@ use programs::{Expected, Probe, probes};
 /// The binary does not build, the node does not start, or a program does not do what it should.
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let [directory] = arguments else {
-        anyhow::bail!("usage: cargo xtask conformance DIR\n  DIR holds components of others; see docs/compatibility.md\n  SHOAL_BINARY names a binary to use instead of building one")
+        anyhow::bail!(
+            "usage: cargo xtask conformance DIR\n  DIR holds components of others; see docs/compatibility.md\n  SHOAL_BINARY names a binary to use instead of building one"
+        )
     };
     let shoal = match std::env::var_os("SHOAL_BINARY") {
         Some(path) => PathBuf::from(path),

@@ -46,8 +46,10 @@ pub fn probes(stem: &str, afar: &str) -> Vec<Probe> {
         "p2_cli_serve_echo_env" => vec![with(get("/", 200, "env: hello"), ("env", "GREETING".to_owned()))],
         "p2_cli_serve_return_before_set" | "p2_cli_serve_trap_before_set" => vec![get("/", 500, "E0510")],
         "p2_cli_serve_sleep" | "p3_cli_serve_sleep" => vec![get("/", 504, "E0505")],
-        "p2_cli_serve_keyvalue" => vec![Probe { expected: Expected::Refused("E0204"), ..get("/", 0, "") }],
-        "p3_http_middleware" | "p3_http_middleware_with_chain" => vec![Probe { expected: Expected::Refused("E0204"), ..get("/", 0, "") }],
+        "p2_cli_serve_keyvalue" => vec![Probe { expected: Expected::Refused("key-value stores are not supported yet"), ..get("/", 0, "") }],
+        "p3_http_middleware" | "p3_http_middleware_with_chain" => {
+            vec![Probe { expected: Expected::Refused("a middleware"), ..get("/", 0, "") }]
+        }
         // These call whoever they are called as, and a host that does not exist: neither is in their list.
         "p2_api_proxy_forward_request" | "p3_http_forbidden_headers" => vec![get("/", 500, "E0510")],
         "p3_http_echo" => {
