@@ -11,6 +11,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::time::Time;
+
 /// `GET`, NDJSON of [`AssignmentPart`]: the whole assignment at once, then what changes.
 pub const ASSIGNMENTS_PATH: &str = "/node/v1/assignments";
 /// `POST`, JSON of [`Report`]; answers 204.
@@ -207,6 +209,38 @@ pub struct Report {
     pub pid: u32,
     /// Every placement it knows.
     pub placements: Vec<ReportedPlacement>,
+    /// What it did that people want to know of, sent until a report with it was taken.
+    #[serde(default)]
+    pub events: Vec<ReportedEvent>,
+}
+
+/// Something a worker did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedEvent {
+    /// Counts from 1 in one process of the worker.
+    pub sequence: u64,
+    /// When.
+    pub at: Time,
+    /// What.
+    pub kind: ReportedEventKind,
+    /// With which component, if with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentId>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What a worker may do that people want to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReportedEventKind {
+    /// It serves, for the first time or again.
+    WorkerStarted,
+    /// It has code of a component that had none.
+    CodeCompiled,
+    /// Guests of a component trap, and did not before.
+    GuestsTrapped,
 }
 
 /// One placement as the worker sees it.
@@ -228,7 +262,14 @@ pub enum Phase {
     /// Its artifact is on the way to this node.
     Fetching,
     /// Its code is being made.
-    Compiling,
+    Compiling {
+        /// Since when; absent once the code is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Time>,
+        /// Of how many bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+    },
     /// A probe sandbox is being started.
     Starting,
     /// Takes requests.

@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod error;
+pub mod estimate;
 mod interface;
 mod language;
 pub mod limits;

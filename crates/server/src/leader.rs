@@ -7,7 +7,7 @@ use model::id::{PlacementId, Timestamp};
 use scheduler::Observed;
 use state::{
     Applied, Command, State,
-    command::{CommandV1, Observe, Plan, SeenPhase, Step},
+    command::{CommandV1, Note, Observe, Plan, SeenPhase, Step},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -80,19 +80,21 @@ async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>)
     let plan = Some(plan).filter(|plan| !plan.steps.is_empty() && plan.steps != memory.fruitless);
     let seen = unrecorded(&state, &observed, &memory.recorded, now);
     memory.deciding = begin.elapsed();
-    let record = !seen.is_empty() && (plan.is_some() || due.is_some_and(|due| due <= Instant::now()));
+    let has_news = !seen.is_empty() || core.live.has_unrecorded_events();
+    let record = has_news && (plan.is_some() || due.is_some_and(|due| due <= Instant::now()));
     if plan.is_none() && !record {
-        return if seen.is_empty() { None } else { due.or_else(|| Some(Instant::now() + OBSERVE_WAIT)) };
+        return if has_news { due.or_else(|| Some(Instant::now() + OBSERVE_WAIT)) } else { None };
     }
-    let seen = if record { seen } else { Vec::new() };
-    propose(core, memory, seen, plan).await;
+    let (seen, notes) = if record { (seen, core.live.take_unrecorded_events()) } else { Default::default() };
+    propose(core, memory, (seen, notes), plan).await;
     None
 }
 
-async fn propose(core: &Core, memory: &mut Memory, seen: Vec<Observe>, plan: Option<Plan>) {
+async fn propose(core: &Core, memory: &mut Memory, (seen, notes): (Vec<Observe>, Vec<Note>), plan: Option<Plan>) {
     let steps = plan.as_ref().map(|plan| plan.steps.clone());
     let phases: Vec<_> = seen.iter().flat_map(|observe| observe.phases.clone()).collect();
     let mut commands: Vec<_> = seen.into_iter().map(|observe| Command::V1(CommandV1::Observe(observe))).collect();
+    commands.extend(notes.into_iter().map(|note| Command::V1(CommandV1::Note(note))));
     commands.extend(plan.map(|plan| Command::V1(CommandV1::Carry(plan))));
     core.metrics.proposals.inc_by(commands.len() as u64);
     match core.consensus.propose_batch(commands).await {

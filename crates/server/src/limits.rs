@@ -90,3 +90,6 @@ pub const BY_BYTES_MAX: usize = 256;
 
 /// How long a refused upload is read on, so that its client reads the refusal. A client on a slow line sees a closed connection after this.
 pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
+
+/// Events of workers that wait for the log: a quarter of those the state keeps.
+pub const EVENTS_WAITING_MAX: usize = 256;

@@ -1,20 +1,20 @@
 //! What workers said last: phases, process, moment. Owns liveness, which never enters the log; must never conclude more from silence than silence.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
 use api::{
-    node::{Phase, Report},
+    node::{Phase, Report, ReportedEvent, ReportedEventKind},
     v1::NodeState,
 };
 use model::id::{Generation, NodeId, PlacementId, Timestamp};
 use scheduler::Observed;
-use state::command::SeenPhase;
+use state::command::{NodeEvent, NodeEventKind, Note, SeenPhase};
 use tokio::sync::watch;
 
-use crate::limits::SILENT_AFTER;
+use crate::limits::{EVENTS_WAITING_MAX, SILENT_AFTER};
 
 /// The last report of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub(crate) struct Seen {
     pub(crate) phases: BTreeMap<PlacementId, Phase>,
 }
 
+/// What workers did and the log has not recorded yet.
+#[derive(Debug, Default)]
+struct Events {
+    /// In order; the oldest goes when there are too many.
+    waiting: VecDeque<(NodeId, NodeEvent)>,
+    /// The process of each worker and the last event it told: what is told twice is recorded once.
+    told: BTreeMap<NodeId, (u32, u64)>,
+}
+
 /// The last report of every worker.
 pub(crate) type SeenNodes = Arc<BTreeMap<NodeId, Seen>>;
 
@@ -37,27 +46,57 @@ pub(crate) type SeenNodes = Arc<BTreeMap<NodeId, Seen>>;
 pub(crate) struct Live {
     since: Timestamp,
     nodes: Mutex<SeenNodes>,
+    events: Mutex<Events>,
     changes: watch::Sender<u64>,
 }
 
 impl Live {
     /// Nobody has reported since `since`.
     pub(crate) fn new(since: Timestamp) -> Self {
-        Self { since, nodes: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { since, nodes: Mutex::default(), events: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// Takes a report that came at `now`.
     pub(crate) fn report(&self, report: Report, now: Timestamp) {
         let phases = report.placements.into_iter().map(|placement| (placement.placement, placement.phase)).collect();
         let seen = Seen { at: now, pid: report.pid, generation: report.generation, phases };
+        let has_events = self.take_events(report.node, report.pid, report.events);
         let news = {
             let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
             let before = Arc::make_mut(&mut nodes).insert(report.node, seen.clone());
             before.is_none_or(|before| Seen { at: now, ..before } != seen)
         };
-        if news {
+        if news || has_events {
             self.changes.send_modify(|version| *version += 1);
         }
+    }
+
+    /// Keeps the events that were not told before; says whether there were any.
+    fn take_events(&self, node: NodeId, pid: u32, reported: Vec<ReportedEvent>) -> bool {
+        let mut events = self.events.lock().expect("nothing panics while holding the events");
+        let last = events.told.get(&node).filter(|(known, _)| *known == pid).map_or(0, |(_, sequence)| *sequence);
+        let new: Vec<_> = reported.into_iter().filter(|event| event.sequence > last).collect();
+        let Some(newest) = new.iter().map(|event| event.sequence).max() else { return false };
+        events.told.insert(node, (pid, newest));
+        events.waiting.extend(new.into_iter().map(|event| (node, recorded_event(event))));
+        let surplus = events.waiting.len().saturating_sub(EVENTS_WAITING_MAX);
+        events.waiting.drain(..surplus);
+        true
+    }
+
+    /// Takes what waits to be recorded, by node; what is not recorded after all is lost, as any event may be.
+    pub(crate) fn take_unrecorded_events(&self) -> Vec<Note> {
+        let waiting = std::mem::take(&mut self.events.lock().expect("nothing panics while holding the events").waiting);
+        let mut notes: BTreeMap<NodeId, Vec<NodeEvent>> = BTreeMap::new();
+        for (node, event) in waiting {
+            notes.entry(node).or_default().push(event);
+        }
+        notes.into_iter().map(|(node, events)| Note { node, events }).collect()
+    }
+
+    /// Whether events wait to be recorded.
+    pub(crate) fn has_unrecorded_events(&self) -> bool {
+        !self.events.lock().expect("nothing panics while holding the events").waiting.is_empty()
     }
 
     /// Grows with every report that says something new.
@@ -93,10 +132,19 @@ fn is_silent(at: Timestamp, now: Timestamp) -> bool {
     u128::from(now.millis_since(at)) > SILENT_AFTER.as_millis()
 }
 
+fn recorded_event(event: ReportedEvent) -> NodeEvent {
+    let kind = match event.kind {
+        ReportedEventKind::WorkerStarted => NodeEventKind::WorkerStarted,
+        ReportedEventKind::CodeCompiled => NodeEventKind::CodeCompiled,
+        ReportedEventKind::GuestsTrapped => NodeEventKind::GuestsTrapped,
+    };
+    NodeEvent { at: event.at.0, kind, component: event.component, message: event.message }
+}
+
 /// The phase as the log records it.
 pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
     match phase {
-        Phase::Assigned | Phase::Fetching | Phase::Compiling | Phase::Starting => SeenPhase::Preparing,
+        Phase::Assigned | Phase::Fetching | Phase::Compiling { .. } | Phase::Starting => SeenPhase::Preparing,
         Phase::Ready => SeenPhase::Ready,
         Phase::Draining => SeenPhase::Draining,
         Phase::Stopped => SeenPhase::Stopped,
@@ -114,7 +162,8 @@ mod tests {
         let check = |at: u64, expected: NodeState| assert_eq!(live.state_of(NodeId(1), Timestamp(at)), expected, "at {at}");
         check(2_000, NodeState::Starting);
         check(11_001, NodeState::Silent);
-        let report = |generation| Report { node: NodeId(1), generation: Generation(generation), pid: 7, placements: Vec::new() };
+        let report =
+            |generation| Report { node: NodeId(1), generation: Generation(generation), pid: 7, placements: Vec::new(), events: Vec::new() };
         let changes = live.changes();
         live.report(report(1), Timestamp(12_000));
         check(12_001, NodeState::Ready);
@@ -126,5 +175,34 @@ mod tests {
         assert_eq!(*changes.borrow(), 1, "a mere sign of life is no news");
         live.report(report(2), Timestamp(24_000));
         assert_eq!(*changes.borrow(), 2);
+    }
+
+    #[test]
+    fn an_event_that_is_told_twice_is_recorded_once() {
+        let live = Live::new(Timestamp(0));
+        let report = |pid: u32, sequences: &[u64]| {
+            let event = |sequence: &u64| ReportedEvent {
+                sequence: *sequence,
+                at: Timestamp(5).into(),
+                kind: ReportedEventKind::CodeCompiled,
+                component: "hello/web".parse().ok(),
+                message: format!("{pid}.{sequence}"),
+            };
+            let events = sequences.iter().map(event).collect();
+            live.report(Report { node: NodeId(1), generation: Generation(1), pid, placements: Vec::new(), events }, Timestamp(10));
+        };
+        let taken =
+            || live.take_unrecorded_events().into_iter().flat_map(|note| note.events).map(|event| event.message).collect::<Vec<_>>();
+        let changes = live.changes();
+        report(7, &[1, 2]);
+        report(7, &[1, 2, 3]);
+        assert_eq!(*changes.borrow(), 2);
+        assert!(live.has_unrecorded_events());
+        assert_eq!(taken(), ["7.1", "7.2", "7.3"]);
+        report(8, &[1]);
+        assert_eq!(taken(), ["8.1"], "another process counts anew");
+        assert!(!live.has_unrecorded_events());
+        report(8, &(2..1_000).collect::<Vec<_>>());
+        assert_eq!(taken().len(), EVENTS_WAITING_MAX);
     }
 }

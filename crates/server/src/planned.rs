@@ -37,7 +37,11 @@ pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -
         let (app, revision, version, outcome) = match applied {
             Applied::Deployed { app, revision, version, outcome } => (app, *revision, *version, outcome_of(*outcome)),
             Applied::Undone { app, revision, version, .. } => (app, *revision, *version, Outcome::Changed),
-            Applied::Joined { .. } | Applied::Deleted { .. } | Applied::Carried { .. } | Applied::Observed { .. } => return None,
+            Applied::Joined { .. }
+            | Applied::Deleted { .. }
+            | Applied::Carried { .. }
+            | Applied::Observed { .. }
+            | Applied::Noted { .. } => return None,
         };
         Some(ObjectAnswer { app: app.clone(), outcome, revision, version, urls: urls(app), warnings: Vec::new() })
     };

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::{
     node::{Phase, Wanted},
     v1::{
-        API_VERSION, AppStatus, AppView, Change, ComponentStatus, Condition, EventView, InstancePhase, InstanceView, KIND_APP, NodeState,
-        NodeView, RevisionComponent, RevisionView, RolloutPhase, RolloutView, Waiting,
+        API_VERSION, AppStatus, AppView, Change, CompilingView, ComponentStatus, Condition, EventView, InstancePhase, InstanceView,
+        KIND_APP, NodeState, NodeView, RevisionComponent, RevisionView, RolloutPhase, RolloutView, Waiting,
     },
 };
 use model::{
@@ -104,6 +104,10 @@ impl Viewer {
         let silent = self.core.live.state_of(placement.node, self.now) == NodeState::Silent;
         let live = self.seen.get(&placement.node).and_then(|seen| seen.phases.get(&placement.id));
         let (phase, code, message) = phase(placement, live, silent);
+        let compiling = match live {
+            Some(Phase::Compiling { since: Some(since), bytes }) if !silent => Some(CompilingView { since: *since, bytes: *bytes }),
+            _ => None,
+        };
         InstanceView {
             instance: placement.instance.clone(),
             revision: placement.revision,
@@ -114,6 +118,7 @@ impl Viewer {
             since: placement.at.into(),
             code,
             message: if message.is_empty() { placement.stopping.clone().unwrap_or_default() } else { message },
+            compiling,
         }
     }
 
@@ -201,7 +206,7 @@ fn phase(placement: &Placement, live: Option<&Phase>, silent: bool) -> (Instance
         }
         (Some(Phase::Assigned), _) | (None, SeenPhase::Preparing) => plain(InstancePhase::Assigned),
         (Some(Phase::Fetching), _) => plain(InstancePhase::Fetching),
-        (Some(Phase::Compiling), _) => plain(InstancePhase::Compiling),
+        (Some(Phase::Compiling { .. }), _) => plain(InstancePhase::Compiling),
         (Some(Phase::Starting), _) => plain(InstancePhase::Starting),
         (Some(Phase::Ready), _) | (None, SeenPhase::Ready) => plain(InstancePhase::Ready),
         (Some(Phase::Draining), _) | (None, SeenPhase::Draining) => plain(InstancePhase::Draining),

@@ -56,6 +56,11 @@ pub enum Applied {
         /// Phases of placements that are gone or on another node, skipped.
         stale: u32,
     },
+    /// Events of a worker were recorded.
+    Noted {
+        /// How many.
+        events: u32,
+    },
 }
 
 /// What deploying an app changed.

@@ -3,7 +3,7 @@
 use model::{
     app::App,
     frozen::{self, Frozen},
-    id::{AppId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
+    id::{AppId, ComponentId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub enum CommandV1 {
     Carry(Plan),
     /// What workers saw.
     Observe(Observe),
+    /// What workers did that people want to know of.
+    Note(Note),
 }
 
 /// A node joins.
@@ -177,6 +179,39 @@ pub struct Observe {
     pub node: NodeId,
     /// New phases of its placements.
     pub phases: Vec<(PlacementId, SeenPhase)>,
+}
+
+/// What a worker did that people want to know of. Nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The node.
+    pub node: NodeId,
+    /// In order.
+    pub events: Vec<NodeEvent>,
+}
+
+/// One thing a worker did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: NodeEventKind,
+    /// With which component, if with one.
+    pub component: Option<ComponentId>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What a worker may do that people want to know of. Variants are only ever appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeEventKind {
+    /// It serves, for the first time or again.
+    WorkerStarted,
+    /// It has code of a component that had none.
+    CodeCompiled,
+    /// Guests of a component trap, and did not before.
+    GuestsTrapped,
 }
 
 impl Plan {

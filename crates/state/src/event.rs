@@ -60,6 +60,12 @@ pub enum EventKind {
     InstanceStopping,
     /// An instance is gone.
     InstanceStopped,
+    /// A worker serves, for the first time or again.
+    WorkerStarted,
+    /// There is code of a component that had none.
+    CodeCompiled,
+    /// Guests of a component trap, and did not before.
+    GuestsTrapped,
 }
 
 impl EventKind {
@@ -83,6 +89,9 @@ impl EventKind {
             Self::InstanceWaiting => "InstanceWaiting",
             Self::InstanceStopping => "InstanceStopping",
             Self::InstanceStopped => "InstanceStopped",
+            Self::WorkerStarted => "WorkerStarted",
+            Self::CodeCompiled => "CodeCompiled",
+            Self::GuestsTrapped => "GuestsTrapped",
         }
     }
 }

@@ -7,7 +7,7 @@ use model::{
     frozen::{AppSpecV1, ComponentSpecV1, Frozen, RouteKeyV1},
     id::{Digest, Index, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
-use state::command::{Command, CommandV1, Delete, Deploy, Join, Observe, Plan, SeenPhase, Step, Undo};
+use state::command::{Command, CommandV1, Delete, Deploy, Join, NodeEvent, NodeEventKind, Note, Observe, Plan, SeenPhase, Step, Undo};
 
 fn check(command: CommandV1, expected: Expect) {
     let command = Command::V1(command);
@@ -134,4 +134,12 @@ fn observe() {
         0005fbe803010501000201030204030504054530333031026e6f             ..................E0301.no
     "#]],
     );
+}
+
+#[test]
+fn note() {
+    let kinds = [NodeEventKind::WorkerStarted, NodeEventKind::CodeCompiled, NodeEventKind::GuestsTrapped];
+    let component = |kind| (kind != NodeEventKind::WorkerStarted).then(|| "hello/web".parse().expect("a component"));
+    let event = |kind| NodeEvent { at: Timestamp(1_000), kind, component: component(kind), message: "so".into() };
+    check(CommandV1::Note(Note { node: NodeId(1), events: kinds.map(event).into() }), expect![[r#""#]]);
 }

@@ -6,7 +6,7 @@ use model::id::{Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestam
 use proptest::prelude::*;
 use state::{
     Command, State,
-    command::{CommandV1, Delete, Join, Observe, Plan, SeenPhase, Step, Undo},
+    command::{CommandV1, Delete, Join, NodeEvent, NodeEventKind, Note, Observe, Plan, SeenPhase, Step, Undo},
 };
 use support::{Wish, route};
 
@@ -81,6 +81,11 @@ fn command() -> impl Strategy<Value = CommandV1> {
         4 => prop::collection::vec(step(), 0..8).prop_map(move |steps| CommandV1::Carry(Plan { at, based_on: Index(0), steps })),
         2 => (node(), prop::collection::vec((placement(), phase()), 0..6))
             .prop_map(move |(node, phases)| CommandV1::Observe(Observe { at, node, phases })),
+        1 => (node(), prop::option::of(app())).prop_map(move |(node, app)| {
+            let component = app.map(|app| app.component("web".parse().expect("a name")));
+            let event = NodeEvent { at, kind: NodeEventKind::CodeCompiled, component, message: "m".repeat(5_000) };
+            CommandV1::Note(Note { node, events: vec![event] })
+        }),
     ]
 }
 

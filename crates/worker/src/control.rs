@@ -32,6 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     agent::Seat,
+    chronicle::Chronicle,
     limits::{CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN},
 };
 
@@ -165,11 +166,18 @@ impl Control {
     }
 
     /// Sends the newest report whenever it changes, and every few seconds as a sign of life; ends when the agent does. A report waits until `kept`
-    /// has come to its assignment: what a user was told is ready is there again after a power cut.
-    pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>) {
+    /// has come to its assignment: what a user was told is ready is there again after a power cut. What the chronicle has is in every report.
+    pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>, chronicle: &Chronicle) {
         let mut backoff = Backoff::default();
+        let mut told = chronicle.changes();
         loop {
-            let report = seats.borrow_and_update().roster.report(std::process::id());
+            told.mark_unchanged();
+            let report = {
+                let seat = seats.borrow_and_update();
+                let mut report = seat.roster.report(std::process::id());
+                report.iter_mut().for_each(|report| chronicle.complete(report, &seat.roster));
+                report
+            };
             let generation = report.as_ref().map(|report| report.generation).unwrap_or_default();
             if kept.wait_for(|kept| *kept >= generation).await.is_err() {
                 return;
@@ -178,6 +186,7 @@ impl Control {
                 None => REPORT_EVERY,
                 Some(report) => match self.report(&report).await {
                     Ok(()) => {
+                        chronicle.taken(&report.events);
                         backoff = Backoff::default();
                         REPORT_EVERY
                     }
@@ -189,8 +198,11 @@ impl Control {
                     }
                 },
             };
-            if let Ok(Err(_)) = timeout(wait, seats.changed()).await {
-                return;
+            tokio::select! {
+                changed = seats.changed() => if changed.is_err() { return },
+                // The chronicle outlives this loop, so that it never ends by itself.
+                Ok(()) = told.changed() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }

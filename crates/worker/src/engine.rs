@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use api::node::AssignedProgram;
 use model::id::{ComponentId, Digest};
+use runtime::ComponentReading;
 
 /// Opens code and makes programs of it. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
 pub trait Engine: Send + Sync + 'static {
@@ -37,6 +38,9 @@ pub trait Engine: Send + Sync + 'static {
     fn is_busy(&self, program: &Arc<Self::Program>) -> bool {
         Arc::strong_count(program) > 1
     }
+
+    /// What every component has counted that was not forgotten.
+    fn counters(&self) -> Vec<(ComponentId, ComponentReading)>;
 }
 
 /// A step did not work.

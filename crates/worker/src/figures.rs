@@ -33,6 +33,17 @@ pub struct Sources<E: Engine> {
 pub type Read = Arc<dyn Fn(&FiguresQuery, &Roster) -> WorkerFigures + Send + Sync>;
 
 impl<E: Engine> Sources<E> {
+    /// Counting begins now.
+    pub fn new(
+        node: &str,
+        (traffic, gateway): (gateway::Metrics, gateway::Handle),
+        engine: Arc<E>,
+        programs: Arc<Programs<E>>,
+        logs: Arc<LogStore>,
+    ) -> Self {
+        Self { node: node.to_owned(), since: now(), traffic, gateway, engine, programs, logs }
+    }
+
     /// A reader of these sources.
     pub fn reader(self) -> Read {
         Arc::new(move |query, roster| self.read(query, roster))
@@ -72,6 +83,11 @@ impl<E: Engine> Sources<E> {
             if let Some((counts, latency)) = found.get_mut(&reading.component) {
                 add_traffic(counts, &reading);
                 *latency = buckets(&reading.durations);
+            }
+        }
+        for (component, reading) in self.engine.counters() {
+            if let Some((counts, _)) = found.get_mut(&component) {
+                add_guests(counts, &reading);
             }
         }
         for (component, (counts, _)) in &mut found {
@@ -114,6 +130,21 @@ fn add_traffic(counts: &mut ComponentCounts, reading: &gateway::ComponentReading
     counts.duration_micros = u64::try_from(reading.duration_sum.as_micros()).unwrap_or(u64::MAX);
     counts.in_flight = reading.in_flight;
     counts.waiting = reading.waiting;
+}
+
+fn add_guests(counts: &mut ComponentCounts, reading: &runtime::ComponentReading) {
+    counts.cpu_micros = reading.cpu_nanos / 1_000;
+    counts.memory_peak_bytes = reading.memory_peak_bytes;
+    counts.memory_held_bytes = reading.memory_held_bytes;
+    counts.instantiations = reading.instantiations;
+    counts.traps = reading.traps;
+    counts.timeouts = reading.timeouts;
+    counts.cpu_exhausted = reading.cpu_exhausted;
+    counts.memory_denials = reading.memory_denials;
+    counts.slow_lane = reading.slow_lane;
+    counts.recycled = reading.recycled;
+    counts.egress_calls = reading.egress_calls;
+    counts.egress_denials = reading.egress_denials;
 }
 
 fn buckets(durations: &[(f64, u64)]) -> Vec<LatencyBucket> {

@@ -154,11 +154,14 @@ impl<E: Engine> Jobs<E> {
     }
 
     async fn compile_now(&self, digest: Digest) -> Result<(), Failure> {
+        let bytes = tokio::fs::metadata(self.directories.artifact(digest)).await.ok().map(|metadata| metadata.len());
+        let compilation = self.metrics.chronicle.compile(digest, bytes);
         let result = self.lifeline.compile(digest).await;
         let path = self.directories.artifact(digest);
         match result {
             Ok(took) => {
                 self.metrics.compiled(took);
+                compilation.done(took);
                 forget(&path).await;
                 Ok(())
             }

@@ -6,6 +6,7 @@
 mod access;
 mod agent;
 mod bottom;
+mod chronicle;
 mod component_metrics;
 mod control;
 mod directories;
@@ -43,6 +44,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::node::ReportedEventKind;
 use model::id::Generation;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,7 @@ pub use spans::{Collector, InvalidCollector, Ratio, TraceSettings};
 
 use agent::{Agent, Seat};
 use bottom::{Answers, Bottom};
+use chronicle::Chronicle;
 use component_metrics::ComponentSeries;
 use control::Control;
 use engine::Engine;
@@ -184,9 +187,8 @@ where
     tasks.spawn(lifeline_task);
     let mesh = tokio::net::UnixListener::from_std(mesh).map_err(io("listen for the control plane"))?;
 
-    let counts = Arc::new(Metrics::register(&mut registry));
-    registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
-    registry.register_collector(Box::new(ComponentSeries { logs: logs.clone() }));
+    let counts = register(&mut registry, &engine, &logs);
+    let chronicle = counts.chronicle.clone();
     let jobs = Arc::new(Jobs::new(engine.clone(), control.clone(), lifeline.clone(), directories.clone(), counts));
     let programs = Arc::new(Programs::new(jobs.clone()));
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
@@ -195,23 +197,16 @@ where
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
     let (gateway, handle) = gateway_of(doors, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
-    let figures = figures::Sources {
-        node: settings.node.clone(),
-        since: figures::now(),
-        traffic,
-        gateway: handle.clone(),
-        engine: engine.clone(),
-        programs: programs.clone(),
-        logs: logs.clone(),
-    };
+    let figures = figures::Sources::new(&settings.node, (traffic, handle.clone()), engine.clone(), programs.clone(), logs.clone());
 
     let (seat, seats) = watch::channel(Seat::default());
     let (keep, wishes) = watch::channel(None);
     let (keeping, kept) = watch::channel(Generation::default());
     let (connect, connected) = watch::channel(false);
     let (offer, offers) = mpsc::channel(4);
+    let upkeep = Upkeep { seats: seats.clone(), logs: logs.clone(), engine: engine.clone(), chronicle: chronicle.clone() };
     let agent = Agent { jobs, programs: programs.clone(), gateway: handle.clone(), seat, keep };
-    let saved = last_assignment(&directories);
+    let saved = saved::load_or_tell(&directories.assignment());
     let resuming = saved.is_some();
 
     tasks.spawn(needs::tell(seats.clone(), lifeline.clone()));
@@ -221,19 +216,26 @@ where
     let stream = control.clone();
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
-    tasks.spawn(async move { control.send_reports(reports, kept).await });
-    tasks.spawn(Upkeep { seats: seats.clone(), logs: logs.clone() }.run());
+    let told = chronicle.clone();
+    tasks.spawn(async move { control.send_reports(reports, kept, &told).await });
+    tasks.spawn(upkeep.run());
     let (registry, figures) = (Arc::new(registry), figures.reader());
     let mesh_state = mesh::Mesh { logs, registry, seat: seats.clone(), connected, gateway: handle, figures, started_at };
-    tasks.spawn(serve_mesh(mesh, mesh_state));
+    tasks.spawn(mesh::serve(mesh, mesh_state));
 
-    open(&lifeline, resuming.then_some(seats), started_at).await;
+    open(&lifeline, resuming.then(|| seats.clone()), started_at).await;
+    tell_start(&chronicle, &seats);
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
-    if let Some(tracing) = tracing {
-        tracing.end().await;
-    }
+    Tracing::end(tracing).await;
     result
+}
+
+/// Has `registry` show what is counted beside the gateway.
+fn register<E: Engine>(registry: &mut Registry, engine: &Arc<E>, logs: &Arc<LogStore>) -> Arc<Metrics> {
+    registry.register_collector(Box::new(ProcessFigures { logs: logs.clone() }));
+    registry.register_collector(Box::new(ComponentSeries { engine: engine.clone(), logs: logs.clone() }));
+    Arc::new(Metrics::register(registry))
 }
 
 /// Spans on their way out.
@@ -252,25 +254,12 @@ impl Tracing {
     }
 
     /// Sends what still waits, for a moment.
-    async fn end(self) {
-        self.stop.cancel();
-        if timeout(LAST_SPANS_MAX, self.exporter).await.is_err() {
+    async fn end(tracing: Option<Self>) {
+        let Some(Self { exporter, stop, .. }) = tracing else { return };
+        stop.cancel();
+        if timeout(LAST_SPANS_MAX, exporter).await.is_err() {
             tracing::warn!(waited.ms = LAST_SPANS_MAX.as_millis(), "the last spans are lost");
         }
-    }
-}
-
-/// What was assigned before this worker started.
-fn last_assignment(directories: &Directories) -> Option<api::node::Assignment> {
-    saved::load(&directories.assignment()).unwrap_or_else(|error| {
-        tracing::error!(error = %agent::chain(&error), "the last assignment cannot be used; waiting for the control plane");
-        None
-    })
-}
-
-async fn serve_mesh(listener: tokio::net::UnixListener, state: mesh::Mesh) {
-    if let Err(error) = axum::serve(listener, mesh::router(state)).await {
-        tracing::error!(error = %error, "the mesh listener ended");
     }
 }
 
@@ -344,6 +333,13 @@ async fn open(lifeline: &Lifeline, seats: Option<watch::Receiver<Seat>>, started
     }
     lifeline.listening().await;
     tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+}
+
+fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
+    let ready = seats.borrow().roster.placements().values().filter(|held| held.seen == next_step::Seen::Ready).count();
+    let resumed = if ready == 0 { String::new() } else { format!(", {ready} instances resumed") };
+    let message = format!("the worker serves as process {}{resumed}", std::process::id());
+    chronicle.tell(ReportedEventKind::WorkerStarted, None, message);
 }
 
 /// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.

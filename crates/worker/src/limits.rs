@@ -147,3 +147,9 @@ pub const SPANS_COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the last spans get at the worker's end.
 pub const LAST_SPANS_MAX: Duration = Duration::from_secs(2);
+
+/// Events kept for the control plane while it is away: a restart of everything on a node tells about as many.
+pub const EVENTS_KEPT_MAX: usize = 64;
+
+/// After a component's traps were told, how long others are not: one bad release is one event, not a hundred.
+pub const TRAPS_TOLD_EVERY: Duration = Duration::from_secs(300);

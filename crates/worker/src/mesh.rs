@@ -44,8 +44,15 @@ pub struct Mesh {
     pub started_at: Instant,
 }
 
+/// Answers the control plane for as long as the worker lives.
+pub async fn serve(listener: tokio::net::UnixListener, mesh: Mesh) {
+    if let Err(error) = axum::serve(listener, router(mesh)).await {
+        tracing::error!(error = %error, "the mesh listener ended");
+    }
+}
+
 /// All routes.
-pub fn router(mesh: Mesh) -> Router {
+fn router(mesh: Mesh) -> Router {
     Router::new()
         .route(LOGS_PATH, get(logs))
         .route(METRICS_PATH, get(metrics))

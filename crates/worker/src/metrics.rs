@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 use runtime::Runtime;
 
-use crate::{engine::Engine, logs::LogStore, programs::Programs, spans::SpanCounts};
+use crate::{chronicle::Chronicle, engine::Engine, logs::LogStore, programs::Programs, spans::SpanCounts};
 
 /// Upper bounds of the compile time buckets in seconds: a small component takes 0.3 s, the limit is 300 s.
 const COMPILE_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0];
@@ -25,13 +25,19 @@ pub struct Metrics {
     compile: Histogram,
     reopen: Histogram,
     unloaded: Counter,
+    /// What is compiled right now, and what happened.
+    pub chronicle: Arc<Chronicle>,
 }
 
 impl Metrics {
     /// Makes them and has `registry` show them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { compile: Histogram::new(COMPILE_SECONDS), reopen: Histogram::new(REOPEN_SECONDS), unloaded: Counter::default() };
+        let metrics = Self {
+            compile: Histogram::new(COMPILE_SECONDS),
+            reopen: Histogram::new(REOPEN_SECONDS),
+            unloaded: Counter::default(),
+            chronicle: Arc::default(),
+        };
         registry.register_with_unit("worker_compile", "Time to make code of an artifact", Unit::Seconds, metrics.compile.clone());
         registry.register_with_unit("worker_reopen", "Time to open unloaded code again", Unit::Seconds, metrics.reopen.clone());
         registry.register("worker_unloaded", "Programs unloaded because nobody asked for them", metrics.unloaded.clone());

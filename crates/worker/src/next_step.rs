@@ -75,7 +75,7 @@ impl Seen {
         match self {
             Self::Absent => Phase::Assigned,
             Self::Fetching | Self::Fetched => Phase::Fetching,
-            Self::Compiling | Self::Compiled => Phase::Compiling,
+            Self::Compiling | Self::Compiled => Phase::Compiling { since: None, bytes: None },
             Self::Starting | Self::Started => Phase::Starting,
             Self::Ready => Phase::Ready,
             Self::Draining | Self::Drained => Phase::Draining,

@@ -12,8 +12,8 @@ use api::{
 };
 use model::id::{ComponentId, Digest, Timestamp};
 use runtime::{
-    Code, ComponentFigures, Line, LogSink, OpenError, Program, ProgramConfig, Runtime, SandboxError, Settings, StartError, Stream,
-    code_store::CodeStore,
+    Code, ComponentFigures, ComponentReading, Line, LogSink, OpenError, Program, ProgramConfig, Runtime, SandboxError, Settings,
+    StartError, Stream, code_store::CodeStore,
 };
 
 use crate::{
@@ -76,6 +76,11 @@ impl Engine for Sandboxes {
             Ok(opened) => opened.map_err(|error| cannot_open(&error)),
             Err(error) => Err(Failure::new(Again::Sometimes, "E0302", error)),
         }
+    }
+
+    fn counters(&self) -> Vec<(ComponentId, ComponentReading)> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.iter().map(|(component, figures)| (component.clone(), figures.read())).collect()
     }
 
     fn sandboxes(&self) -> (u32, u32) {

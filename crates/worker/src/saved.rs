@@ -47,6 +47,14 @@ pub fn load(path: &Path) -> Result<Option<Assignment>, SavedError> {
     serde_json::from_slice(&bytes).map(Some).map_err(|source| SavedError::Form { path: path.to_owned(), source })
 }
 
+/// The same; what cannot be used is told and none.
+pub fn load_or_tell(path: &Path) -> Option<Assignment> {
+    load(path).unwrap_or_else(|error| {
+        tracing::error!(error = %chain(&error), "the last assignment cannot be used; waiting for the control plane");
+        None
+    })
+}
+
 /// What an [`Assignment`] in the file looks like, borrowed from the roster.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -27,7 +27,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::id::{ComponentId, Digest, PlacementId};
-use runtime::RequestUsage;
+use runtime::{ComponentReading, RequestUsage};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -92,6 +92,11 @@ impl Engine for Stub {
 
     async fn probe(&self, program: &Arc<Echo>) -> Result<(), Failure> {
         if program.0.starts_with("broken/web") { Err(Failure::new(Again::Never, "E0303", "it does not start")) } else { Ok(()) }
+    }
+
+    fn counters(&self) -> Vec<(ComponentId, ComponentReading)> {
+        let counted = ComponentReading { cpu_nanos: 5_000_000, memory_peak_bytes: 1 << 16, ..ComponentReading::default() };
+        vec![("hello/web".parse().unwrap(), counted)]
     }
 }
 

@@ -152,6 +152,21 @@ pub struct InstanceView {
     /// Why it is not ready; empty when it is.
     #[serde(default)]
     pub message: String,
+    /// What is being compiled for it, while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiling: Option<CompilingView>,
+}
+
+/// A compilation under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CompilingView {
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Time,
+    /// Of how many bytes; absent when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// How far an instance is.

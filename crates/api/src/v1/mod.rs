@@ -10,8 +10,8 @@ mod top;
 mod why;
 
 pub use app::{
-    AppStatus, AppView, ComponentStatus, Condition, InstancePhase, InstanceView, RevisionComponent, RevisionView, RolloutPhase,
-    RolloutView, Waiting, WatchEvent,
+    AppStatus, AppView, CompilingView, ComponentStatus, Condition, InstancePhase, InstanceView, RevisionComponent, RevisionView,
+    RolloutPhase, RolloutView, Waiting, WatchEvent,
 };
 pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, UndoRequest};
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};

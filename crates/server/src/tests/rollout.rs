@@ -31,7 +31,7 @@ async fn an_app_is_applied_placed_ready_and_gone() {
     assert_eq!(progressing.status.rollout.phase, RolloutPhase::Progressing, "{:?}", progressing.status);
 
     let mut lines = plane.client.watch_app(&id("hello")).await.expect("a stream");
-    worker.report(|_| Phase::Compiling).await;
+    worker.report(|_| Phase::Compiling { since: None, bytes: None }).await;
     let compiling = |app: &api::v1::AppView| app.status.instances.iter().all(|one| one.phase == InstancePhase::Compiling);
     let app = status(&mut lines, compiling).await;
     assert!(!app.status.waits.is_empty(), "everything that waits says for what");

@@ -7,6 +7,7 @@ use model::id::{AppId, Index, RevisionNumber};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    age,
     failure::{Exit, Failure},
     progress,
     session::Session,
@@ -19,6 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long nothing may move before that is the verdict: other apps' instances that just stop give their room back within it.
 const STUCK_MIN: Duration = Duration::from_secs(2);
+
+/// Between two looks at the clock while something is compiled.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What somebody wished for and now waits on.
 #[derive(Debug, Clone)]
@@ -86,7 +90,14 @@ impl Follower<'_> {
         let mut stream = opened?;
         loop {
             let patience = self.stuck.as_ref().map_or(self.deadline, |(since, _)| self.deadline.min(*since + STUCK_MIN));
-            let Ok(next) = timeout_at(patience, stream.next()).await else { return Ok(Some(self.out_of_time())) };
+            let next = match timeout_at(self.until_next_look(patience), stream.next()).await {
+                Ok(next) => next,
+                Err(_) if Instant::now() < patience => {
+                    self.show();
+                    continue;
+                }
+                Err(_) => return Ok(Some(self.out_of_time())),
+            };
             let Some(event) = next? else { return Ok(None) };
             self.silent_since = None;
             let app = match event {
@@ -107,9 +118,9 @@ impl Follower<'_> {
             terminal.hint(terminal.err(line.ink, &line.text));
         }
         let verdict = verdict::judge(&app, self.wish.revision);
-        terminal.live(&format!("{} {}: {}", self.wish.app, self.wish.revision, verdict::missing(&app)));
         let is_open = app.status.rollout.phase == RolloutPhase::Progressing;
         self.seen = Some(app);
+        self.show();
         match verdict {
             // The server may still place it, or try again what failed.
             Some(stuck @ (Verdict::CannotPlace { .. } | Verdict::Failed { .. }))
@@ -124,6 +135,22 @@ impl Follower<'_> {
                 other
             }
         }
+    }
+
+    /// When the live line must be rewritten although nothing was told: seconds pass while something is compiled.
+    fn until_next_look(&self, patience: Instant) -> Instant {
+        let is_compiling = self.seen.iter().flat_map(|app| &app.status.instances).any(|instance| instance.compiling.is_some());
+        if is_compiling && self.session.terminal.live { patience.min(Instant::now() + SECOND) } else { patience }
+    }
+
+    /// Rewrites the live line.
+    fn show(&self) {
+        let Some(app) = &self.seen else { return };
+        let mut parts = progress::compiling(app, age::now());
+        if parts.is_empty() {
+            parts.push(verdict::missing(app));
+        }
+        self.session.terminal.live(&format!("{} {}: {}", self.wish.app, self.wish.revision, parts.join(", ")));
     }
 
     fn out_of_time(&mut self) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::inspect::{Handler, Import, Inspection, inspect, offer};
+use ::inspect::{Handler, Import, Inspection, estimate, inspect, offer};
 use clap::Args;
 use model::problem::Problem;
 
@@ -59,6 +59,7 @@ fn text(file: &str, inspection: &Inspection, color: bool) -> String {
     let mut lines = vec![
         format!("{:<10}{file}", "File:"),
         format!("{:<10}{} ({} bytes)", "Size:", bytes(inspection.size), inspection.size),
+        format!("{:<10}{} to compile", "Cost:", estimate::compile_words(inspection.size)),
         format!("{:<10}{}", "Digest:", inspection.digest),
         format!("{:<10}{}", "Language:", inspection.language.as_deref().unwrap_or("unknown")),
         format!("{:<10}{handler}", "Handler:"),

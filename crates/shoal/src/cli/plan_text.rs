@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedFile, PlannedObject};
 
+use ::inspect::estimate;
+
 use super::{
     table::shorten,
     terminal::{Ink, paint},
@@ -79,7 +81,7 @@ fn permissions(object: &PlannedObject, color: bool) -> Vec<String> {
 }
 
 fn compile(need: &CompileNeed) -> String {
-    let size = need.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    let size = need.size.map(|size| format!(", {}, {}", bytes(size), estimate::compile_words(size))).unwrap_or_default();
     let first = if need.stored { "compile" } else { "upload and compile" };
     format!("{first} {} ({}{size})", need.component, need.digest.short())
 }
@@ -167,7 +169,7 @@ mod tests {
                 + web may reach https://api.example:443
                 - web may no longer call wasi:sockets
                   new permissions: apply needs --accept-permissions
-                upload and compile web (0123456789ab, 234.4Ki)
+                upload and compile web (0123456789ab, 234.4Ki, less than a second)
                 files of web: /etc/a and 1 more (3Ki, 1 to upload)
                 start hello/web.1 on one
                 then stop hello/web.1

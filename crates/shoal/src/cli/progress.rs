@@ -1,12 +1,15 @@
 //! What changed between two looks at an app, one line per change. Pure. Owns the words of progress; the verdict is another's.
 
+use std::collections::BTreeMap;
+
+use ::inspect::estimate;
 use api::{
     node::Wanted,
     v1::{AppView, InstancePhase, InstanceView},
 };
-use model::id::RevisionNumber;
+use model::id::{Name, RevisionNumber, Timestamp};
 
-use super::{terminal::Ink, verdict};
+use super::{terminal::Ink, verdict, views::bytes};
 
 /// One line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub fn lines(before: Option<&AppView>, now: &AppView, revision: RevisionNumber) 
     let traffic = moved.map(|serving| Line { ink: Ink::Good, text: format!("{} traffic goes to {serving}", now.id()) });
     let news = |instance: &InstanceView| {
         let earlier = before.and_then(|app| app.status.instances.iter().find(|other| other.placement == instance.placement));
-        let is_news = earlier.map(|earlier| (earlier.phase, &earlier.message)) != Some((instance.phase, &instance.message));
+        let has_begun = instance.compiling.is_some() && earlier.is_some_and(|earlier| earlier.compiling.is_none());
+        let is_news = has_begun || earlier.map(|earlier| (earlier.phase, &earlier.message)) != Some((instance.phase, &instance.message));
         (is_news && (instance.revision == revision || earlier.is_some())).then(|| instance_line(instance))
     };
     lines.extend(new.into_iter().filter_map(news));
@@ -71,9 +75,28 @@ pub fn phase_ink(phase: InstancePhase) -> Ink {
     }
 }
 
+/// What is being compiled and for how long, one part per component, for a line that is rewritten: `compiling web: 6 s (13.4Mi)`.
+pub fn compiling(app: &AppView, now: Timestamp) -> Vec<String> {
+    let mut told: BTreeMap<&Name, String> = BTreeMap::new();
+    for instance in &app.status.instances {
+        if let Some(compiling) = &instance.compiling {
+            let name = &instance.instance.component.component;
+            let seconds = now.millis_since(compiling.since.0) / 1_000;
+            let size = compiling.bytes.map(|size| format!(" ({})", bytes(size))).unwrap_or_default();
+            told.entry(name).or_insert_with(|| format!("compiling {name}: {seconds} s{size}"));
+        }
+    }
+    told.into_values().collect()
+}
+
 fn instance_line(instance: &InstanceView) -> Line {
     let code = instance.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-    let message = if instance.message.is_empty() { String::new() } else { format!(": {}", instance.message) };
+    let size = instance.compiling.and_then(|compiling| compiling.bytes);
+    let message = match size {
+        Some(size) if instance.message.is_empty() => format!(": {}, {}", bytes(size), estimate::compile_words(size)),
+        _ if instance.message.is_empty() => String::new(),
+        _ => format!(": {}", instance.message),
+    };
     let leaving = instance.wanted == Wanted::Stop && instance.phase == InstancePhase::Ready;
     let phase = if leaving { "stopping" } else { phase_word(instance.phase) };
     let text = format!("{} {} {phase} on {}{code}{message}", instance.instance, instance.revision, instance.node);
@@ -112,6 +135,24 @@ mod tests {
                 hello/web.2 waits for memory: needs 256Mi
             "#]],
         );
+    }
+
+    #[test]
+    fn a_compilation_is_told_with_its_size_and_lives_on_a_terminal() {
+        let mut instance = placed("hello/web.1", 2, 6, "compiling");
+        instance["compiling"] = json!({"since": "2026-01-01T00:00:10.000Z", "bytes": 14_000_000});
+        let status = json!({"instances": [instance]});
+        check(
+            None,
+            status.clone(),
+            expect![[r#"
+            hello/web.1 r2 compiling on one: 13.4Mi, about 6 s
+        "#]],
+        );
+        let app = samples::app("hello", status);
+        let since: api::time::Time = "2026-01-01T00:00:10.000Z".parse().expect("a time");
+        assert_eq!(compiling(&app, Timestamp(since.millis() + 6_900)), ["compiling web: 6 s (13.4Mi)"]);
+        assert_eq!(compiling(&samples::app("hello", json!({})), Timestamp(0)), Vec::<String>::new());
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn serve(wishes: &Wishes, id: &AppId, session: &Session) -> Outcome {
     if let Some(url) = url {
         session.terminal.hint(format!("{}\nCtrl-C deletes it", urls::curl(&url)));
     }
-    inline_logs::show(id, session).await
+    inline_logs::show(id, inline_logs::Requests::All, session).await
 }
 
 async fn remove(id: &AppId, session: &Session) -> Result<(), Failure> {

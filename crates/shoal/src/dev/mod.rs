@@ -23,7 +23,8 @@ use crate::{
         apply,
         discovery::DEV_DATA_DIRECTORY,
         failure::{Exit, Failure, Outcome},
-        inline_logs, interrupt, server,
+        inline_logs::{self, Requests},
+        interrupt, server,
         session::{self, Session},
         terminal::{Ink, Terminal},
         urls,
@@ -71,6 +72,9 @@ pub struct DevArgs {
     /// Which of its own log lines the node writes, such as info,worker=debug [env: SHOAL_LOG] [default: warn].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Show every request between the log lines, not only those that failed.
+    #[arg(long)]
+    access: bool,
     /// Do not watch: apply once and show the log.
     #[arg(long)]
     no_watch: bool,
@@ -93,7 +97,7 @@ pub async fn run(args: DevArgs, session: &Session) -> Outcome {
     let globals = session.globals.clone();
     let local = Session::with_server(globals, terminal.clone(), Server::Socket(running.ready.api_socket.clone()));
     let ended = tokio::select! {
-        ended = work(project, args.no_watch, &local) => ended,
+        ended = work(project, &args, &local) => ended,
         ended = running.wait() => ended.map(|()| Exit::Done).map_err(Failure::from),
         () = interrupt::requested() => Ok(Exit::Done),
     };
@@ -102,7 +106,8 @@ pub async fn run(args: DevArgs, session: &Session) -> Outcome {
 }
 
 /// Keeps the app as its sources are; never ends by itself unless something is wrong that no change of a source can mend.
-async fn work(project: Option<Project>, once: bool, session: &Session) -> Outcome {
+async fn work(project: Option<Project>, args: &DevArgs, session: &Session) -> Outcome {
+    let requests = if args.access { Requests::All } else { Requests::Failed };
     let Some(mut project) = project else {
         session.terminal.hint("next: shoal apply -f app.yaml   or   shoal run hello.wasm");
         return std::future::pending().await;
@@ -115,9 +120,9 @@ async fn work(project: Option<Project>, once: bool, session: &Session) -> Outcom
         turn(&mut project, builds, session).await;
         for app in project.newly_applied() {
             let session = session.again();
-            logs.spawn(async move { inline_logs::show(&app, &session).await });
+            logs.spawn(async move { inline_logs::show(&app, requests, &session).await });
         }
-        if once {
+        if args.no_watch {
             return std::future::pending().await;
         }
         loop {

@@ -26,6 +26,7 @@ impl State {
             Command::V1(CommandV1::Delete(delete)) => self.delete(delete),
             Command::V1(CommandV1::Carry(plan)) => Ok(self.carry(plan)),
             Command::V1(CommandV1::Observe(observe)) => Ok(self.observe(observe)),
+            Command::V1(CommandV1::Note(note)) => Ok(self.note(note)),
         }
     }
 

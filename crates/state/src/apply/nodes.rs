@@ -1,10 +1,10 @@
-//! Nodes and what their workers saw. Owns `Join` and `Observe`; must never decide where anything runs.
+//! Nodes and what their workers saw and did. Owns `Join`, `Observe` and `Note`; must never decide where anything runs.
 
 use model::id::{NodeId, PlacementId, Timestamp};
 
 use crate::{
     Applied, EventKind, NodeRecord, Refused, State,
-    command::{Join, Observe, SeenPhase},
+    command::{Join, NodeEventKind, Note, Observe, SeenPhase},
     limits::{NODES_MAX, TEXT_BYTES_MAX, bounded},
 };
 
@@ -59,6 +59,27 @@ impl State {
             }
         }
         Applied::Observed { changed, stale }
+    }
+
+    /// Records what a worker did. Nodes and apps that are gone have no events.
+    pub(super) fn note(&mut self, note: &Note) -> Applied {
+        let mut events = 0;
+        let Some(node_name) = self.node(note.node).map(|node| node.name.clone()) else { return Applied::Noted { events } };
+        for event in &note.events {
+            let app = event.component.as_ref().map(|component| component.app.clone());
+            if app.as_ref().is_some_and(|app| self.app(app).is_none()) {
+                continue;
+            }
+            let kind = match event.kind {
+                NodeEventKind::WorkerStarted => EventKind::WorkerStarted,
+                NodeEventKind::CodeCompiled => EventKind::CodeCompiled,
+                NodeEventKind::GuestsTrapped => EventKind::GuestsTrapped,
+            };
+            let object = event.component.as_ref().map_or_else(|| node_name.clone(), ToString::to_string);
+            self.record(event.at, kind, app.as_ref(), object, bounded(&event.message));
+            events += 1;
+        }
+        Applied::Noted { events }
     }
 
     fn see(&mut self, at: Timestamp, node: NodeId, id: PlacementId, phase: &SeenPhase) -> Seen {
