@@ -2,9 +2,13 @@
 //! must never change the product to look better: it starts the release binary as a user does.
 
 mod client;
+mod cold;
 mod hostile;
+mod idle;
+mod many;
 mod neighbors;
 mod processes;
+mod quiet;
 mod recovery;
 mod report;
 mod requests;
@@ -22,12 +26,16 @@ use anyhow::{Context, Result, bail, ensure};
 use report::Section;
 
 /// What `bench` accepts after its name.
-const USAGE: &str = "usage: cargo xtask bench [requests|rollout|recovery|neighbors|hostile|all] [--rounds N] [--seconds N] [--write]
+const USAGE: &str =
+    "usage: cargo xtask bench [requests|rollout|recovery|neighbors|cold|idle|many|hostile|all] [--rounds N] [--seconds N] [--write]
   requests   CPU per request of `hello` against `wasmtime serve` 48, interleaved (needs wrk)
   rollout    from `shoal apply` of compiled code to its first 200
   recovery   from `kill -9` of the worker to the next 200
   neighbors  what `hello` notices of guests that burn processor time and take memory (needs wrk)
   hostile    what is left of attacking guests after --rounds rounds (10000 are meant); not part of `all`
+  cold       the first request after code was unloaded
+  idle       what 1,000 deployed apps of different artifacts cost while nobody asks for them
+  many       10,000 apps over 100 artifacts: deploy, list, route
   --write    put the figures into docs/benchmarks.md";
 
 /// Options of one run.
@@ -60,6 +68,15 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     if wanted("neighbors") {
         sections.push(neighbors::measure(&bench, options.rounds, options.seconds)?);
     }
+    if wanted("cold") {
+        sections.push(cold::measure(&bench, options.rounds * 40)?);
+    }
+    if wanted("idle") {
+        sections.push(idle::measure(&bench, 1_000)?);
+    }
+    if wanted("many") {
+        sections.push(many::measure(&bench, 10_000, 100)?);
+    }
     if options.what == "hostile" {
         sections.push(hostile::measure(&bench, options.rounds)?);
     }
@@ -76,7 +93,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
     while let Some(argument) = rest.next() {
         let mut number = || rest.next().context(USAGE)?.parse::<u64>().context(USAGE);
         match argument.as_str() {
-            "all" | "requests" | "rollout" | "recovery" | "neighbors" | "hostile" => options.what.clone_from(argument),
+            "all" | "requests" | "rollout" | "recovery" | "neighbors" | "cold" | "idle" | "many" | "hostile" => {
+                options.what.clone_from(argument)
+            }
             "--rounds" => options.rounds = usize::try_from(number()?.clamp(1, 100_000))?,
             "--seconds" => options.seconds = number()?.clamp(1, 600),
             "--write" => options.write = true,
@@ -86,8 +105,11 @@ fn parse(arguments: &[String]) -> Result<Options> {
     Ok(options)
 }
 
-/// Builds the release binary and the guests; returns the binary.
+/// Builds the release binary and the guests; returns the binary. `SHOAL_BINARY` names one that is built already.
 fn build(root: &Path) -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("SHOAL_BINARY") {
+        return Ok(binary.into());
+    }
     crate::guests::run(root)?;
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--package", "shoal", "--package", "cluster-tests", "--bins"])
@@ -118,6 +140,11 @@ pub(crate) struct Server {
 
 impl Bench {
     pub(crate) fn start(&self) -> Result<Server> {
+        self.start_with(&[])
+    }
+
+    /// Starts a server with more flags.
+    fn start_with(&self, flags: &[&str]) -> Result<Server> {
         let directory = tempfile::tempdir()?;
         let ready = directory.path().join("ready.json");
         let log = std::fs::File::create(directory.path().join("stderr.log"))?;
@@ -128,6 +155,7 @@ impl Bench {
             .arg("--ready-file")
             .arg(&ready)
             .args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -4,6 +4,33 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 
+/// Bytes of anonymous memory of `root` and all its descendants that live now.
+pub fn anonymous_bytes(root: u32) -> Result<u64> {
+    let mut bytes = 0;
+    for pid in descendants(root)? {
+        // A process that has ended meanwhile holds nothing.
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        bytes += line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024;
+    }
+    Ok(bytes)
+}
+
+/// `root` and everything below it.
+fn descendants(root: u32) -> Result<Vec<u32>> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() {
+        let of = found[next];
+        next += 1;
+        for task in fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    Ok(found)
+}
+
 /// User and system time in microseconds of `root` and all its descendants that live now.
 pub fn cpu_micros(root: u32) -> Result<f64> {
     let mut parents = BTreeMap::new();
