@@ -150,22 +150,25 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
             .header("keep-alive", "timeout=1")
             .body(text("forged"))
             .expect("a response"),
-        "/forge-trailers" => {
-            let forged = [("proxy-status", "shoal; error=x"), ("connection", "close"), ("content-length", "1"), ("grpc-status", "0")];
-            let forged = forged.map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
-            let frame = Ok(http_body::Frame::trailers(forged.into_iter().collect()));
-            Response::new(http_body_util::StreamBody::new(futures_util::stream::iter([frame])).boxed_unsync())
-        }
-        "/half" => {
-            let body = http_body_util::StreamBody::new(futures_util::stream::iter([
-                Ok(http_body::Frame::data(Bytes::from_static(b"half"))),
-                Err(BoxError::from("trap in the middle")),
-            ]));
-            Response::new(body.boxed_unsync())
-        }
+        "/forge-trailers" => Response::new(forged_trailers()),
+        "/half" => Response::new(half()),
         _ => Response::new(text("hello\n")),
     };
     Ok(reply)
+}
+
+/// Nothing but trailers, most of which are not a component's to set.
+fn forged_trailers() -> StubBody {
+    let forged = [("proxy-status", "shoal; error=x"), ("connection", "close"), ("content-length", "1"), ("grpc-status", "0")];
+    let forged = forged.map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    let frame = Ok::<_, BoxError>(http_body::Frame::trailers(forged.into_iter().collect()));
+    http_body_util::StreamBody::new(futures_util::stream::iter([frame])).boxed_unsync()
+}
+
+/// A body that breaks off.
+fn half() -> StubBody {
+    let frames = [Ok(http_body::Frame::data(Bytes::from_static(b"half"))), Err(BoxError::from("trap in the middle"))];
+    http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
 }
 
 struct CountDrop<'a>(Option<&'a AtomicUsize>);
