@@ -79,14 +79,18 @@ impl Share {
         Arc::new(Self { lanes: Arc::clone(lanes), turns: Arc::new(Semaphore::new(SlowLane::threads())) })
     }
 
-    /// One turn of a guest: measured, seen by the ticker, and the last one when its time is used up.
-    fn turn(&self, meter: &Meter, work: &mut Work, context: &mut Context<'_>) -> Poll<Ended> {
+    /// One turn of a guest: measured, seen by the ticker, and the last one when its time is used up. What is done with its end is on its account too.
+    fn turn<T>(&self, meter: &Meter, work: &mut Work, context: &mut Context<'_>, at_end: impl FnOnce(Ended) -> T) -> Poll<T> {
         let inside = self.lanes.ticker.enter();
-        let turn = meter.turn(work.as_mut(), context);
+        let turn = meter.measure(|| match work.as_mut().poll(context) {
+            Poll::Ready(ended) => Ok(at_end(ended)),
+            Poll::Pending => Err(at_end),
+        });
         drop(inside);
         match turn {
-            Poll::Pending if meter.is_exhausted() => Poll::Ready(Ended { result: Err(self.exhausted(meter)), sandbox: None }),
-            turn => turn,
+            Ok(ended) => Poll::Ready(ended),
+            Err(at_end) if meter.is_exhausted() => Poll::Ready(at_end(Err(self.exhausted(meter)).into())),
+            Err(_) => Poll::Pending,
         }
     }
 
@@ -138,28 +142,31 @@ impl Guest {
     /// One turn here.
     fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SandboxError>> {
         let Place::Here(work) = &mut self.place else { panic!("only a guest that is here has a turn here") };
-        self.share.turn(&self.meter, work, context).map(|ended| self.end(ended))
+        // The sandbox goes within the turn, and the work that is left of it with the place.
+        let result = ready!(self.share.turn(&self.meter, work, context, |ended| ended.result));
+        self.end();
+        Poll::Ready(result)
     }
 
     /// What comes from the slow lane: its end, or itself.
     fn poll_away(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(), SandboxError>>> {
         let Place::Away { back, .. } = &mut self.place else { panic!("only a guest that was moved comes back") };
-        Poll::Ready(match ready!(Pin::new(back).poll(context)) {
-            Ok(Back::Ended(result)) => Some(self.end(result.into())),
+        let result = match ready!(Pin::new(back).poll(context)) {
             Ok(Back::Light(work)) => {
                 self.place = Place::Here(work);
-                None
+                return Poll::Ready(None);
             }
+            Ok(Back::Ended(result)) => result,
             // The process is ending, or a host call panicked.
-            Err(_) => Some(self.end(Err(SandboxError::Ended { reason: "the node gave it up" }).into())),
-        })
+            Err(_) => Err(SandboxError::Ended { reason: "the node gave it up" }),
+        };
+        self.end();
+        Poll::Ready(Some(result))
     }
 
-    fn end(&mut self, ended: Ended) -> Result<(), SandboxError> {
+    fn end(&mut self) {
         self.meter.note_request();
-        let place = std::mem::replace(&mut self.place, Place::Gone);
-        self.meter.measure(|| drop((place, ended.sandbox)));
-        ended.result
+        self.place = Place::Gone;
     }
 }
 
@@ -218,7 +225,7 @@ impl Visitor {
                 // Whoever reads the response hears why it broke before the sandbox takes the other end of the body down.
                 let _ = sender.send(Back::Ended(result));
                 let _home = self.home.enter();
-                drop(sandbox);
+                self.meter.measure(|| drop(sandbox));
             }
         }
     }
@@ -229,7 +236,7 @@ impl Visitor {
         let is_light = !self.meter.is_heavy() && !self.meter.figures().is_heavy();
         match &mut self.work {
             Some(_) if is_light => Poll::Ready(Ok(self.work.take().expect("it was just there"))),
-            Some(work) => self.share.turn(&self.meter, work, context).map(Err),
+            Some(work) => self.share.turn(&self.meter, work, context, Err),
             None => panic!("a guest that ended or went back has no more turns"),
         }
     }

@@ -2,12 +2,10 @@
 //! answers many; must never count ticks or look at the time of day.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -48,12 +46,7 @@ impl Meter {
         })
     }
 
-    /// One turn of a guest.
-    pub(crate) fn turn<F: Future + ?Sized>(&self, guest: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.measure(|| guest.poll(context))
-    }
-
-    /// Does something on the guest's account.
+    /// Does something on the guest's account: one turn of it, with all that comes of it.
     pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
         let begin = thread_nanos();
         let done = work();
@@ -139,4 +132,62 @@ fn thread_nanos() -> u64 {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::RevisionNumber;
+
+    use super::*;
+    use crate::{
+        failure_log::FailureLog,
+        logs::{Line, LogSink, Source},
+    };
+
+    struct Silent;
+
+    impl LogSink for Silent {
+        fn line(&self, _: Line) {}
+    }
+
+    fn meter(limit: Duration) -> (Arc<Meter>, Arc<ComponentFigures>) {
+        let component = "hello/web".parse().unwrap();
+        let source = Source { component, revision: RevisionNumber(1), sink: Arc::new(Silent), failures: FailureLog::default() };
+        let figures = Arc::new(ComponentFigures::default());
+        (Meter::new(limit, Arc::clone(&figures), SandboxLog::new(&Arc::new(source), None)), figures)
+    }
+
+    fn use_up(meter: &Meter) {
+        while !meter.is_exhausted() {
+            meter.measure(|| std::hint::black_box((0..1_000).sum::<u64>()));
+        }
+    }
+
+    #[test]
+    fn the_budget_is_used_up_and_armed_again() {
+        let limit = Duration::from_micros(50);
+        let (meter, figures) = meter(limit);
+        assert!(!meter.is_exhausted());
+        use_up(&meter);
+        let first = meter.request_nanos();
+        assert!(first > 50_000, "{first}");
+        meter.re_arm();
+        assert!(!meter.is_exhausted());
+        use_up(&meter);
+        assert!(meter.request_nanos() > first + 50_000, "the same request went on");
+        meter.begin_request();
+        assert_eq!((meter.request_nanos(), meter.is_exhausted()), (0, false), "the next request of the same sandbox");
+        use_up(&meter);
+        let total = meter.used_nanos.load(Relaxed);
+        drop(meter);
+        assert_eq!(figures.read().cpu_nanos, total, "every request of it");
+    }
+
+    #[test]
+    fn what_is_not_measured_does_not_count() {
+        let (meter, _) = meter(Duration::from_micros(50));
+        let other = Meter::new(meter.limit, Arc::default(), meter.log().clone());
+        use_up(&other);
+        assert_eq!(meter.request_nanos(), 0);
+    }
 }

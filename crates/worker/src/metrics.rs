@@ -137,6 +137,15 @@ impl Collector for SandboxFigures {
         counter(out, "worker_traps", "Guests that trapped or ended themselves", figures.traps)?;
         counter(out, "worker_timeouts", "Requests without a response in time", figures.timeouts)?;
         counter(out, "worker_memory_denials", "Times a guest asked for more memory than its limit", figures.memory_denials)?;
+        counter(
+            out,
+            "worker_instance_memory_refusals",
+            "Requests that found no room in the memory of their instance",
+            figures.instance_memory_refusals,
+        )?;
+        counter(out, "worker_cpu_exhausted", "Guests that used up their processor time", figures.cpu_exhausted)?;
+        counter(out, "worker_host_limits", "Guests that reached a limit of the host", figures.host_limits)?;
+        counter(out, "worker_slow_lane", "Guests that were moved to the slow lane or began there", figures.slow_lane)?;
         counter(out, "worker_slots_exhausted", "Requests that found every slot in use", figures.exhaustions)?;
         counter(out, "worker_bad_responses", "Guests that sent no response or one that is not valid", figures.bad_responses)?;
         counter(out, "worker_sandbox_start_failures", "Sandboxes that could not be started", figures.start_failures)?;

@@ -2,8 +2,10 @@
 //! Needs the guests of sample-apps, built by `cargo xtask guests`.
 
 mod answers;
+mod budgets;
 mod code;
 mod failures;
+mod instance_memory;
 mod kept;
 mod kept_ends;
 mod outside;

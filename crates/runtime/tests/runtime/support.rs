@@ -60,6 +60,11 @@ impl Bench {
         Self::with(Settings { slots: SLOTS, after_response: AFTER_RESPONSE, ..Settings::for_this_machine() })
     }
 
+    /// One on which nothing ends because of the time of day.
+    pub fn patient() -> Self {
+        Self::with(Settings { slots: SLOTS, after_response: Duration::from_secs(600), ..Settings::for_this_machine() })
+    }
+
     pub fn with(settings: Settings) -> Self {
         let lines = Arc::new(Lines::default());
         let runtime = Runtime::start(&settings, Arc::clone(&lines) as _).expect("a few slots fit every machine");
