@@ -165,7 +165,7 @@ impl Guest {
     }
 
     fn end(&mut self) {
-        self.meter.note_request();
+        self.meter.end_request();
         self.place = Place::Gone;
     }
 }
@@ -199,7 +199,7 @@ impl Future for Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.meter.note_request();
+        self.meter.end_request();
         if let Place::Away { task, .. } = &self.place {
             task.abort();
         }

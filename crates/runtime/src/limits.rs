@@ -82,6 +82,10 @@ pub(crate) const QUIET_TICKS_MAX: u32 = 4;
 /// else notices them.
 pub(crate) const SLOW_AFTER_NANOS: u64 = 2_000_000;
 
+/// A turn of a guest that takes no longer is charged by the time of day: ten times a light turn, and a tenth of what makes a guest heavy, so what a thread that
+/// was interrupted charges too much does not matter.
+pub(crate) const SHORT_TURN_NANOS: u64 = 200_000;
+
 /// Processor time a guest may use before its component's figures hear of it: ten times a second would do for people, this costs nothing.
 pub(crate) const CPU_TOLD_AFTER_NANOS: u64 = 1_000_000;
 

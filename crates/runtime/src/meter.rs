@@ -1,7 +1,8 @@
-//! The processor time of a guest, read from the clock of the thread around each of its turns. Owns the budget of one request, or of one sandbox that
-//! answers many; must never count ticks or look at the time of day.
+//! The processor time of a guest, measured around each of its turns. Owns the budget of one request, or of one sandbox that answers many; must never count
+//! ticks, nor charge a guest for a time its thread did not run.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -48,9 +49,9 @@ impl Meter {
 
     /// Does something on the guest's account: one turn of it, with all that comes of it.
     pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
-        let begin = thread_nanos();
+        let turn = Turn::begin();
         let done = work();
-        let used = self.used_nanos.load(Relaxed) + (thread_nanos() - begin);
+        let used = self.used_nanos.load(Relaxed) + turn.end();
         self.used_nanos.store(used, Relaxed);
         if used - self.told_nanos.load(Relaxed) >= limits::CPU_TOLD_AFTER_NANOS {
             self.tell(used);
@@ -97,9 +98,14 @@ impl Meter {
     pub(crate) fn note_request(&self) {
         if self.noted.swap(1, Relaxed) == 0 {
             self.figures.note_request(self.request_nanos());
-            if let Some(usage) = self.log.usage() {
-                usage.cpu_nanos.store(self.request_nanos(), Relaxed);
-            }
+        }
+    }
+
+    /// The request is over: tells the average, and whoever asked what it used.
+    pub(crate) fn end_request(&self) {
+        self.note_request();
+        if let Some(usage) = self.log.usage() {
+            usage.cpu_nanos.store(self.request_nanos(), Relaxed);
         }
     }
 
@@ -123,10 +129,54 @@ impl Drop for Meter {
     }
 }
 
-/// Processor time of this thread since it started, in nanoseconds.
-fn thread_nanos() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).expect("a thread's processor time is not negative"));
+/// One turn that is being measured. Asking for a thread's processor time costs half a microsecond, for the time of day a twentieth of that. So a short turn is
+/// charged by the time of day, which is never less, and the thread's clock is read where it matters: around long turns.
+struct Turn {
+    begin_nanos: u64,
+    anchor: Anchor,
+}
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    day_nanos: u64,
+    thread_nanos: u64,
+}
+
+thread_local! {
+    /// This thread's last reading: a turn needs one that is at most as old as a short turn is long.
+    static ANCHOR: Cell<Option<Anchor>> = const { Cell::new(None) };
+}
+
+impl Turn {
+    fn begin() -> Self {
+        let begin_nanos = read(ClockId::Monotonic);
+        let last = ANCHOR.get().filter(|anchor| begin_nanos - anchor.day_nanos <= limits::SHORT_TURN_NANOS);
+        Self { begin_nanos, anchor: last.unwrap_or_else(|| Anchor::read(begin_nanos)) }
+    }
+
+    /// What it used, in nanoseconds: for a long one what the thread used since the reading before it, which is at most a short turn too much.
+    fn end(self) -> u64 {
+        let end_nanos = read(ClockId::Monotonic);
+        let took_nanos = end_nanos - self.begin_nanos;
+        if took_nanos <= limits::SHORT_TURN_NANOS {
+            return took_nanos;
+        }
+        took_nanos.min(Anchor::read(end_nanos).thread_nanos - self.anchor.thread_nanos)
+    }
+}
+
+impl Anchor {
+    fn read(day_nanos: u64) -> Self {
+        let anchor = Self { day_nanos, thread_nanos: read(ClockId::ThreadCPUTime) };
+        ANCHOR.set(Some(anchor));
+        anchor
+    }
+}
+
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).expect("both clocks begin at zero and only move on"));
     seconds * 1_000_000_000 + nanos
 }
 

@@ -164,3 +164,27 @@ fn failed(error: &SandboxError) -> CallError {
     };
     CallError { kind, code: error.code(), message: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Goal: what passes by itself is worth another try, what the component did is not.
+    #[test]
+    fn every_way_to_fail_is_told_as_what_it_is() {
+        let check = |error: SandboxError, kind, code| {
+            let error = failed(&error);
+            assert_eq!((error.kind, error.code), (kind, code), "{error}");
+        };
+        let after = Duration::from_secs(1);
+        check(SandboxError::Timeout { after }, CallErrorKind::Timeout, "E0306");
+        check(SandboxError::Exhausted { slots: 4 }, CallErrorKind::Overloaded, "E0308");
+        check(SandboxError::InstanceMemory { limit_bytes: 2, held_bytes: 1 }, CallErrorKind::Overloaded, "E0311");
+        check(SandboxError::CpuTime { limit: after }, CallErrorKind::Failed, "E0310");
+        check(SandboxError::HostLimit { reason: "handles".into() }, CallErrorKind::Failed, "E0312");
+        check(SandboxError::Ended { reason: "another request trapped" }, CallErrorKind::Failed, "E0314");
+        check(SandboxError::Memory { limit_bytes: 1, wanted_bytes: 2 }, CallErrorKind::Failed, "E0305");
+    }
+}

@@ -166,28 +166,35 @@ async fn a_trap_in_every_request_leaves_room_in_the_log() {
     assert_eq!(figures.read().traps, 20);
 }
 
-/// Goal: nothing is left behind, however a guest ends. Method: a thousand of each way, then what there is is counted.
+/// Sends `rounds` requests, one after the other, and reads what comes; a response that never ends is dropped after its first piece.
+async fn rounds(bench: &Bench, program: &Arc<Program>, how: &str, rounds: u32) {
+    for _ in 0..rounds {
+        if let Ok(response) = program.handle(get(&format!("/{how}")), call("request-1")).await {
+            let mut body = response.into_body();
+            while let Some(Ok(_)) = next(&mut body).await
+                && how != "endless-body"
+            {}
+        }
+        // Slots are few, and what ends in the slow lane ends a little later.
+        while bench.live() > 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Goal: nothing is left behind, however a guest ends. Method: a thousand of each way, a hundred where it computes, then what there is is counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_rounds_leave_nothing() {
     let bench = Bench::patient();
     let (program, figures) = hostile(&bench);
-    for how in ["", "trap", "exit", "memory", "fields", "trap-in-body", "endless-body", "loop", "loop-in-body", "loop-after-body"] {
-        for _ in 0..1_000 {
-            // A response that never ends is dropped after its first piece.
-            if let Ok(response) = program.handle(get(&format!("/{how}")), call("request-1")).await {
-                let mut body = response.into_body();
-                while let Some(Ok(_)) = next(&mut body).await
-                    && how != "endless-body"
-                {}
-            }
-            // Slots are few, and what ends in the slow lane ends a little later.
-            while bench.live() > 2 {
-                tokio::task::yield_now().await;
-            }
-        }
+    for how in ["", "trap", "exit", "memory", "trap-in-body", "endless-body"] {
+        rounds(&bench, &program, how, 1_000).await;
+    }
+    for how in ["fields", "loop", "loop-in-body", "loop-after-body"] {
+        rounds(&bench, &program, how, 100).await;
     }
     assert_eq!(bench.live_at_last().await, 0);
     let (node, read) = (bench.runtime.figures(), figures.read());
     assert_eq!(node.pool.map_or(0, |pool| pool.memories + pool.tables + pool.stacks), 0, "{node:?}");
-    assert_eq!((read.memory_held_bytes, read.requests, node.exhaustions), (0, 10_000, 0), "{node:?}");
+    assert_eq!((read.memory_held_bytes, read.requests, node.exhaustions), (0, 6_400, 0), "{node:?}");
 }
