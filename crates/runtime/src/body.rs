@@ -121,9 +121,11 @@ impl SandboxBody {
         }
     }
 
-    /// What broke a body that seems to have ended. One of WASI 0.3 that breaks off ends like a whole one: only its guest knows.
+    /// What broke a body that seems to have ended. One of WASI 0.3 that breaks off ends like a whole one, and so does every body whose sandbox is taken down
+    /// in the slow lane: only the guest knows, and it is told before.
     fn broken(&mut self, context: &mut Context<'_>) -> Option<SandboxError> {
-        if matches!(self.length, Length::Read) || !self.remains.program.handler.breaks_quietly() {
+        let quiet = self.remains.program.handler.breaks_quietly() || self.guest.as_ref().is_some_and(Guest::is_away);
+        if matches!(self.length, Length::Read) || !quiet {
             return None;
         }
         match self.poll_guest(context) {

@@ -118,6 +118,11 @@ impl Guest {
         &self.meter
     }
 
+    /// Whether it is in the slow lane.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.place, Place::Away { .. })
+    }
+
     /// Whether it computes too much to run here: it did for this request, or others of its component do before they begin.
     fn belongs_away(&self) -> bool {
         self.meter.is_heavy() || (self.meter.request_nanos() == 0 && self.meter.figures().is_heavy())

@@ -97,7 +97,8 @@ impl Meter {
     /// Tells the component's average of the current request, once.
     pub(crate) fn note_request(&self) {
         if self.noted.swap(1, Relaxed) == 0 {
-            self.figures.note_request(self.request_nanos());
+            // Who turns heavy is told at once: then it counts as heavy, not as just above.
+            self.figures.note_request(if self.is_heavy() { u64::MAX } else { self.request_nanos() });
         }
     }
 

@@ -130,8 +130,8 @@ async fn limits_of_the_host_are_told_apart_from_traps() {
     let cases = [
         ("fields", "more than 65536 bytes of header fields in one map"),
         ("trailers", "more than 65536 bytes of header fields in one map"),
-        ("handles", "more than 10000 handles"),
-        ("pollables", "more than 10000 handles"),
+        ("handles", "more than 10000 resources of the host"),
+        ("pollables", "more than 10000 resources of the host"),
         ("poll-many", "more than 10000 handles"),
         ("random", "asked for 1073741824 random bytes at once, the limit is 1048576"),
     ];
