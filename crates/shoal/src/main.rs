@@ -1,9 +1,8 @@
 //! The program: parses the command line, runs one subcommand, ends with one exit code. Owns nothing else;
-//! [`cli`] has the commands, [`dev`] the developer's loop, [`process`] the processes of a node.
+//! [`cli`] has the commands, [`dev`] the developer's loop; the processes of a node are the crate `supervisor`.
 
 mod cli;
 mod dev;
-mod process;
 
 use std::process::ExitCode;
 

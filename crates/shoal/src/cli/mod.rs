@@ -65,7 +65,7 @@ use self::{
     session::Session,
     terminal::Terminal,
 };
-use crate::{dev, process};
+use crate::dev;
 
 /// Runs WebAssembly components the way Kubernetes runs containers.
 #[derive(Debug, Parser)]
@@ -159,14 +159,14 @@ enum Command {
 #[command(name = "shoal internal")]
 struct Internal {
     #[command(subcommand)]
-    command: process::InternalCommand,
+    command: supervisor::InternalCommand,
 }
 
 /// Parses the command line, runs the command, and says how it ended.
 pub fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "internal") {
         return match Internal::try_parse_from(std::env::args_os().skip(1)) {
-            Ok(internal) => process::internal(internal.command).unwrap_or_else(|error| end(&Terminal::detect(false), Err(error.into()))),
+            Ok(internal) => supervisor::internal(internal.command).unwrap_or_else(|error| end(&Terminal::detect(false), Err(error.into()))),
             Err(error) => told_by_clap(&error),
         };
     }
@@ -178,7 +178,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Server(args) => {
             let options = server::options(args, &cli.globals);
-            match options.and_then(|options| process::run_server(options).map_err(Failure::from)) {
+            match options.and_then(|options| supervisor::run_server(options).map_err(Failure::from)) {
                 Ok(code) => code,
                 Err(failure) => end(&terminal, Err(failure)),
             }

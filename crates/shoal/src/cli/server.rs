@@ -1,4 +1,4 @@
-//! `shoal server`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is `process`.
+//! `shoal server`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is the supervisor's.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -10,7 +10,7 @@ use clap::Args;
 use model::quantity::Bytes;
 
 use super::{Globals, age::parse_span, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
-use crate::process::{LogFormat, LogOptions, ServerOptions, Upkeep};
+use supervisor::{LogFormat, LogOptions, ServerOptions, Upkeep};
 
 /// Where a real server speaks TLS when it has certificates.
 const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);

@@ -1,5 +1,5 @@
 //! `shoal dev`: a whole node and one app in one command, watching its sources. Owns the loop of build, apply and watch;
-//! the node is `process`'s, writing and waiting is `cli::apply`'s.
+//! the node is the supervisor's, writing and waiting is `cli::apply`'s.
 
 mod build;
 mod data;
@@ -29,8 +29,8 @@ use crate::{
         terminal::{Ink, Terminal},
         urls,
     },
-    process::{self, LogFormat, LogOptions, Ready, Running, ServerOptions, Upkeep},
 };
+use supervisor::{LogFormat, LogOptions, Ready, Running, ServerOptions, Upkeep};
 
 /// How long one apply may take until its verdict: longer than compiling the largest component seen.
 const VERDICT_MAX: Duration = Duration::from_secs(300);
@@ -92,7 +92,7 @@ pub async fn run(args: DevArgs, session: &Session) -> Outcome {
         data::wipe(&data)?;
     }
     let start = Instant::now();
-    let mut running = process::start(options(&args, data.clone(), terminal)).await?;
+    let mut running = supervisor::start(options(&args, data.clone(), terminal)).await?;
     greet(&running.ready, &data, start.elapsed(), terminal);
     let globals = session.globals.clone();
     let local = Session::with_server(globals, terminal.clone(), Server::Socket(running.ready.api_socket.clone()));

@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::Offence;
 
 /// From the bottom up; a crate may know only crates of layers below its own.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     ("words", &["model"]),
     ("truth", &["state", "inspect", "certificates", "transport"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
     ("roles", &["server", "worker"]),
+    ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
 ];
 
@@ -30,9 +31,9 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("axum", &["server", "worker", "shoal"]),
     ("rustls*", &["certificates", "transport", "gateway", "runtime"]),
     ("serde-saphyr", &["model"]),
-    ("clap*", &["shoal"]),
-    ("landlock", &["shoal"]),
-    ("anyhow", &["shoal", "xtask"]),
+    ("clap*", &["shoal", "supervisor"]),
+    ("landlock", &["supervisor"]),
+    ("anyhow", &["shoal", "supervisor", "xtask"]),
 ];
 
 /// Crates that decide, and libraries that must not come along with them by any way.
@@ -202,7 +203,7 @@ mod tests {
             &[("runtime", &["wasmtime", "wasmtime-wasi"]), ("worker", &["wasmtime-wasi"]), ("gateway", &["axum", "anyhow"])],
             &[],
             expect![[r#"
-                crates/gateway/Cargo.toml: door: `anyhow` is used only in shoal, xtask
+                crates/gateway/Cargo.toml: door: `anyhow` is used only in shoal, supervisor, xtask
                 crates/gateway/Cargo.toml: door: `axum` is used only in server, worker, shoal
                 crates/worker/Cargo.toml: door: `wasmtime-wasi` is used only in runtime
             "#]],

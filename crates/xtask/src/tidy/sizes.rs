@@ -15,8 +15,8 @@ const CRATE_LINES_MAX: usize = 6_000;
 
 /// Files (`path`), functions (`path function`) and crates over the limit, with the lines they have; a crate with some room. Only ever made shorter.
 const RATCHET: &[(&str, usize)] = &[
-    // The command line, the development mode and the supervisor; the command line is the seam to split at.
-    ("crates/shoal", 8_000),
+    // One file per subcommand, and the development mode, which is the next to go.
+    ("crates/shoal", 6_700),
     // Two engines, kept sandboxes and every host ability; the abilities are the seam to split at.
     ("crates/runtime", 8_000),
 ];

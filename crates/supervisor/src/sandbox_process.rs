@@ -236,7 +236,7 @@ mod tests {
     /// What a thread with `hardening` must not be able to do in a laid-out data directory, and what it must.
     fn check_separation(hardening: impl FnOnce(&Path) -> Hardening) {
         let directory = tempfile::tempdir().unwrap();
-        let data = super::super::data_directory::DataDirectory::open(&directory.path().join("data")).unwrap();
+        let data = crate::data_directory::DataDirectory::open(&directory.path().join("data")).unwrap();
         data.lay_out(worker_user()).unwrap();
         fs::write(data.path.join("control/log"), "votes").unwrap();
         fs::write(data.path.join("code/x.code"), "code").unwrap();
