@@ -141,8 +141,11 @@ fn note() {
     let kinds = [NodeEventKind::WorkerStarted, NodeEventKind::CodeCompiled, NodeEventKind::GuestsTrapped];
     let component = |kind| (kind != NodeEventKind::WorkerStarted).then(|| "hello/web".parse().expect("a component"));
     let event = |kind| NodeEvent { at: Timestamp(1_000), kind, component: component(kind), message: "so".into() };
-    check(CommandV1::Note(Note { node: NodeId(1), events: kinds.map(event).into() }), expect![[r#"
+    check(
+        CommandV1::Note(Note { node: NodeId(1), events: kinds.map(event).into() }),
+        expect![[r#"
         00060103fbe803000002736ffbe80301010968656c6c6f2f77656202736ffbe8 ..........so......hello/web.so..
         0302010968656c6c6f2f77656202736f                                 ....hello/web.so
-    "#]]);
+    "#]],
+    );
 }

@@ -18,17 +18,15 @@ use clap::Args;
 use model::id::ComponentId;
 
 use self::{project::Project, watch::Changes};
-use crate::{
-    cli::{
-        apply,
-        discovery::DEV_DATA_DIRECTORY,
-        failure::{Exit, Failure, Outcome},
-        inline_logs::{self, Requests},
-        interrupt, server,
-        session::{self, Session},
-        terminal::{Ink, Terminal},
-        urls,
-    },
+use crate::cli::{
+    apply,
+    discovery::DEV_DATA_DIRECTORY,
+    failure::{Exit, Failure, Outcome},
+    inline_logs::{self, Requests},
+    interrupt, server,
+    session::{self, Session},
+    terminal::{Ink, Terminal},
+    urls,
 };
 use supervisor::{LogFormat, LogOptions, Ready, Running, ServerOptions, Upkeep};
 
