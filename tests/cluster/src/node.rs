@@ -108,6 +108,12 @@ impl Node {
         self.shoal(&["apply", "-f", path.to_str().expect("a temporary path is text")])
     }
 
+    /// The same, and accepts what the app gains.
+    pub fn accept(&self, manifest: &str) -> Said {
+        let path = self.write("app.yaml", manifest);
+        self.shoal(&["apply", "-f", path.to_str().expect("a temporary path is text"), "--accept-permissions"])
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")

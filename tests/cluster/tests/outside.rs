@@ -42,12 +42,14 @@ async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
     })
     .await;
 
-    node.apply(&app("caller", &format!("      {line}\n"))).expect(0);
+    let granted = app("caller", &format!("      {line}\n"));
+    node.apply(&granted).expect(7);
+    node.accept(&granted).expect(0);
     let answer = raw::get(&node.http, "caller.localhost", &path).await.unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, "outside"), "{answer:?}");
 
     // A rule for the name alone does not lead to this machine, and neither do the cluster's own sockets.
-    node.apply(&app("caller", &format!("      egress: {{allow: [\"http://localhost:{port}\"]}}\n"))).expect(0);
+    node.accept(&app("caller", &format!("      egress: {{allow: [\"http://localhost:{port}\"]}}\n"))).expect(0);
     let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://localhost:{port}/")).await.unwrap();
     assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
     let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://{}/v1/apps", node.api)).await.unwrap();
@@ -58,13 +60,13 @@ async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
 async fn files_of_the_manifest_are_read_by_the_guest_and_go_with_it() {
     let node = Node::start().await;
     node.write("color.txt", "blue");
-    node.apply(&app("reader", "      files: [{source: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
+    node.apply(&app("reader", "      files: [{from: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
     let read = async || raw::get(&node.http, "reader.localhost", "/?read=/etc/color.txt").await.unwrap();
     assert_eq!(read().await.body, "blue");
     let answer = raw::get(&node.http, "reader.localhost", "/?write=/etc/color.txt").await.unwrap();
     assert_eq!(answer.status, 404, "{answer:?}");
     node.write("color.txt", "green");
-    node.apply(&app("reader", "      files: [{source: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
+    node.apply(&app("reader", "      files: [{from: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
     assert_eq!(read().await.body, "green");
     node.shoal(&["delete", "app", "reader", "--yes"]).expect(0);
     let files = node.data().join("worker/files");

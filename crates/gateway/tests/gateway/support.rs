@@ -89,19 +89,7 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
     let (parts, body) = local.request.into_parts();
     let fail = |kind, code, message: &str| Err(CallError { kind, code, message: message.to_owned() });
     let reply = match parts.uri.path() {
-        "/see" => {
-            let mut lines: Vec<_> =
-                parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))).collect();
-            lines.sort();
-            Response::new(text(format!(
-                "{} {} {:?}\n{}\nscheme {}\n",
-                parts.method,
-                parts.uri,
-                parts.version,
-                lines.join("\n"),
-                local.scheme
-            )))
-        }
+        "/see" => Response::new(text(format!("{}scheme {}\n", seen(&parts), local.scheme))),
         "/who" => Response::new(text(format!("{}.{} {}", local.target.component, local.target.ordinal, local.target.revision))),
         "/echo" => {
             let mut response = Response::new(body.map_err(BoxError::from).boxed_unsync());
@@ -155,6 +143,13 @@ async fn answer(stub: Arc<Stub>, local: LocalRequest) -> Result<Response<StubBod
         _ => Response::new(text("hello\n")),
     };
     Ok(reply)
+}
+
+/// The head of a request as the component sees it.
+fn seen(parts: &http::request::Parts) -> String {
+    let mut lines: Vec<_> = parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))).collect();
+    lines.sort();
+    format!("{} {} {:?}\n{}\n", parts.method, parts.uri, parts.version, lines.join("\n"))
 }
 
 /// Nothing but trailers, most of which are not a component's to set.

@@ -247,7 +247,7 @@ mod tests {
             expect![[r#"
             NAME        CPU     MEMORY   PEAK   REQ/S   5XX/S   P50    P95    IN FLIGHT   WAITING
             hello/web   100m    2Mi      3Mi    150     0.0     75µs   98µs   1           0
-            spin/web    1000m   1Mi      3Mi    4.5     0.0     75µs   98µs   1           0"#]],
+            spin/web    1000m   1Mi      3Mi    4.5     0.0     75µs   97µs   1           0"#]],
         );
         let first =
             |order, rows: &mut [Component]| components(rows, Some(order), shape(true)).render(None).lines().nth(1).map(str::to_owned);
