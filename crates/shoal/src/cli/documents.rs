@@ -75,8 +75,14 @@ impl Documents {
         let vars = variables(args)?;
         let mut unread = Vec::new();
         let mut read_all = |paths: &[PathBuf]| -> Vec<(String, String)> {
-            let texts = paths.iter().map(|path| read(path).map(|text| (shown(path), text)));
-            texts.filter_map(|read| read.map_err(|problem| unread.push(problem)).ok()).collect()
+            let text = |path: &PathBuf| match read(path) {
+                Ok(text) => Some((shown(path), text)),
+                Err(error) => {
+                    unread.push(unreadable(path, &error));
+                    None
+                }
+            };
+            paths.iter().filter_map(text).collect()
         };
         let (bases, overlays) = (read_all(&manifest_files(&args.files)?), read_all(&args.overlays));
         if bases.is_empty() && unread.is_empty() {
@@ -159,7 +165,7 @@ fn all_declared(vars: &BTreeMap<String, String>, parsed: Parsed) -> Result<Parse
 fn variables(args: &FileArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut vars = BTreeMap::new();
     for path in &args.var_files {
-        for (number, line) in read(path).map_err(Failure::of)?.lines().enumerate() {
+        for (number, line) in read(path).map_err(|error| Failure::of(unreadable(path, &error)))?.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -196,14 +202,12 @@ fn manifest_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    let text = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(path)
-    };
-    text.map_err(|error| unreadable(path, &error))
+fn read(path: &Path) -> std::io::Result<String> {
+    if path.as_os_str() != "-" {
+        return std::fs::read_to_string(path);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map(|_| text)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
