@@ -13,7 +13,7 @@ pub fn measure(bench: &Bench, apps: usize) -> Result<Section> {
     let server = bench.start_with(&["--unload-after", "1s"])?;
     many::deploy(bench, &server, apps, apps)?;
     std::thread::sleep(SETTLE);
-    let quiet = Quiet::begin(server.process.id())?;
+    let quiet = Quiet::begin()?;
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for number in 0..apps {
         let host = format!("app-{number:05}.localhost");

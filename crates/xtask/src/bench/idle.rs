@@ -16,7 +16,7 @@ pub fn measure(bench: &Bench, apps: usize) -> Result<Section> {
         processes::anonymous_bytes(server.process.id())?
     };
     let server = bench.start_with(&["--unload-after", "5s"])?;
-    let quiet = Quiet::begin(server.process.id())?;
+    let quiet = Quiet::begin()?;
     let took = many::deploy(bench, &server, apps, apps)?;
     std::thread::sleep(SETTLE);
     let full = processes::anonymous_bytes(server.process.id())?;

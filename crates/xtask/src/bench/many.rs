@@ -20,7 +20,7 @@ const DEPLOY_MAX: Duration = Duration::from_secs(1_800);
 
 pub fn measure(bench: &Bench, apps: usize, artifacts: usize) -> Result<Section> {
     let server = bench.start()?;
-    let quiet = Quiet::begin(server.process.id())?;
+    let quiet = Quiet::begin()?;
     let deploy = deploy(bench, &server, apps, artifacts)?;
     let begin = Instant::now();
     let listed = said(bench.command(&server).args(["get", "apps", "-o", "name"]))?;

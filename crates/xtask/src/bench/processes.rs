@@ -33,6 +33,16 @@ fn descendants(root: u32) -> Result<Vec<u32>> {
 
 /// User and system time in microseconds of `root` and all its descendants that live now.
 pub fn cpu_micros(root: u32) -> Result<f64> {
+    micros(root, &[11, 12])
+}
+
+/// The same, and that of children that have ended and were waited for.
+pub fn cpu_micros_ever(root: u32) -> Result<f64> {
+    micros(root, &[11, 12, 13, 14])
+}
+
+/// proc(5): after the name come state, ppid, … utime is the 12th, stime the 13th, and the next two are those of children waited for.
+fn micros(root: u32, times: &[usize]) -> Result<f64> {
     let mut parents = BTreeMap::new();
     let mut ticks = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
@@ -41,10 +51,9 @@ pub fn cpu_micros(root: u32) -> Result<f64> {
         let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = rest.split(' ').collect();
         let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok());
-        // proc(5): after the name come state, ppid, … utime is the 12th and stime the 13th.
-        if let (Some(parent), Some(user), Some(system)) = (field(1), field(11), field(12)) {
+        if let Some(parent) = field(1) {
             parents.insert(pid, u32::try_from(parent)?);
-            ticks.insert(pid, user + system);
+            ticks.insert(pid, times.iter().filter_map(|index| field(*index)).sum::<u64>());
         }
     }
     let below = |mut pid: u32| loop {

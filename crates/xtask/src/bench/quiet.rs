@@ -14,26 +14,22 @@ pub struct Quiet {
     begin: Instant,
     machine: f64,
     ours: f64,
-    root: u32,
 }
 
 impl Quiet {
-    /// Begins; `root` and everything below it are not others, nor is this program.
-    pub fn begin(root: u32) -> Result<Self> {
-        Ok(Self { begin: Instant::now(), machine: machine_micros()?, ours: ours(root)?, root })
+    /// Begins; this program and everything it started are not others.
+    pub fn begin() -> Result<Self> {
+        Ok(Self { begin: Instant::now(), machine: machine_micros()?, ours: processes::cpu_micros_ever(std::process::id())? })
     }
 
     /// How many cores others used since, and whether the figures count.
     pub fn end(&self) -> Result<String> {
-        let others = (machine_micros()? - self.machine) - (ours(self.root)? - self.ours);
+        let ours = processes::cpu_micros_ever(std::process::id())? - self.ours;
+        let others = (machine_micros()? - self.machine) - ours;
         let cores = (others / self.begin.elapsed().as_micros() as f64).max(0.0);
         let verdict = if cores < OTHERS_MAX { "" } else { ": too much for absolute figures, they do not count" };
         Ok(format!("other processes used {cores:.2} cores{verdict}"))
     }
-}
-
-fn ours(root: u32) -> Result<f64> {
-    Ok(processes::cpu_micros(root)? + processes::cpu_micros(std::process::id())?)
 }
 
 /// User, nice, system and interrupt time of the whole machine in microseconds.
