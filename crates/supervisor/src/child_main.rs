@@ -5,6 +5,8 @@ use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use super::heap;
+
 /// Runs `work` on a runtime whose threads are called `threads`, until it ends; the token it gets is cancelled by SIGTERM.
 ///
 /// # Errors
@@ -14,6 +16,7 @@ where
     F: Future<Output = Result<(), E>>,
     E: Into<anyhow::Error>,
 {
+    heap::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(threads).build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -23,6 +26,7 @@ where
             term.recv().await;
             told.cancel();
         }));
+        let _trim = AbortOnDropHandle::new(tokio::spawn(heap::trim()));
         work(stop).await.map_err(Into::into)
     })?;
     // What still blocks a thread now, a file of a log query, must not keep the process.

@@ -10,6 +10,7 @@ mod compile;
 mod compile_pool;
 mod control_plane;
 mod data_directory;
+mod heap;
 mod limits;
 mod node;
 mod notify;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{Bench, many, processes, quiet::Quiet, report::Section};
 
 /// Until everything idle was unloaded and the memory given back.
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(45);
 
 pub fn measure(bench: &Bench, apps: usize) -> Result<Section> {
     let empty = {

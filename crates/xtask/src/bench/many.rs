@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -14,6 +13,9 @@ use super::{Bench, Server, client, quiet::Quiet, report::Section, report::percen
 
 /// Requests to apps all over the list.
 const ASKED: usize = 200;
+
+/// Apps in one file: a manifest has a mebibyte at most.
+const FILE_APPS: usize = 1_000;
 
 /// Longest time a deployment may take: minutes, not hours.
 const DEPLOY_MAX: Duration = Duration::from_secs(1_800);
@@ -37,7 +39,7 @@ pub fn measure(bench: &Bench, apps: usize, artifacts: usize) -> Result<Section> 
     let mut section = Section::new(
         &format!("{apps} apps over {artifacts} artifacts on one node"),
         &format!(
-            "`apply -f` of one file until every instance is ready, compiling included; `get apps`; {ASKED} requests to apps all over; {}",
+            "`apply -f` of a directory until every instance is ready, compiling included; `get apps`; {ASKED} requests to apps all over; {}",
             quiet.end()?
         ),
         &["apps", "deploy s", "list s", "request p50 ms", "request p99 ms"],
@@ -54,26 +56,27 @@ pub fn measure(bench: &Bench, apps: usize, artifacts: usize) -> Result<Section> 
 
 /// Applies `apps` apps named `app-00000` and so on, made of `artifacts` different artifacts, and waits until all are ready.
 pub fn deploy(bench: &Bench, server: &Server, apps: usize, artifacts: usize) -> Result<Duration> {
-    let directory = server.directory.path();
+    let directory = server.directory.path().join("apps");
+    fs::create_dir(&directory)?;
     let lean = fs::read(bench.guests.join("lean.wasm")).context("reading the guest `lean`")?;
     for number in 0..artifacts {
         fs::write(directory.join(format!("lean-{number}.wasm")), salted(&lean, number))?;
     }
-    let mut text = String::new();
-    for number in 0..apps {
-        let source = number % artifacts;
-        write!(
-            text,
-            "---\napiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: app-{number:05}}}\nspec:\n  components:\n    web:\n      source: ./lean-{source}.wasm\n      \
-             resources: {{memory: 2Mi, instanceMemory: 2Mi}}\n      routes: [{{host: app-{number:05}.localhost}}]\n"
-        )?;
+    for first in (0..apps).step_by(FILE_APPS) {
+        let mut text = String::new();
+        for number in first..apps.min(first + FILE_APPS) {
+            let source = number % artifacts;
+            write!(
+                text,
+                "---\napiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: app-{number:05}}}\nspec:\n  components:\n    web:\n      source: ./lean-{source}.wasm\n      \
+                 resources: {{memory: 2Mi, instanceMemory: 2Mi}}\n      routes: [{{host: app-{number:05}.localhost}}]\n"
+            )?;
+        }
+        fs::write(directory.join(format!("apps-{first:05}.yaml")), text)?;
     }
-    let file = directory.join("apps.yaml");
-    fs::write(&file, text)?;
     let begin = Instant::now();
     let timeout = format!("{}s", DEPLOY_MAX.as_secs());
-    said(bench.command(server).arg("apply").arg("-f").arg(&file).args(["--timeout", &timeout]))?;
-    fs::remove_file(Path::new(&file))?;
+    said(bench.command(server).arg("apply").arg("-f").arg(&directory).args(["--timeout", &timeout]))?;
     Ok(begin.elapsed())
 }
 
