@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::heap;
+use crate::heap;
 
 /// Runs `work` on a runtime whose threads are called `threads`, until it ends; the token it gets is cancelled by SIGTERM.
 ///
