@@ -133,6 +133,11 @@ impl Program {
         Ok(Self { handler, grants, memory_bytes, shared, figures, timeout, cpu_time, kept, room, share, source })
     }
 
+    /// What the sandboxes of the instance `ordinal` hold now, in bytes: what was set aside for them, or more where they grew.
+    pub fn held_bytes(&self, ordinal: u32) -> u64 {
+        self.room.held_bytes(ordinal)
+    }
+
     /// Starts one sandbox and lets it go: whether the component starts at all. Runs its start code, calls nothing.
     pub async fn probe(self: &Arc<Self>) -> Result<(), SandboxError> {
         let log = SandboxLog::new(&self.source, None);

@@ -67,6 +67,11 @@ impl Room {
         Err(SandboxError::InstanceMemory { limit_bytes, held_bytes })
     }
 
+    /// What the sandboxes of an instance hold now, in bytes.
+    pub(crate) fn held_bytes(&self, ordinal: u32) -> u64 {
+        self.instances.load().get(&ordinal).map_or(0, |instance| instance.held_bytes())
+    }
+
     fn instance(&self, ordinal: u32) -> Arc<InstanceMemory> {
         self.instances.rcu(|instances| {
             let mut instances = BTreeMap::clone(instances);

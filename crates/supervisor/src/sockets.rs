@@ -58,7 +58,7 @@ impl Sockets {
 
     /// Where this node answers over TCP: what guests must not reach by accident.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let listeners = [Some(&self.api), Some(&self.http), self.metrics.as_ref()];
+        let listeners = [Some(&self.api), Some(&self.http), self.https.as_ref(), self.metrics.as_ref()];
         listeners.into_iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 }

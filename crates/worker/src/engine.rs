@@ -34,6 +34,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Lets go of what was kept for `component`, of which no program is left on this node.
     fn forget(&self, component: &ComponentId);
 
+    /// Bytes that the sandboxes of one instance of `program` hold.
+    fn held_bytes(&self, program: &Self::Program, ordinal: u32) -> u64;
+
     /// Whether `program` has requests, or guests that work on after one.
     fn is_busy(&self, program: &Arc<Self::Program>) -> bool {
         Arc::strong_count(program) > 1

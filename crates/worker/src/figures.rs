@@ -111,7 +111,7 @@ impl<E: Engine> Sources<E> {
                     requests: reading.requests,
                     in_flight: reading.in_flight,
                     capacity: reading.capacity,
-                    memory_bytes: 0,
+                    memory_bytes: self.programs.held_bytes(&held.key, held.ordinal),
                 })
             })
             .collect();

@@ -96,6 +96,13 @@ impl<E: Engine> Programs<E> {
         })
     }
 
+    /// Bytes that the sandboxes of one instance hold; none while its code is unloaded. Does not count as use.
+    pub fn held_bytes(&self, key: &ProgramKey, ordinal: u32) -> u64 {
+        let shard = self.shard(key).load();
+        let loaded = shard.get(key).and_then(|slot| slot.loaded.load_full());
+        loaded.map_or(0, |loaded| self.jobs.engine.held_bytes(&loaded.program, ordinal))
+    }
+
     /// Whether there is a program of `key`.
     pub fn contains(&self, key: &ProgramKey) -> bool {
         self.shard(key).load().contains_key(key)

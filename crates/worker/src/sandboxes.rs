@@ -109,6 +109,10 @@ impl Engine for Sandboxes {
         self.runtime.program(code, config).map_err(|error| cannot_open(&error))
     }
 
+    fn held_bytes(&self, program: &Program, ordinal: u32) -> u64 {
+        program.held_bytes(ordinal)
+    }
+
     fn forget(&self, component: &ComponentId) {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).remove(component);
     }

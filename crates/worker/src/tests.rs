@@ -86,6 +86,10 @@ impl Engine for Stub {
         Ok(Arc::new(Echo(format!("{} {}", assigned.component, assigned.revision))))
     }
 
+    fn held_bytes(&self, _: &Echo, ordinal: u32) -> u64 {
+        u64::from(ordinal) << 16
+    }
+
     fn forget(&self, component: &ComponentId) {
         self.forgotten.lock().unwrap().push(component.to_string());
     }

@@ -6,8 +6,8 @@ use runtime::{ComponentFigures, Program, ProgramConfig, SandboxError, Stream};
 
 use crate::support::{Bench, call, config, fetch, get, next};
 
-/// Short enough to wait for, and longer than a guest is light.
-const CPU_TIME: Duration = Duration::from_millis(5);
+/// Short enough to wait for, and longer than one turn takes where threads wait for their processor: a guest is moved between two turns.
+const CPU_TIME: Duration = Duration::from_millis(50);
 
 /// A program of the sample that attacks, with little processor time.
 fn hostile(bench: &Bench) -> (Arc<Program>, Arc<ComponentFigures>) {
@@ -25,7 +25,7 @@ fn exhausted() -> SandboxError {
     SandboxError::CpuTime { limit: CPU_TIME }
 }
 
-const EXHAUSTED: &str = "processor time used up: the component computed for 5 ms on one request; the sandbox was ended; raise `resources.cpuTime` of the component";
+const EXHAUSTED: &str = "processor time used up: the component computed for 50 ms on one request; the sandbox was ended; raise `resources.cpuTime` of the component";
 
 #[tokio::test]
 async fn processor_time_ends_a_guest_before_its_response() {
@@ -50,7 +50,7 @@ async fn processor_time_ends_a_guest_inside_its_body() {
     let mut body = program.handle(get("/loop-in-body"), call("request-1")).await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "the start of a body\n");
     assert_eq!(next(&mut body).await.unwrap().unwrap_err(), SandboxError::CpuTime { limit });
-    assert_eq!(bench.lines.of(Stream::Host), [EXHAUSTED.replace("5 ms", "200 ms")]);
+    assert_eq!(bench.lines.of(Stream::Host), [EXHAUSTED.replace("50 ms", "200 ms")]);
     assert_eq!(bench.live_at_last().await, 0);
 }
 
@@ -192,7 +192,7 @@ async fn rounds(bench: &Bench, program: &Arc<Program>, how: &str, rounds: u32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_rounds_leave_nothing() {
     let bench = Bench::patient();
-    let (program, figures) = hostile(&bench);
+    let (program, figures) = hostile_for(&bench, Duration::from_millis(5));
     for how in ["", "trap", "exit", "memory", "trap-in-body", "endless-body"] {
         rounds(&bench, &program, how, 1_000).await;
     }
