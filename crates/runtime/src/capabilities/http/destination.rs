@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use http::{Uri, uri};
@@ -52,8 +52,12 @@ impl Destination {
             None => scheme.default_port()?,
         };
         let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let sane = !host.is_empty() && port != 0 && !authority.as_str().contains('@');
+        // The parser takes brackets anywhere. Only an address stands in them, and a name is what a name server knows.
+        let (host, is_host) = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => (address, address.parse::<Ipv6Addr>().is_ok()),
+            None => (host, host.bytes().all(|letter| letter.is_ascii_alphanumeric() || b".-_".contains(&letter))),
+        };
+        let sane = is_host && !host.is_empty() && port != 0 && !authority.as_str().contains('@');
         sane.then(|| Self { scheme, host: host.to_ascii_lowercase(), port })
     }
 

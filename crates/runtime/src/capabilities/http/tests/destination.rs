@@ -105,9 +105,16 @@ proptest! {
 
 #[test]
 fn what_is_no_destination_goes_nowhere() {
-    for text in
-        ["/path", "ftp://api.example/", "http://me@api.example/", "http://me:secret@10.0.0.1/", "http://api.example:0/", "api.example:80"]
-    {
+    for text in [
+        "/path",
+        "ftp://api.example/",
+        "http://me@api.example/",
+        "http://me:secret@10.0.0.1/",
+        "http://api.example:0/",
+        "api.example:80",
+        "http://_[:]",
+        "http://[a]/",
+    ] {
         let uri: Uri = text.parse().unwrap();
         assert_eq!(Destination::of(&uri), None, "{text}");
     }
