@@ -76,18 +76,29 @@ impl TraceContext {
 
     /// The header value.
     pub fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.to_string()).expect("hex digits are visible ASCII")
+        HeaderValue::from_bytes(&self.text()).expect("hex digits are visible ASCII")
     }
 
     /// The trace id as 32 digits, as every tracing tool shows it.
     pub fn trace_id_text(&self) -> String {
-        digits(&self.trace_id)
+        let mut digits = [0; 32];
+        write_hex(&mut digits, &self.trace_id);
+        text(&digits).to_owned()
+    }
+
+    /// By hand, because every request asks for it: formatting byte by byte took 0.9 µs of 24.
+    fn text(&self) -> [u8; LENGTH] {
+        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut out[3..35], &self.trace_id);
+        write_hex(&mut out[36..52], &self.parent_id);
+        write_hex(&mut out[53..], &[u8::from(self.sampled)]);
+        out
     }
 }
 
 impl std::fmt::Display for TraceContext {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "00-{}-{}-{:02x}", digits(&self.trace_id), digits(&self.parent_id), u8::from(self.sampled))
+        out.pad(text(&self.text()))
     }
 }
 
@@ -133,12 +144,17 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(out)
 }
 
-fn digits(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        write!(out, "{byte:02x}").expect("a string takes any text");
-        out
-    })
+/// Writes two digits for each of `bytes`.
+fn write_hex(out: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+fn text(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).expect("hex digits and dashes are text")
 }
 
 #[cfg(test)]

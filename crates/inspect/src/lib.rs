@@ -31,7 +31,7 @@ pub struct Inspection {
     pub digest: Digest,
     /// The language most of it was written in, when its tools left a note: a guess to show, never to decide on.
     pub language: Option<String>,
-    /// What it needs, in the order of the file.
+    /// What it needs, in the order of the file. An interface that only names types of others is no need.
     pub imports: Vec<Import>,
     /// What it gives, in the order of the file.
     pub exports: Vec<Export>,
@@ -171,7 +171,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let found = scan::scan(bytes)?;
     let handler = Handler::of(&found.exports);
     let needs_concurrency = found.is_concurrent || offer::is_made_for_03(&found.imports, &found.exports);
-    let (imports, exports) = (found.imports, found.exports);
+    let exports = found.exports;
+    let is_needed = |index: usize, import: &Import| !found.without_content.contains(&index) || offer::is_offered(&import.name);
+    let imports =
+        found.imports.into_iter().enumerate().filter(|(index, import)| is_needed(*index, import)).map(|(_, import)| import).collect();
     let inspection = Inspection { size, digest: Digest::of(bytes), language: found.language, imports, exports, handler, needs_concurrency };
     if !offer::is_release_candidate(&inspection) {
         if let Some(error) = found.error {

@@ -1,8 +1,8 @@
 //! One pass over the sections of a file with wasmparser. Owns what is read and how far; must never judge what was found.
 
 use wasmparser::{
-    BinaryReader, ComponentExternName, ComponentExternalKind, ComponentTypeRef, CustomSectionReader, Encoding, Parser, Payload,
-    ProducersSectionReader, TypeBounds, Validator, WasmFeatures,
+    BinaryReader, ComponentAlias, ComponentExternName, ComponentExternalKind, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
+    CustomSectionReader, Encoding, InstanceTypeDeclaration, Parser, Payload, ProducersSectionReader, TypeBounds, Validator, WasmFeatures,
 };
 
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 /// What the sections of a component say.
 pub(crate) struct Found {
     pub(crate) imports: Vec<Import>,
+    /// Which of `imports` only name types that are defined elsewhere: there is nothing in them that a host could provide.
+    pub(crate) without_content: Vec<usize>,
     pub(crate) exports: Vec<Export>,
     pub(crate) language: Option<String>,
     /// Something inside is asynchronous: a type, an option of a lifted or lowered function, or what only concurrency needs.
@@ -49,6 +51,7 @@ pub(crate) fn scan(bytes: &[u8]) -> Result<Found, InspectError> {
     }
     Ok(Found {
         imports: pass.imports,
+        without_content: pass.without_content,
         exports: pass.exports,
         language: language::guess(&pass.notes),
         is_concurrent: pass.is_concurrent,
@@ -76,7 +79,10 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), InspectError> {
 struct Pass {
     encoding: Option<Encoding>,
     depth: usize,
+    /// Of each type of the component itself, in the order of their indices: it is an interface that only names types.
+    names_only: Vec<bool>,
     imports: Vec<Import>,
+    without_content: Vec<usize>,
     exports: Vec<Export>,
     notes: Vec<String>,
     nested_types_max: usize,
@@ -99,8 +105,17 @@ impl Pass {
                 let nested = nested_types(bytes.get(section.range()).unwrap_or_default());
                 self.nested_types_max = self.nested_types_max.max(nested);
                 // What is nested too deeply to be read here is left to the engine that takes everything.
-                self.is_concurrent |=
-                    nested > NESTED_TYPES_MAX || section.clone().into_iter().flatten().any(|one| concurrency::in_type(&one));
+                if nested > NESTED_TYPES_MAX {
+                    self.is_concurrent = true;
+                    return Ok(());
+                }
+                for one in section.clone().into_iter().flatten() {
+                    self.is_concurrent |= concurrency::in_type(&one);
+                    self.add_type(names_only(&one));
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                section.clone().into_iter().flatten().filter(is_alias_of_type).for_each(|_| self.add_type(false));
             }
             Payload::ComponentCanonicalSection(section) => {
                 self.is_concurrent |= section.clone().into_iter().flatten().any(|one| concurrency::in_function(&one));
@@ -108,6 +123,13 @@ impl Pass {
             Payload::ComponentImportSection(section) if self.depth == 0 => {
                 for import in section.clone() {
                     let import = import?;
+                    match import.ty {
+                        ComponentTypeRef::Instance(index) if self.names_only.get(to_usize(index)) == Some(&true) => {
+                            self.without_content.push(self.imports.len());
+                        }
+                        ComponentTypeRef::Type(_) => self.add_type(false),
+                        _ => {}
+                    }
                     self.imports.push(Import { name: full_name(&import.name)?, kind: kind_of_reference(import.ty) });
                     limit("imports", self.imports.len(), EXTERNS_MAX)?;
                 }
@@ -115,6 +137,9 @@ impl Pass {
             Payload::ComponentExportSection(section) if self.depth == 0 => {
                 for export in section.clone() {
                     let export = export?;
+                    if export.kind == ComponentExternalKind::Type {
+                        self.add_type(false);
+                    }
                     self.exports.push(Export { name: full_name(&export.name)?, kind: kind_of_export(export.kind) });
                     limit("exports", self.exports.len(), EXTERNS_MAX)?;
                 }
@@ -129,6 +154,12 @@ impl Pass {
             _ => {}
         }
         Ok(())
+    }
+
+    fn add_type(&mut self, names_only: bool) {
+        if self.depth == 0 {
+            self.names_only.push(names_only);
+        }
     }
 
     /// What kind of core module the file is; none for a component.
@@ -149,6 +180,29 @@ impl Pass {
             self.notes.push(value.name.chars().take(NAME_BYTES_MAX).collect());
         }
     }
+}
+
+/// True for an interface that has types, but no function and no resource of its own.
+fn names_only(one: &ComponentType<'_>) -> bool {
+    let ComponentType::Instance(declarations) = one else { return false };
+    let mut exports = declarations.iter().filter_map(|declaration| match declaration {
+        InstanceTypeDeclaration::Export { ty, .. } => Some(ty),
+        InstanceTypeDeclaration::Type(_) | InstanceTypeDeclaration::CoreType(_) | InstanceTypeDeclaration::Alias(_) => None,
+    });
+    let is_name = |ty: &ComponentTypeRef| matches!(ty, ComponentTypeRef::Type(TypeBounds::Eq(_)));
+    exports.next().is_some_and(is_name) && exports.all(is_name)
+}
+
+fn is_alias_of_type(alias: &ComponentAlias<'_>) -> bool {
+    match alias {
+        ComponentAlias::InstanceExport { kind, .. } => *kind == ComponentExternalKind::Type,
+        ComponentAlias::Outer { kind, .. } => *kind == ComponentOuterAliasKind::Type,
+        ComponentAlias::CoreInstanceExport { .. } => false,
+    }
+}
+
+fn to_usize(index: u32) -> usize {
+    usize::try_from(index).expect("32 bits fit")
 }
 
 fn limit(what: &'static str, count: usize, max: usize) -> Result<(), InspectError> {

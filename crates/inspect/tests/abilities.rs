@@ -70,6 +70,31 @@ fn what_wasi_03_does_not_have_is_refused() {
     "#]].assert_eq(&told);
 }
 
+/// Goal: bindings made for a larger world import `wasi:http/handler` for its types alone, and that asks nothing of a host.
+#[test]
+fn an_interface_that_only_names_types_is_no_need() {
+    let check = |inside: &str, expected: &[&str]| {
+        let text = format!(
+            r#"(component
+                 (import "wasi:http/types@0.3.0" (instance $types (export "response" (type (sub resource)))))
+                 (type (list u8))
+                 (alias export $types "response" (type $response))
+                 (import "acme:named/type" (type (eq $response)))
+                 (type $handler (instance (alias outer 1 $response (type $r)) (export "response" (type (eq $r))) {inside}))
+                 (import "wasi:http/handler@0.3.0" (instance (type $handler))))"#
+        );
+        let inspection = inspect(&wat::parse_str(text).unwrap()).unwrap();
+        let names: Vec<&str> = inspection.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(names, expected, "{inside}");
+    };
+    let without = ["wasi:http/types@0.3.0", "acme:named/type"];
+    let with = ["wasi:http/types@0.3.0", "acme:named/type", "wasi:http/handler@0.3.0"];
+    check("", &without);
+    check(r#"(type $list (list u8)) (export "list" (type (eq $list)))"#, &without);
+    check(r#"(export "handle" (func))"#, &with);
+    check(r#"(export "own" (type (sub resource)))"#, &with);
+}
+
 #[track_caller]
 fn check_concurrency(inside: &str, expected: bool) {
     let bytes = wat::parse_str(format!("(component {inside})")).unwrap();

@@ -17,6 +17,8 @@ pub fn prepare() {
     // SAFETY: a number is set before anybody else could allocate at the same time.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
+        // The per-thread caches hold what is small; with the older lists of small pieces beside them, every larger allocation would sort through those.
+        libc::mallopt(libc::M_MXFAST, 0);
     }
 }
 
