@@ -224,8 +224,7 @@ where
         let frame = ready!(said);
         match &frame {
             Some(Ok(frame)) => this.recorder.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(GuestBodyError::Idle { .. })) => this.recorder.error = Some("E0511"),
-            Some(Err(GuestBodyError::Broken(_))) => this.recorder.error = Some("E0510"),
+            Some(Err(error)) => this.recorder.error = Some(error.code()),
             None => {}
         }
         Poll::Ready(frame)

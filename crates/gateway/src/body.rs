@@ -18,7 +18,7 @@ use crate::{
     exchange::{BodyFault, Exchange},
     forward,
     queue::Permit,
-    stack::BoxError,
+    stack::{BoxError, CallError},
 };
 
 /// Why the rest of a request body does not come.
@@ -130,12 +130,14 @@ pin_project! {
         inner: B,
         permit: Option<Permit>,
         idle: Idle,
+        // What ended the body, until the connection had a turn to send what came before.
+        failed: Option<GuestBodyError>,
     }
 }
 
 impl<B> GuestBody<B> {
     pub(crate) fn new(inner: B, permit: Permit, idle: Duration) -> Self {
-        Self { inner, permit: Some(permit), idle: Idle::new(idle) }
+        Self { inner, permit: Some(permit), idle: Idle::new(idle), failed: None }
     }
 }
 
@@ -148,6 +150,16 @@ pub(crate) enum GuestBodyError {
     Broken(#[source] BoxError),
 }
 
+impl GuestBodyError {
+    /// What the access log says.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Idle { .. } => "E0511",
+            Self::Broken(error) => error.downcast_ref::<CallError>().map_or("E0510", |error| error.code),
+        }
+    }
+}
+
 impl<B> Body for GuestBody<B>
 where
     B: Body<Data = Bytes>,
@@ -158,6 +170,9 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GuestBodyError>>> {
         let this = self.project();
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match this.inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle.rest();
@@ -169,7 +184,10 @@ where
             }
             Poll::Ready(Some(Err(error))) => {
                 *this.permit = None;
-                Poll::Ready(Some(Err(GuestBodyError::Broken(error.into()))))
+                *this.failed = Some(GuestBodyError::Broken(error.into()));
+                // A connection that hears of a failure throws away what it has not sent yet, the head included: it sends when there is nothing to do.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Pending => {
                 ready!(this.idle.poll(cx));

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -299,11 +299,26 @@ struct Driven {
 
 /// Lets the guest work until it has answered, returned or failed.
 fn drive(guest: &mut Guest, answer: &mut oneshot::Receiver<Answer>, context: &mut Context<'_>) -> Poll<Result<Driven, SandboxError>> {
-    match Pin::new(&mut *guest).poll(context) {
-        // Its end dropped the sandbox and with it the sender, so the answer is there now or never.
-        Poll::Ready(Ok(())) => return Poll::Ready(Ok(Driven { answer: answer.try_recv().ok(), ended: true })),
-        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-        Poll::Pending => {}
+    if let Poll::Ready(ended) = Pin::new(&mut *guest).poll(context) {
+        return Poll::Ready(ended.map(|()| Driven::at_end(answer)));
     }
-    Pin::new(answer).poll(context).map(|answer| Ok(Driven { answer: answer.ok(), ended: false }))
+    if !answer.is_terminated()
+        && let Ok(answer) = ready!(Pin::new(&mut *answer).poll(context))
+    {
+        return Poll::Ready(Ok(Driven { answer: Some(answer), ended: false }));
+    }
+    // The sender is gone. In the slow lane that may be the first thing to be seen of the guest's end, and what it died of comes next.
+    match Pin::new(&mut *guest).poll(context) {
+        Poll::Ready(ended) => Poll::Ready(ended.map(|()| Driven::at_end(answer))),
+        Poll::Pending if guest.is_away() => Poll::Pending,
+        Poll::Pending => Poll::Ready(Ok(Driven { answer: None, ended: false })),
+    }
+}
+
+impl Driven {
+    /// Its end dropped the sandbox and with it the sender, so the answer is there now or never.
+    fn at_end(answer: &mut oneshot::Receiver<Answer>) -> Self {
+        let answer = if answer.is_terminated() { None } else { answer.try_recv().ok() };
+        Self { answer, ended: true }
+    }
 }

@@ -8,9 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway::{BoxError, CallError, CallErrorKind, LocalRequest};
+use gateway::{CallError, CallErrorKind, LocalRequest};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, combinators::MapErr};
 use pin_project_lite::pin_project;
 use runtime::{Call, Program, RequestUsage, SandboxBody, SandboxError, Scheme};
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use crate::{
 /// Something that answers requests: a [`Program`], or in tests whatever is simpler.
 pub trait Answers: Send + Sync + Sized + 'static {
     /// Its response body.
-    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    type Body: Body<Data = Bytes, Error = CallError> + Send + 'static;
 
     /// Answers `request`; what that uses is told to `usage`.
     fn answer(
@@ -111,15 +112,15 @@ pin_project! {
     }
 }
 
-impl<B: Body> Body for SpannedBody<B> {
+impl<B: Body<Error = CallError>> Body for SpannedBody<B> {
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = CallError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, CallError>>> {
         let this = self.project();
         let said = this.inner.poll_frame(cx);
-        if let (Poll::Ready(Some(Err(_))), Some(span)) = (&said, this.span) {
-            span.failed("E0510");
+        if let (Poll::Ready(Some(Err(error))), Some(span)) = (&said, this.span) {
+            span.failed(error.code);
         }
         said
     }
@@ -144,20 +145,21 @@ fn unopened(failure: Failure) -> CallError {
 }
 
 impl Answers for Program {
-    type Body = SandboxBody;
+    type Body = MapErr<SandboxBody, fn(SandboxError) -> CallError>;
 
-    async fn answer(self: Arc<Self>, request: LocalRequest, usage: Option<Arc<RequestUsage>>) -> Result<Response<SandboxBody>, CallError> {
+    async fn answer(self: Arc<Self>, request: LocalRequest, usage: Option<Arc<RequestUsage>>) -> Result<Response<Self::Body>, CallError> {
         let LocalRequest { request, target, request_id, scheme, deadline, .. } = request;
         let scheme = if scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
         let left = deadline.saturating_duration_since(Instant::now());
         let traceparent = request.headers().get("traceparent").cloned();
         let call = Call { request_id: request_id.text().clone(), scheme, timeout: Some(left), ordinal: target.ordinal, traceparent, usage };
-        self.handle(request, call).await.map_err(|error| failed(&error))
+        let answered = self.handle(request, call).await;
+        answered.map(|response| response.map(|body| body.map_err(failed as _))).map_err(failed)
     }
 }
 
-fn failed(error: &SandboxError) -> CallError {
-    let kind = match error {
+fn failed(error: SandboxError) -> CallError {
+    let kind = match &error {
         SandboxError::Timeout { .. } => CallErrorKind::Timeout,
         error if error.is_passing() => CallErrorKind::Overloaded,
         _ => CallErrorKind::Failed,
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn every_way_to_fail_is_told_as_what_it_is() {
         let check = |error: SandboxError, kind, code| {
-            let error = failed(&error);
+            let error = failed(error);
             assert_eq!((error.kind, error.code), (kind, code), "{error}");
         };
         let after = Duration::from_secs(1);

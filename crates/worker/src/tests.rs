@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    convert::Infallible,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use gateway::{CallError, LocalRequest};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, combinators::MapErr};
 use hyper_util::rt::TokioIo;
 use model::id::{ComponentId, Digest, PlacementId};
 use runtime::{ComponentReading, RequestUsage};
@@ -46,11 +47,15 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Echo(String);
 
 impl Answers for Echo {
-    type Body = Full<Bytes>;
+    type Body = MapErr<Full<Bytes>, fn(Infallible) -> CallError>;
 
     async fn answer(self: Arc<Self>, _: LocalRequest, _: Option<Arc<RequestUsage>>) -> Result<Response<Self::Body>, CallError> {
-        Ok(Response::new(Full::from(self.0.clone())))
+        Ok(Response::new(Full::from(self.0.clone()).map_err(unfailing as _)))
     }
+}
+
+fn unfailing(never: Infallible) -> CallError {
+    match never {}
 }
 
 /// Has the code that was compiled; starts everything but `broken/web`.
