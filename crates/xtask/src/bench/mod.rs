@@ -210,7 +210,7 @@ impl Drop for Server {
 }
 
 /// Asks `probe` until it gives a value.
-fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(60) {
         if let Some(value) = probe() {

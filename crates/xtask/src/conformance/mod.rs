@@ -4,7 +4,7 @@
 mod programs;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    bench::{Bench, Server},
+    bench::{Bench, Server, wait_for},
     process,
 };
 use programs::{Expected, Probe, probes};
@@ -70,7 +70,11 @@ fn check(bench: &Bench, server: &Server, afar: &Afar, stem: &str) -> Result<()> 
             (_, Err(error)) => anyhow::bail!("{error:#}"),
             (Expected::Answer { status, holds }, Ok(())) => {
                 let (found, said) = ask(&server.http, host(stem, &name).as_str(), &probe)?;
-                ensure!(found == *status && said.contains(holds), "{} {} gave {found}: {said:.300}", probe.method, probe.path);
+                ensure!(found == *status && said.contains(holds), "{} {} gave {found}: {said:.600}", probe.method, probe.path);
+            }
+            (Expected::Logged(words), Ok(())) => {
+                let logs = || process::output(bench.command(server).args(["logs", &name])).ok().filter(|logs| logs.contains(words));
+                wait_for(&format!("`{words}` in the log"), logs)?;
             }
         }
     }
@@ -100,21 +104,89 @@ fn host(stem: &str, name: &str) -> String {
 
 /// The status of one request and everything that was said.
 fn ask(address: &str, host: &str, probe: &Probe) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)?;
+    let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let fields: String = probe.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let Probe { method, path, body, .. } = probe;
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len());
-    stream.write_all(head.as_bytes())?;
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said)?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let status = said.get(9..12).and_then(|status| status.parse().ok()).context("no status line")?;
-    Ok((status, said))
+    let body = match probe.trailer {
+        Some((name, value)) => format!(
+            "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: {name}\r\n\r\n{:x}\r\n{body}\r\n0\r\n{name}: {value}\r\n\r\n",
+            body.len()
+        ),
+        None if body.is_empty() => "\r\n".to_owned(),
+        None => format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+    };
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}{body}");
+    let mut sender = stream.try_clone()?;
+    // Some answer while they read.
+    let writing = std::thread::spawn(move || sender.write_all(request.as_bytes()));
+    let mut reader = BufReader::new(stream);
+    let head = Head::read(&mut reader)?;
+    let mut read = Vec::new();
+    let trailers = head.read_body(&mut reader, |piece| {
+        read.extend_from_slice(piece);
+        Ok(())
+    })?;
+    // A program may answer without having read: then the rest goes nowhere.
+    drop(writing.join());
+    let status = head.text.get(9..12).and_then(|status| status.parse().ok()).context("no status line")?;
+    Ok((status, format!("{}\n{}\n{trailers}", head.text, String::from_utf8_lossy(&read))))
 }
 
-/// A server outside the node that programs may call: it answers every request with the request's own body, or a word when that is empty.
+/// What stands before a body.
+struct Head {
+    text: String,
+    length: u64,
+    is_chunked: bool,
+}
+
+impl Head {
+    fn read(reader: &mut impl BufRead) -> Result<Self> {
+        let text = lines(reader)?;
+        let lower = text.to_ascii_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")).and_then(|length| length.parse().ok());
+        Ok(Self { text, length: length.unwrap_or(0), is_chunked: lower.lines().any(|line| line == "transfer-encoding: chunked") })
+    }
+
+    /// Hands on what the body is made of as it comes, and returns the trailers.
+    fn read_body(&self, reader: &mut impl BufRead, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<String> {
+        if !self.is_chunked {
+            let mut body = vec![0; usize::try_from(self.length)?];
+            reader.read_exact(&mut body)?;
+            each(&body)?;
+            return Ok(String::new());
+        }
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let size = usize::from_str_radix(line.trim(), 16).context("the body broke off")?;
+            if size == 0 {
+                return lines(reader);
+            }
+            let mut chunk = vec![0; size + 2];
+            reader.read_exact(&mut chunk)?;
+            chunk.truncate(size);
+            each(&chunk)?;
+        }
+    }
+}
+
+/// Lines up to an empty one.
+fn lines(reader: &mut impl BufRead) -> Result<String> {
+    let mut text = String::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.trim_end().is_empty() {
+            return Ok(text);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// A server outside the node that programs may call: what is posted comes back while it comes, everything else is answered with the request's own body, or
+/// with words when that is empty.
 struct Afar {
     address: String,
 }
@@ -135,32 +207,24 @@ impl Afar {
 
 fn echo(mut stream: TcpStream) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut length, mut chunked) = (0, false);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        chunked |= line == "transfer-encoding: chunked";
-        length = line.strip_prefix("content-length: ").and_then(|length| length.parse().ok()).unwrap_or(length);
+    let head = Head::read(&mut reader)?;
+    if head.text.starts_with("POST ") {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")?;
+        head.read_body(&mut reader, |piece| {
+            write!(stream, "{:x}\r\n", piece.len())?;
+            stream.write_all(piece)?;
+            Ok(stream.write_all(b"\r\n")?)
+        })?;
+        return Ok(stream.write_all(b"0\r\n\r\n")?);
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    while chunked {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let size = usize::from_str_radix(line.trim(), 16)?;
-        let start = body.len();
-        body.resize(start + size + 2, 0);
-        reader.read_exact(&mut body[start..])?;
-        body.truncate(start + size);
-        chunked = size > 0;
-    }
+    let mut body = Vec::new();
+    head.read_body(&mut reader, |piece| {
+        body.extend_from_slice(piece);
+        Ok(())
+    })?;
     if body.is_empty() {
         body = b"from afar".to_vec();
     }
-    stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes())?;
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len())?;
     Ok(stream.write_all(&body)?)
 }
