@@ -40,7 +40,8 @@ const WARM: usize = 20;
 
 pub fn measure(bench: &Bench, rounds: usize) -> Result<Section> {
     let server = bench.start()?;
-    bench.apply_with(&server, "hostile", "hostile", "resources: {cpuTime: 200ms, timeout: 1s, memory: 16Mi}", false)?;
+    let limits = "resources: {cpuTime: 200ms, timeout: 1s, memory: 16Mi}";
+    bench.apply_route(&server, "hostile", "hostile", "{host: hostile.localhost, idleTimeout: 1s}", limits, false)?;
     bench.apply(&server, "hello", "hello", false)?;
     let worker = processes::child(server.process.id(), "worker")?;
     let mut statuses = BTreeMap::new();

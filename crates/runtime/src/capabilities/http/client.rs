@@ -125,8 +125,7 @@ impl Client {
         }
         let connected_at = Instant::now();
         loop {
-            // The other side thinks only while nothing is being sent to it.
-            let answer_by = connected_at.max(sent.moved_at()) + patience.first_byte;
+            let answer_by = patience.answer_by(connected_at, sent.moved_at());
             if answer_by <= Instant::now() {
                 return Err(Error::ConnectionReadTimeout.into());
             }
@@ -212,6 +211,11 @@ impl Patience {
             between_bytes: options.between_bytes_timeout.unwrap_or(limits::EGRESS_SILENCE_DEFAULT).min(limits::EGRESS_SILENCE_MAX),
         }
     }
+
+    /// Until when the response must begin. The other side thinks only while nothing is being sent to it.
+    fn answer_by(self, connected_at: Instant, sent_at: Instant) -> Instant {
+        connected_at.max(sent_at) + self.first_byte
+    }
 }
 
 impl Failure {
@@ -257,5 +261,14 @@ mod tests {
         check(Some(second), second, second);
         check(Some(Duration::ZERO), Duration::ZERO, Duration::ZERO);
         check(Some(Duration::MAX), limits::EGRESS_CONNECT_MAX, limits::EGRESS_SILENCE_MAX);
+    }
+
+    #[test]
+    fn silence_counts_from_the_connection_or_the_last_piece_sent() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let patience = Patience { connect: second, first_byte: 5 * second, between_bytes: second };
+        assert_eq!(patience.answer_by(begin, begin), begin + 5 * second);
+        assert_eq!(patience.answer_by(begin, begin + 30 * second), begin + 35 * second, "a long upload is not silence");
+        assert_eq!(patience.answer_by(begin + 2 * second, begin), begin + 7 * second, "nor is a slow connection");
     }
 }

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::{
+    bodies::Sent,
     client::{Client, Failure},
     destination::Denied,
     surroundings::HttpSurroundings,
