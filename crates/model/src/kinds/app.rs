@@ -212,7 +212,7 @@ record! {
 record! {
     /// How sandboxes are used again.
     pub REUSE "Reuse" {
-        /// A fresh sandbox per request, one request after the other, or several at once (WASI 0.3 only).
+        /// A fresh sandbox per request, one request after the other, or several at once (WASI 0.3 only). Those end together when one traps or exceeds a budget.
         "mode": Shape::Word(&["fresh", "serial", "concurrent"]),
         /// How many sandboxes an instance keeps; left out, as many as its requests need.
         "sandboxes": AT_LEAST_ONE,

@@ -26,7 +26,7 @@ pub struct ServerArgs {
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http: SocketAddr,
     /// Where the gateway speaks TLS; port 0 takes a free one [default: 0.0.0.0:8443 with --cert-dir, else nowhere].
-    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS", requires = "cert_dir")]
     https: Option<SocketAddr>,
     /// Where the certificates are: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key. Changes are taken over by themselves.
     #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]

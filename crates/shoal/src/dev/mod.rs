@@ -52,7 +52,7 @@ pub struct DevArgs {
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Where the gateway speaks TLS [default: 127.0.0.1:8443 with --cert-dir, a free port when that is in use].
-    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS", requires = "cert_dir")]
     https: Option<SocketAddr>,
     /// Where the certificates are: NAME.crt and NAME.key, or NAME.pem and NAME-key.pem as mkcert writes them.
     #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]
