@@ -35,11 +35,11 @@ pub(crate) enum Refusal {
     BodyTooLarge { max_bytes: u64 },
     #[error("no data of the request body for {after:?}")]
     BodyIdle { after: Duration },
-    #[error("no instance of the component was ready within {waited:?}")]
+    #[error("no instance of the component is ready; waited {} ms", waited.as_millis())]
     NoEndpoint { waited: Duration },
     #[error("as many requests wait for the component as may")]
     QueueFull,
-    #[error("the component is overloaded: no turn within {waited:?}")]
+    #[error("the component is overloaded: no turn within {} ms", waited.as_millis())]
     QueueWait { waited: Duration },
     #[error("this node is shutting down and no instance is left")]
     Draining,

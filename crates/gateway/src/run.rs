@@ -169,7 +169,10 @@ async fn accept_one(
         Err(error) => {
             // A client that left in the queue is its own affair; the rest (no descriptors, no memory) would fail again at once.
             if error.kind() != std::io::ErrorKind::ConnectionAborted {
-                tracing::warn!(error = &error as &dyn std::error::Error, "accepting a connection failed");
+                // EINVAL: the node stops, and its listener was shut down.
+                if error.kind() != std::io::ErrorKind::InvalidInput {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "accepting a connection failed");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             None

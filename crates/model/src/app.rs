@@ -179,7 +179,7 @@ impl ReuseMode {
     }
 }
 
-/// A build on the developer's machine, run by `shoal dev` and `shoal build`.
+/// A build on the developer's machine, run by `shoal dev`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Build {

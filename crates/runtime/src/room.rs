@@ -57,10 +57,13 @@ impl Room {
         counters.count(&counters.instance_memory_refusals);
         figures.count(&figures.memory_denials);
         let (held_bytes, limit_bytes) = (instance.held_bytes(), instance.total_bytes());
+        let what = match taken {
+            Err(_) => format!("a request found no room within {} ms", wait_max.as_millis()),
+            Ok(_) => format!("a request found {} waiting for room already, as many as may", self.waiters_max),
+        };
         log.failure(
             &format!(
-                "instance memory is full: a request found no room within {} ms, the sandboxes of the instance hold {held_bytes} bytes of {limit_bytes}; raise `resources.instanceMemory` of the component or lower `resources.maxInFlight`",
-                wait_max.as_millis()
+                "instance memory is full: {what}, the sandboxes of the instance hold {held_bytes} bytes of {limit_bytes}; raise `resources.instanceMemory` of the component or lower `resources.maxInFlight`"
             ),
             "",
         );

@@ -53,6 +53,20 @@ async fn components_that_cannot_run_are_refused_with_the_remedy() {
     refused(&node, &silent, &["E0205"]);
 }
 
+/// Goal: nobody copies a sample that is wrong. Those in other languages may not have been built.
+#[test]
+fn every_sample_s_manifest_is_in_order() {
+    let samples = guest("hello").ancestors().nth(4).unwrap().to_owned();
+    let mut checked = 0;
+    for sample in fs::read_dir(&samples).unwrap().map(|entry| entry.unwrap().path().join("app.yaml")).filter(|path| path.is_file()) {
+        let said = Said::from(Command::new(cluster_tests::binary()).args(["lint", "-f"]).arg(&sample).output().unwrap());
+        let errors: Vec<&str> = said.err.lines().filter(|line| line.starts_with("error") && !line.starts_with("error[E0207]")).collect();
+        assert!(errors.is_empty(), "{}: {}", sample.display(), said.err);
+        checked += 1;
+    }
+    assert!(checked > 10, "only {checked} samples in {}", samples.display());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_is_taken_names_its_owner() {
     let node = Node::start().await;

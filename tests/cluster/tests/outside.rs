@@ -27,6 +27,15 @@ async fn server() -> u16 {
     port
 }
 
+/// Waits for an answer like this: the node's gateway hears of a new revision a moment after the control plane has decided it.
+async fn answers(node: &Node, path: &str, status: u16, text: &str) {
+    eventually(&format!("{status} with `{text}` for {path}"), || async {
+        let answer = raw::get(&node.http, "caller.localhost", path).await.ok()?;
+        (answer.status == status && answer.body.contains(text)).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
     let port = server().await;
@@ -45,13 +54,11 @@ async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
     let granted = app("caller", &format!("      {line}\n"));
     node.apply(&granted).expect(7);
     node.accept(&granted).expect(0);
-    let answer = raw::get(&node.http, "caller.localhost", &path).await.unwrap();
-    assert_eq!((answer.status, answer.body.as_str()), (200, "outside"), "{answer:?}");
+    answers(&node, &path, 200, "outside").await;
 
     // A rule for the name alone does not lead to this machine, and neither do the cluster's own sockets.
     node.accept(&app("caller", &format!("      egress: {{allow: [\"http://localhost:{port}\"]}}\n"))).expect(0);
-    let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://localhost:{port}/")).await.unwrap();
-    assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
+    answers(&node, &format!("/?url=http://localhost:{port}/"), 502, "HttpRequestDenied").await;
     let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://{}/v1/apps", node.api)).await.unwrap();
     assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
 }
@@ -67,7 +74,7 @@ async fn files_of_the_manifest_are_read_by_the_guest_and_go_with_it() {
     assert_eq!(answer.status, 404, "{answer:?}");
     node.write("color.txt", "green");
     node.apply(&app("reader", "      files: [{from: ./color.txt, to: /etc/color.txt}]\n")).expect(0);
-    assert_eq!(read().await.body, "green");
+    eventually("the new file", || async { (read().await.body == "green").then_some(()) }).await;
     node.shoal(&["delete", "app", "reader", "--yes"]).expect(0);
     let files = node.data().join("worker/files");
     eventually("the removal of the files", || {

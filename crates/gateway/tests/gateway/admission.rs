@@ -89,7 +89,7 @@ async fn waiting_too_long_says_for_what() {
     bench.handle.publish(short(Vec::new()));
     let nobody = bench.get("/").await;
     assert_eq!(nobody.verdict(), "503 E0503");
-    assert!(nobody.body.starts_with("E0503: no instance of the component was ready within"), "{nobody:?}");
+    assert!(nobody.body.starts_with("E0503: no instance of the component is ready; waited"), "{nobody:?}");
     bench.handle.publish(short(one(1)));
     let mut first = bench.connect().await;
     first.send(get("/wait")).await;

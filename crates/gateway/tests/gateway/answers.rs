@@ -57,7 +57,7 @@ async fn every_refusal_has_its_code_and_is_told_apart() {
     assert_eq!(refused("queue-full"), None, "what never happened has no series");
     let nobody = bench.ask("GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
     assert_eq!(nobody.verdict(), "503 E0503");
-    assert!(nobody.body.starts_with("E0503: no instance of the component was ready within"), "{nobody:?}");
+    assert!(nobody.body.starts_with("E0503: no instance of the component is ready; waited"), "{nobody:?}");
     check(get("/switch"), "500 E0510", "http_response_incomplete", "").await;
     bench.log.wait_for("GET hello.localhost /trap hello/web.1 500 in=0 out=0 E0304").await;
     bench.log.wait_for(&format!("GET nobody.localhost / hello/nobody.- 503 in=0 out={} E0503", nobody.body.len())).await;

@@ -56,6 +56,9 @@ pub struct InvalidRule {
     pub rule: String,
 }
 
+const HOSTS: &str = "write a host like api.example, *.example for every host below it, or 0.0.0.0/0 for every IPv4 address";
+const DESTINATIONS: &str =
+    "write a host like https://api.example, https://*.example for every host below it, or https://0.0.0.0/0 for every IPv4 address";
 const NO_PATH: &str = "write the host and the port alone, without a path";
 
 impl Scheme {
@@ -139,7 +142,13 @@ impl FromStr for EgressRule {
 
     fn from_str(text: &str) -> Result<Self, InvalidRule> {
         let wrong = |rule: String| InvalidRule { text: text.chars().take(80).collect(), rule };
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong(format!("write https://{}", clip(text))))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+            wrong(if text.starts_with('*') && !text.starts_with("*.") {
+                DESTINATIONS.into()
+            } else {
+                format!("write https://{}", clip(text))
+            })
+        })?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
@@ -217,7 +226,7 @@ fn network(network: IpNet, brackets: bool) -> Result<Target, String> {
 fn name(text: &str) -> Result<String, String> {
     let text = text.strip_suffix('.').unwrap_or(text);
     if text.contains('*') || text.is_empty() {
-        return Err("write a host like api.example, *.example for every host below it, or 0.0.0.0/0 for every IPv4 address".into());
+        return Err(HOSTS.into());
     }
     let label = |label: &str| {
         (1..=63).contains(&label.len())

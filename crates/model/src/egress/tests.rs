@@ -78,6 +78,8 @@ fn what_is_no_rule_says_how_to_write_it() {
         "https://ä.example",
         "https://[fe80::1%eth0]",
         "tcp://db.example",
+        "*",
+        "*.example",
     ];
     let said: Vec<String> = texts
         .iter()
@@ -115,6 +117,8 @@ fn what_is_no_rule_says_how_to_write_it() {
         `https://ä.example` is not a destination: a host has letters, digits, `-` and dots; international names as xn--…
         `https://[fe80::1%eth0]` is not a destination: a host has letters, digits, `-` and dots; international names as xn--…
         `tcp://db.example` is not a destination: write the port: tcp://db.example:5432
+        `*` is not a destination: write a host like https://api.example, https://*.example for every host below it, or https://0.0.0.0/0 for every IPv4 address
+        `*.example` is not a destination: write https://*.example
     "#]].assert_eq(&said.concat());
 }
 

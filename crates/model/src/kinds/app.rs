@@ -120,7 +120,7 @@ record! {
 }
 
 record! {
-    /// A build on the developer's machine, run by `shoal dev` and `shoal build`.
+    /// A build on the developer's machine, run by `shoal dev`.
     pub BUILD "Build" {
         /// Run through `sh -c`.
         "command": Shape::Text; required(),

@@ -64,6 +64,10 @@ pub async fn run(args: LogsArgs, session: &Session) -> Outcome {
         }
     }
     if shown == 0 {
+        // A name that was never there looks like a quiet app.
+        if let Some(app) = &query.app {
+            session.client().await?.app(app).await?;
+        }
         terminal.hint("no lines");
     }
     // A followed log has no end of its own: the server went away.

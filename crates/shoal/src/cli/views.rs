@@ -171,10 +171,10 @@ pub fn what_changed(view: &RevisionView) -> String {
     }
 }
 
-/// Nodes. The age is how long ago the worker last spoke.
+/// Nodes. `reported` is how long ago the worker last spoke.
 pub fn nodes(nodes: &[NodeView], shape: Shape) -> Table {
     let shape = Shape { namespaces: false, ..shape };
-    let mut table = shape.table(&["name", "status", "instances", "memory", "cpu", "age"], &["id", "worker"]);
+    let mut table = shape.table(&["name", "status", "instances", "memory", "cpu", "reported"], &["id", "worker"]);
     for node in nodes {
         let status = match node.state {
             NodeState::Ready => "ready",

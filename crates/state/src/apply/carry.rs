@@ -105,7 +105,8 @@ impl State {
         }
         let message = match record.serving {
             Some(before) => format!("{revision} has the traffic, {before} had it"),
-            None => format!("{revision} has the traffic"),
+            // Nothing is ready yet: requests are held until it is.
+            None => format!("the traffic is meant for {revision}"),
         };
         self.change(app, |record| record.serving = Some(revision));
         self.prune(app);
