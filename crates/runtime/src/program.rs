@@ -275,7 +275,7 @@ impl Program {
         counters.count(&counters.timeouts);
         self.figures.count(&self.figures.timeouts);
         let error = SandboxError::Timeout { after };
-        log.host(format!("{error}; the sandbox was ended"));
+        log.host(format!("{error}; the sandbox was ended; raise `resources.timeout` of the component or `timeout` of its route"));
         error
     }
 

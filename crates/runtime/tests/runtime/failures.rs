@@ -78,7 +78,12 @@ async fn an_endless_loop_ends_and_blocks_nobody() {
     assert!(!spin.is_finished(), "the others were answered first");
     let error = spin.await.unwrap().unwrap_err();
     assert_eq!((&error, error.code()), (&SandboxError::Timeout { after: Duration::from_millis(500) }, "E0306"));
-    assert_eq!(bench.lines.of(Stream::Host), ["the component sent no response within 500 ms; the sandbox was ended"]);
+    assert_eq!(
+        bench.lines.of(Stream::Host),
+        [
+            "the component sent no response within 500 ms; the sandbox was ended; raise `resources.timeout` of the component or `timeout` of its route"
+        ]
+    );
     assert_eq!((bench.live_at_last().await, bench.runtime.figures().timeouts), (0, 1));
 }
 

@@ -116,7 +116,8 @@ fn whole(app: &AppView, spec: &AppSpec, events: &[EventView], used: Option<&TopV
     for (name, component) in &spec.components {
         let _ = write!(text, "\n{}\n", component_text(app, name.as_str(), component, used));
     }
-    let _ = write!(text, "\nInstances:\n{}\n", indented(&views::instances(&status.instances, Shape { wide: true, ..shape }).render(None)));
+    let _ =
+        write!(text, "\nInstances:\n{}\n", indented(&views::instances(&status.instances, &[], Shape { wide: true, ..shape }).render(None)));
     for wait in verdict::unplaced(app) {
         let _ = writeln!(text, "  {}", verdict::wait_words(wait));
     }

@@ -1,7 +1,7 @@
 //! Objects of one kind, asked for, selected and put into rows. Owns which question each kind needs; the columns are `views`'.
 
 use api::v1::{AppView, EventQuery, EventView, RevisionView};
-use model::id::{AppId, Name};
+use model::id::{AppId, InstanceId, Name};
 use serde_json::{Value, json};
 
 use super::{
@@ -56,14 +56,19 @@ pub async fn list(query: &Query, session: &Session) -> Result<Listing, Failure> 
         }
         Kind::Instance => {
             let wanted = part(query, session)?;
-            let all = apps(query, session).await?.into_iter().flat_map(|app| app.status.instances);
-            let instances: Vec<_> = all
-                .filter(|view| wanted.component.as_ref().is_none_or(|component| view.instance.component.component == *component))
-                .filter(|view| wanted.ordinal.is_none_or(|ordinal| view.instance.ordinal == ordinal))
-                .collect();
-            exists(wanted.component.is_none() || !instances.is_empty(), query)?;
+            let is_wanted = |instance: &InstanceId| {
+                wanted.component.as_ref().is_none_or(|component| instance.component.component == *component)
+                    && wanted.ordinal.is_none_or(|ordinal| instance.ordinal == ordinal)
+            };
+            let (mut instances, mut waits) = (Vec::new(), Vec::new());
+            for app in apps(query, session).await? {
+                instances.extend(app.status.instances.into_iter().filter(|view| is_wanted(&view.instance)));
+                waits.extend(app.status.waits.into_iter().filter(|wait| is_wanted(&wait.instance)));
+            }
+            exists(wanted.component.is_none() || !instances.is_empty() || !waits.is_empty(), query)?;
             let names = instances.iter().map(|view| format!("instance/{}", view.instance)).collect();
-            Ok(Listing { table: views::instances(&instances, shape), objects: values(&instances), names, single: wanted.ordinal.is_some() })
+            let table = views::instances(&instances, &waits, shape);
+            Ok(Listing { table, objects: values(&instances), names, single: wanted.ordinal.is_some() })
         }
         Kind::Revision => {
             let revisions = revisions(query, session).await?;

@@ -2,7 +2,7 @@
 
 use api::{
     node::Wanted,
-    v1::{AppView, EventView, InstancePhase, InstanceView, NodeState, NodeView, RevisionView, RolloutPhase},
+    v1::{AppView, EventView, InstancePhase, InstanceView, NodeState, NodeView, RevisionView, RolloutPhase, Waiting},
 };
 use model::{
     app::AppSpec,
@@ -114,8 +114,8 @@ pub fn components(apps: &[AppView], shape: Shape) -> Table {
     table
 }
 
-/// Instances.
-pub fn instances(instances: &[InstanceView], shape: Shape) -> Table {
+/// Instances, and those that nothing runs of yet.
+pub fn instances(instances: &[InstanceView], waits: &[Waiting], shape: Shape) -> Table {
     let mut table = shape.table(&["name", "status", "revision", "node", "age"], &["placement", "message"]);
     for view in instances {
         let component = &view.instance.component;
@@ -127,6 +127,12 @@ pub fn instances(instances: &[InstanceView], shape: Shape) -> Table {
             age(view.since.0, shape.now),
         ];
         shape.row(&mut table, Some(&component.app), usual, [view.placement.to_string(), view.message.clone()]);
+    }
+    for wait in waits {
+        let component = &wait.instance.component;
+        let name = format!("{}/{}.{}", component.app.name, component.component, wait.instance.ordinal);
+        let usual = [name, "waiting".to_owned(), String::new(), String::new(), String::new()];
+        shape.row(&mut table, Some(&component.app), usual, [String::new(), wait.reason.clone()]);
     }
     table
 }
@@ -341,11 +347,20 @@ mod tests {
             hello/web   2/2     r2         0123456789ab   3m12s"#]],
         );
         check(
-            &instances(&all[0].status.instances, shape(false, false)),
+            &instances(&all[0].status.instances, &all[0].status.waits, shape(false, false)),
             expect![[r#"
             NAME          STATUS   REVISION   NODE   AGE
             hello/web.1   ready    r2         one    3m2s
             hello/web.2   ready    r2         one    3m2s"#]],
+        );
+        let waits = json!([{"instance": "hello/web.3", "reason": "waits for memory: needs 256Mi"}]);
+        let waiting = samples::app("hello", json!({"instances": [samples::instance("hello/web.1", 2, "ready")], "waits": waits}));
+        check(
+            &instances(&waiting.status.instances, &waiting.status.waits, shape(true, false)),
+            expect![[r#"
+            NAME          STATUS    REVISION   NODE   AGE    PLACEMENT      MESSAGE
+            hello/web.1   ready     r2         one    3m2s   placement-11   -
+            hello/web.3   waiting   -          -      -      -              waits for memory: needs 256Mi"#]],
         );
         check(
             &routes(&routes_of(&all), &all, shape(true, false)),
