@@ -15,6 +15,8 @@ fn component(mode: Option<ReuseMode>, rules: &[&str]) -> Component {
         build: None,
         env: BTreeMap::new(),
         config: BTreeMap::new(),
+        config_from: None,
+        secrets: BTreeMap::new(),
         args: Vec::new(),
         files: Vec::new(),
         routes: Vec::new(),

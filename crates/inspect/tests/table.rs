@@ -22,6 +22,7 @@ fn component(routed: bool) -> Component {
         timeout: Millis(30_000),
         idle_timeout: Millis(300_000),
         max_body: Bytes(10 << 20),
+        tls: None,
     };
     let resources = Resources {
         memory: Bytes(64 << 20),
@@ -38,6 +39,8 @@ fn component(routed: bool) -> Component {
         build: None,
         env: BTreeMap::new(),
         config: BTreeMap::new(),
+        config_from: None,
+        secrets: BTreeMap::new(),
         args: Vec::new(),
         files: Vec::new(),
         routes: if routed { vec![route] } else { Vec::new() },

@@ -93,6 +93,25 @@ pub struct Component {
     /// What the guest may reach outside; nothing, unless it stands here.
     #[serde(default, skip_serializing_if = "Egress::is_empty")]
     pub egress: Egress,
+    /// The Config of its namespace that holds the values for `wasi:config/store`, in the place of `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_from: Option<Name>,
+    /// Secret values for `wasi:config/store` and the environment, by the name the guest knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretReference>,
+}
+
+/// One value of a Secret of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretReference {
+    /// The Secret.
+    pub secret: Name,
+    /// The key inside.
+    pub key: String,
+    /// A fixed version; left out, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
 }
 
 /// Where a component's bytes come from.
@@ -217,6 +236,17 @@ pub struct Route {
     pub idle_timeout: Millis,
     /// Largest request body [10Mi].
     pub max_body: Bytes,
+    /// The certificate of its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouteTls>,
+}
+
+/// Where a route's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteTls {
+    /// The Secret of type `tls` of the same namespace that holds it.
+    pub secret: Name,
 }
 
 /// How many instances.

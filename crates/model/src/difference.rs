@@ -88,7 +88,7 @@ mod tests {
     fn app(component: &str) -> App {
         let text = format!("apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: a}}\nspec: {{components: {{web: {component}}}}}\n");
         let documents = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right");
-        let Document::App(app) = documents.into_iter().next().expect("there is one document");
+        let Some(Document::App(app)) = documents.into_iter().next() else { panic!("there is one app") };
         app
     }
 

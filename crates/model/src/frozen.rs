@@ -1,10 +1,13 @@
 //! What of an app enters the replicated log: the canonical JSON, opaque to `apply`, and a frozen spec with only what `apply` and the scheduler read.
 //! Owns the frozen shapes, which are bincode-encoded and so only ever grow new versions; must never parse text inside `apply`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::{App, Source},
+    app::{App, Component, SecretReference, Source},
+    egress::EgressRule,
     id::{Digest, Name},
 };
 
@@ -39,6 +42,29 @@ pub struct ComponentSpecV1 {
     pub cpu_millis: u32,
     /// What its routes match on.
     pub routes: Vec<RouteKeyV1>,
+    /// The Config it reads.
+    pub config: Option<Name>,
+    /// The secret values it gets, in order of the name the guest knows.
+    pub secrets: Vec<SecretUseV1>,
+    /// The Secrets with the certificates of its routes, sorted and once each.
+    pub certificates: Vec<Name>,
+    /// What it may reach outside.
+    pub egress: Vec<EgressRule>,
+    /// The interfaces it imports beside those every component may, as whoever read its bytes found them; sorted and once each.
+    pub imports: Vec<String>,
+}
+
+/// One secret value of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretUseV1 {
+    /// The name the guest knows.
+    pub name: String,
+    /// The Secret.
+    pub secret: Name,
+    /// The key inside.
+    pub key: String,
+    /// A fixed version; the newest when absent.
+    pub version: Option<u64>,
 }
 
 /// What a route matches on; two equal keys collide.
@@ -83,11 +109,28 @@ pub fn freeze(app: &App) -> Result<Frozen, Name> {
                 instance_memory_bytes: component.resources.instance_memory.0,
                 cpu_millis: component.resources.cpu.0,
                 routes: component.routes.iter().map(RouteKeyV1::of).collect(),
+                config: component.config_from.clone(),
+                secrets: component.secrets.iter().map(|(name, reference)| SecretUseV1::of(name, reference)).collect(),
+                certificates: certificates(component),
+                egress: component.egress.allow.clone(),
+                imports: Vec::new(),
             })
         })
         .collect::<Result<_, Name>>()?;
     let canonical = serde_json::to_string(&app).expect("an app's canonical form has string keys only");
     Ok(Frozen { canonical, spec: AppSpecV1 { components } })
+}
+
+fn certificates(component: &Component) -> Vec<Name> {
+    let named: BTreeSet<&Name> = component.routes.iter().filter_map(|route| route.tls.as_ref()).map(|tls| &tls.secret).collect();
+    named.into_iter().cloned().collect()
+}
+
+impl SecretUseV1 {
+    fn of(name: &str, reference: &SecretReference) -> Self {
+        let SecretReference { secret, key, version } = reference.clone();
+        Self { name: name.to_owned(), secret, key, version }
+    }
 }
 
 impl RouteKeyV1 {
@@ -123,7 +166,7 @@ mod tests {
              source: {source}\n      env: {{ZED: 1, ALPHA: 2}}\n      routes: [{{host: Hello.localhost, methods: [post, GET]}}]\n"
         );
         let documents = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right");
-        let Document::App(app) = documents.into_iter().next().expect("there is one document");
+        let Some(Document::App(app)) = documents.into_iter().next() else { panic!("there is one app") };
         app
     }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize, de};
 /// Longest name in bytes: a DNS label (RFC 1123), because names become host names.
 pub const NAME_BYTES_MAX: usize = 63;
 
+/// Longest id of a token in bytes: 160 random bits in base32, so that ids never meet.
+pub const TOKEN_ID_BYTES_MAX: usize = 32;
+
 /// The namespace a manifest lands in when it names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
@@ -150,6 +153,57 @@ impl fmt::Display for InstanceId {
     }
 }
 
+/// A Config or a Secret in its namespace. Prints as `settings` in the default namespace and `team/settings` in any other.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// The namespace.
+    pub namespace: Name,
+    /// The object's name, unique among the objects of its kind in the namespace.
+    pub name: Name,
+}
+
+impl FromStr for ObjectId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let AppId { namespace, name } = text.parse()?;
+        Ok(Self { namespace, name })
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.as_str() == DEFAULT_NAMESPACE { out.pad(&self.name.0) } else { write!(out, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// The part of a token that may be shown: it names the token and lets nobody in. Lower-case letters and digits, 1 to 32 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId(Arc<str>);
+
+impl TokenId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let valid = !text.is_empty() && text.len() <= TOKEN_ID_BYTES_MAX && text.bytes().all(inner);
+        if valid { Ok(Self(text.into())) } else { Err(InvalidId::new(text, "token id", "use 1 to 32 lower-case letters and digits")) }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&self.0)
+    }
+}
+
 /// Gives a text id its Debug and serde forms from Display and FromStr, so that JSON and bincode hold the printed form.
 macro_rules! as_text {
     ($($id:ty),+) => {$(
@@ -181,7 +235,7 @@ macro_rules! as_text {
         }
     )+};
 }
-as_text!(Name, AppId, ComponentId, InstanceId, Digest);
+as_text!(Name, AppId, ObjectId, ComponentId, InstanceId, TokenId, Digest);
 
 /// The sha256 of an artifact's bytes. Prints as `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

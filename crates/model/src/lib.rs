@@ -6,15 +6,18 @@
 pub mod app;
 pub mod codes;
 pub mod difference;
-pub mod egress;
 pub mod frozen;
 pub mod id;
 pub mod limits;
 pub mod manifest;
+pub mod object;
 pub mod problem;
 pub mod quantity;
 pub mod render;
 pub mod schema;
+
+/// What a guest may reach outside: a word of the manifest with a grammar of its own.
+pub use egress;
 
 mod kinds;
 mod tree;

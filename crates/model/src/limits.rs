@@ -35,8 +35,8 @@ pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of all labels and annotations of an object: they travel with every listing.
 pub const METADATA_BYTES_MAX: usize = 16 << 10;
 
-/// Longest host name (RFC 1035).
-pub const HOST_BYTES_MAX: usize = 253;
+/// Longest host name, of a route and of what may be reached alike.
+pub use egress::limits::HOST_BYTES_MAX;
 
 /// Longest path of a route or a rewrite; as long as the gateway accepts a request line's path.
 pub const PATH_BYTES_MAX: usize = 2_048;
@@ -73,3 +73,21 @@ pub const FILE_BYTES_MAX: Bytes = Bytes(16 << 20);
 
 /// Most bytes of all files of a component: every node that runs it keeps a copy.
 pub const FILES_BYTES_MAX: Bytes = Bytes(64 << 20);
+
+/// Most bytes of one value of a Config: as much as all settings of a component. It travels in every assignment of an app that reads it.
+pub const CONFIG_VALUE_BYTES_MAX: usize = SETTINGS_BYTES_MAX;
+
+/// Most bytes of all keys and values of a Config: one log entry, kept once.
+pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+
+/// Most bytes of all keys and values of a Secret: a chain of certificates with its key has 10 KiB. Ten versions are kept.
+pub const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// Longest key of a Config or a Secret: longer than any file name people use as one.
+pub const DATA_KEY_BYTES_MAX: usize = 253;
+
+/// Most entries of each ceiling of a namespace: every deploy is held against all of them.
+pub const CEILING_ENTRIES_MAX: usize = 256;
+
+/// Most secret values of a component: each is an environment variable of every sandbox.
+pub const SECRETS_PER_COMPONENT_MAX: usize = 64;

@@ -1,8 +1,10 @@
 //! What to do for one app. Owns the order of a rollout; must never stop what serves before what follows it is ready.
 //!
+//! - Every worker runs one instance of every component, under the worker's own number. A node that joins gets instances of everything.
 //! - The first revision serves at once: there is nothing to protect, and requests wait for it instead of finding nothing.
-//! - Another wanted revision is placed beside the one that serves. When every instance of it is ready it gets the traffic, and then the old one is stopped.
-//! - Until then the old revision keeps the instances it has: a failed one is replaced, but none is added or removed, whatever scale is wished.
+//! - Another wanted revision is placed beside the one that serves. When every instance of it on a node that reports is ready it gets the traffic, and then
+//!   the old one is stopped. Nodes that do not report are not waited for; nothing is placed there, and nothing is taken away but what is wished no longer.
+//! - Until then the old revision keeps its instances: a failed one is replaced, and a node that joins gets one.
 //! - If an instance of the new one fails, the rollout has failed: its instances are stopped, and the old revision keeps the traffic.
 //! - An instance of a serving revision that fails later is replaced after a while.
 
@@ -13,7 +15,7 @@ use model::{
     id::{InstanceId, PlacementId, RevisionNumber, Timestamp},
 };
 use state::{
-    AppRecord, Placement, Rollout, State,
+    AppRecord, NodeRecord, Placement, Rollout, State,
     command::{SeenPhase, Step},
 };
 
@@ -26,7 +28,7 @@ use crate::{
 
 /// The steps for `app`, in the order in which they must be carried out; any first few of them are a valid plan too.
 pub fn decide(state: &State, observed: &Observed, now: Timestamp, app: &AppRecord, room: &mut Room) -> Vec<Step> {
-    let mut view = View { state, observed, now, app, running: BTreeMap::new(), kept: BTreeSet::new(), steps: Vec::new() };
+    let mut view = View { state, observed, now, app, running: BTreeMap::new(), steps: Vec::new() };
     view.forget_stopped(room);
     if app.deleted {
         view.stop_where(|_| true, |_| "the app is deleted".to_owned());
@@ -48,15 +50,14 @@ pub(crate) fn is_at_rest(state: &State, observed: &Observed, app: &AppRecord) ->
     let Some(revision) = state.revision(&app.id, app.wanted) else { return false };
     let mut running = 0;
     for placement in state.placements_of(&app.id) {
-        let component = revision.component(placement.instance.component.component.as_str());
-        let wished = component.is_some_and(|component| (1..=app.wished(component)).contains(&placement.instance.ordinal));
         let well = !observed.silent.contains(&placement.node) && !failed(observed.phase(placement));
-        if !(placement.runs() && placement.revision == app.wanted && wished && well) {
+        if !(placement.runs() && placement.revision == app.wanted && well) {
             return false;
         }
         running += 1;
     }
-    running == revision.frozen.spec.components.iter().map(|component| u64::from(app.wished(component))).sum::<u64>()
+    // A revision has every component of every instance that was placed under it, and no instance runs twice.
+    running == revision.frozen.spec.components.len() * state.workers()
 }
 
 /// Failed instances of `app` that are tried again although nothing changes, and when.
@@ -85,8 +86,6 @@ struct View<'a> {
     app: &'a AppRecord,
     /// What runs, after the steps so far.
     running: BTreeMap<(RevisionNumber, InstanceId), &'a Placement>,
-    /// What the revision that serves, and is no longer wanted, has.
-    kept: BTreeSet<InstanceId>,
     steps: Vec<Step>,
 }
 
@@ -95,9 +94,6 @@ impl<'a> View<'a> {
         for placement in self.state.placements_of(&self.app.id) {
             if placement.runs() {
                 self.running.insert((placement.revision, placement.instance.clone()), placement);
-                if self.app.serving == Some(placement.revision) && self.app.wanted != placement.revision {
-                    self.kept.insert(placement.instance.clone());
-                }
             } else if matches!(self.observed.phase(placement), SeenPhase::Stopped | SeenPhase::Failed { .. }) {
                 room.release(placement);
                 self.steps.push(Step::Forget { placement: placement.id });
@@ -107,9 +103,7 @@ impl<'a> View<'a> {
 
     /// Why the wanted revision cannot run, if it was found out since it was last wished.
     fn failure(&self) -> Option<(String, String)> {
-        let decisive = |placement: &&&Placement| {
-            placement.revision == self.app.wanted && placement.decided > self.app.version && self.wishes(placement)
-        };
+        let decisive = |placement: &&&Placement| placement.revision == self.app.wanted && placement.decided > self.app.version;
         let failed = self.running.values().filter(decisive).find_map(|placement| match self.observed.phase(placement) {
             SeenPhase::Failed { code, message } => Some((code.clone(), message.clone())),
             _ => None,
@@ -144,6 +138,17 @@ impl<'a> View<'a> {
         self.stop_failed();
         let waits = self.place_missing(&targets, room);
         self.tell_waits(waits);
+        self.settle();
+    }
+
+    /// Ends a rollout that only nodes which do not report keep from its end. When all report, recording the last instance as ready ends it.
+    fn settle(&mut self) {
+        let app = self.app;
+        let silent = || self.state.nodes().any(|node| node.is_worker() && self.observed.silent.contains(&node.id));
+        let done = app.rollout == Rollout::Progressing && app.serving == Some(app.wanted) && silent();
+        if done && self.all_ready(app.wanted) {
+            self.steps.push(Step::Settle { app: app.id.clone(), revision: app.wanted });
+        }
     }
 
     fn stop_unneeded(&mut self, targets: &[RevisionNumber], swapped: bool) {
@@ -154,9 +159,6 @@ impl<'a> View<'a> {
             _ => format!("{wanted} is wished instead"),
         };
         self.stop_where(|placement| !targets.contains(&placement.revision), why);
-        let unwished: BTreeSet<_> =
-            self.running.values().filter(|placement| !self.wishes(placement)).map(|placement| placement.id).collect();
-        self.stop_where(|placement| unwished.contains(&placement.id), |_| "scaled down".to_owned());
     }
 
     /// Stops what failed and is to be tried again: because the app was wished anew since, or because its time has come.
@@ -174,15 +176,17 @@ impl<'a> View<'a> {
     fn place_missing(&mut self, targets: &[RevisionNumber], room: &mut Room) -> BTreeMap<InstanceId, Waiting> {
         let mut waits = BTreeMap::new();
         for revision in targets {
-            for (component, instance) in self.wished_of(*revision) {
+            for Wished { component, instance, node } in self.wished_of(*revision) {
                 if self.steps.len() >= STEPS_PER_PLAN_MAX {
                     return waits;
                 }
-                if let Some(placement) = self.running.get(&(*revision, instance.clone())) {
-                    waits.extend(self.silence(placement).map(|silent| (instance, silent)));
+                let silent = node.and_then(|node| self.silence(node));
+                if silent.is_some() || self.running.contains_key(&(*revision, instance.clone())) {
+                    waits.extend(silent.map(|silent| (instance, silent)));
                     continue;
                 }
-                match room.book(&instance.component, *revision, component.instance_memory_bytes) {
+                let booked = node.ok_or(Waiting::Node).and_then(|node| room.book(node, component.instance_memory_bytes));
+                match booked {
                     Ok(node) => self.steps.push(Step::Place { instance, revision: *revision, node }),
                     Err(lacking) => drop(waits.insert(instance, lacking)),
                 }
@@ -215,42 +219,52 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether every instance on a node that reports is ready; not when there is none at all.
     fn all_ready(&self, revision: RevisionNumber) -> bool {
-        self.wished_of(revision).into_iter().all(|(_, instance)| {
+        let mut any = false;
+        for Wished { instance, node, .. } in self.wished_of(revision) {
+            let Some(node) = node else { return false };
+            if self.silence(node).is_some() {
+                continue;
+            }
             let placement = self.running.get(&(revision, instance));
-            placement.is_some_and(|placement| *self.observed.phase(placement) == SeenPhase::Ready && self.silence(placement).is_none())
-        })
+            if placement.is_none_or(|placement| *self.observed.phase(placement) != SeenPhase::Ready) {
+                return false;
+            }
+            any = true;
+        }
+        any
     }
 
-    fn silence(&self, placement: &Placement) -> Option<Waiting> {
-        let silent = self.observed.silent.contains(&placement.node);
-        let node = || self.state.node(placement.node).map(|node| node.name.clone()).unwrap_or_default();
-        silent.then(|| Waiting::SilentNode { node: node() })
+    fn silence(&self, node: &NodeRecord) -> Option<Waiting> {
+        self.observed.silent.contains(&node.id).then(|| Waiting::SilentNode { node: node.name.clone() })
     }
 
-    /// The instances `revision` should have: the wished ones if it is wanted, and those it has if it only serves still.
-    fn wished_of(&self, revision: RevisionNumber) -> Vec<(&'a ComponentSpecV1, InstanceId)> {
+    /// The instances `revision` should have: of every component one on every worker. When there is no worker yet, the first that will be.
+    fn wished_of(&self, revision: RevisionNumber) -> Vec<Wished<'a>> {
         let app = self.app;
         let Some(spec) = self.state.revision(&app.id, revision).map(|revision| &revision.frozen.spec) else { return Vec::new() };
+        let mut workers: Vec<Option<&'a NodeRecord>> = self.state.nodes().filter(|node| node.is_worker()).map(Some).collect();
+        workers.sort_by_key(|node| node.map_or(0, |node| node.ordinal));
+        if workers.is_empty() {
+            workers.push(None);
+        }
         let of = |component: &'a ComponentSpecV1| {
             let id = app.id.component(component.name.clone());
-            let wished = 1..=app.wished(component);
-            let kept = self.kept.iter().filter(|instance| instance.component == id).map(|instance| instance.ordinal);
-            let ordinals: Vec<u32> = if revision == app.wanted { wished.collect() } else { kept.collect() };
-            ordinals.into_iter().map(move |ordinal| (component, InstanceId { component: id.clone(), ordinal }))
+            let instance =
+                move |node: &Option<&NodeRecord>| InstanceId { component: id.clone(), ordinal: node.map_or(1, |node| node.ordinal) };
+            workers.iter().map(move |node| Wished { component, instance: instance(node), node: *node }).collect::<Vec<_>>()
         };
         spec.components.iter().flat_map(of).collect()
     }
+}
 
-    fn wishes(&self, placement: &Placement) -> bool {
-        let instance = &placement.instance;
-        if placement.revision != self.app.wanted {
-            return self.kept.contains(instance);
-        }
-        let revision = self.state.revision(&self.app.id, placement.revision);
-        let component = revision.and_then(|revision| revision.component(instance.component.component.as_str()));
-        component.is_some_and(|component| (1..=self.app.wished(component)).contains(&instance.ordinal))
-    }
+/// An instance that should run.
+struct Wished<'a> {
+    component: &'a ComponentSpecV1,
+    instance: InstanceId,
+    /// Where; nowhere as long as there is no worker.
+    node: Option<&'a NodeRecord>,
 }
 
 fn failed(phase: &SeenPhase) -> bool {

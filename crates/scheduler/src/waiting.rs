@@ -10,17 +10,21 @@ use crate::Observed;
 /// What an instance waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// No node has joined, or all are silent.
+    /// No node that works has joined.
     Node,
-    /// No node has enough memory that is not booked.
+    /// Its node has not enough memory that is not booked.
     Memory {
         /// Bytes it needs.
         need: u64,
-        /// The node with the most bytes left, and how many.
-        freest: (String, u64),
+        /// The node's name.
+        node: String,
+        /// Bytes it has left.
+        free: u64,
     },
-    /// Nodes that have the memory have no place left.
+    /// Its node has as many instances as it may.
     Place {
+        /// The node's name.
+        node: String,
         /// Instances a node may have.
         limit: usize,
     },
@@ -46,12 +50,12 @@ pub enum Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Node => write!(out, "waits for a node: none reports"),
-            Self::Memory { need, freest: (node, free) } => {
+            Self::Node => write!(out, "waits for a node: none works"),
+            Self::Memory { need, node, free } => {
                 let (need, free) = (Memory(*need), Memory(*free));
-                write!(out, "waits for memory: needs {need}, the freest node, {node}, has {free} that is not booked")
+                write!(out, "waits for memory: needs {need}, {node} has {free} that is not booked")
             }
-            Self::Place { limit } => write!(out, "waits for a place: every node with enough memory has its {limit} instances"),
+            Self::Place { node, limit } => write!(out, "waits for a place: {node} has its {limit} instances"),
             Self::SilentNode { node } => write!(out, "waits for {node}, which does not report"),
             Self::Preparation { node } => write!(out, "waits for {node} to prepare it"),
             Self::Failure { code, message } => write!(out, "failed: {code} {message}"),

@@ -15,8 +15,7 @@ enum Act {
     Deploy {
         app: usize,
         version: u8,
-        web: u32,
-        db: Option<u32>,
+        db: bool,
         memory: u64,
     },
     Undo {
@@ -26,6 +25,9 @@ enum Act {
         app: usize,
     },
     Join {
+        node: usize,
+    },
+    Remove {
         node: usize,
     },
     Silence {
@@ -49,12 +51,13 @@ const APPS: [&str; 3] = ["hello", "drones", "team/hello"];
 const NODES: [&str; 3] = ["a", "b", "c"];
 
 fn act() -> impl Strategy<Value = Act> {
-    let deploy = (0..3usize, 0..4u8, 0..5u32, prop::option::of(0..3u32), prop_oneof![Just(64u64 << 20), Just(300 << 20)]);
+    let deploy = (0..3usize, 0..4u8, any::<bool>(), prop_oneof![Just(64u64 << 20), Just(300 << 20)]);
     prop_oneof![
-        4 => deploy.prop_map(|(app, version, web, db, memory)| Act::Deploy { app, version, web, db, memory }),
+        4 => deploy.prop_map(|(app, version, db, memory)| Act::Deploy { app, version, db, memory }),
         1 => (0..3usize).prop_map(|app| Act::Undo { app }),
         1 => (0..3usize).prop_map(|app| Act::Delete { app }),
         1 => (0..3usize).prop_map(|node| Act::Join { node }),
+        1 => (0..3usize).prop_map(|node| Act::Remove { node }),
         1 => (0..3usize, any::<bool>()).prop_map(|(node, silent)| Act::Silence { node, silent }),
         6 => Just(Act::Plan),
         4 => prop::option::weighted(0.3, 0..4u8).prop_map(|broken| Act::Work { broken }),
@@ -70,14 +73,15 @@ fn app(number: usize) -> AppId {
 /// Does `act`; a refusal is a valid answer to any of them.
 fn perform(world: &mut World, act: &Act) {
     match act {
-        Act::Deploy { app: number, version, web, db, memory } => {
-            let part = |name: &str, replicas| Part { name: name.to_owned(), replicas, memory: *memory, routes: vec![] };
-            let parts: Vec<_> = std::iter::once(part("web", *web)).chain(db.map(|count| part("db", count))).collect();
+        Act::Deploy { app: number, version, db, memory } => {
+            let part = |name: &str| Part { name: name.to_owned(), replicas: 1, memory: *memory, routes: vec![] };
+            let parts: Vec<_> = std::iter::once(part("web")).chain(db.then(|| part("db"))).collect();
             let _ = world.deploy(&app(*number), *version, &parts);
         }
         Act::Undo { app: number } => drop(world.undo(&app(*number), None)),
         Act::Delete { app: number } => drop(world.delete(&app(*number))),
         Act::Join { node } => world.join(NODES[*node], 1 << 30),
+        Act::Remove { node } => drop(world.remove(NODES[*node])),
         Act::Silence { node, silent } => {
             let known = world.state.node_named(NODES[*node]).map(|node| node.id);
             match known {
@@ -157,9 +161,9 @@ fn check_settled(world: &World) {
         }
         assert_eq!(app.serving, Some(app.wanted), "{} does not serve what is wished", app.id);
         assert_eq!(app.rollout, Rollout::Done, "{} is not done", app.id);
-        let wished: u32 = app.replicas.values().sum();
+        let components = world.state.revision(&app.id, app.wanted).map_or(0, |revision| revision.frozen.spec.components.len());
         let placed: Vec<_> = world.state.placements_of(&app.id).collect();
-        assert_eq!(placed.len(), wished as usize, "{}: {placed:#?}", app.id);
+        assert_eq!(placed.len(), components * world.state.workers(), "{}: {placed:#?}", app.id);
         assert!(placed.iter().all(|placement| placement.runs() && placement.revision == app.wanted));
     }
 }

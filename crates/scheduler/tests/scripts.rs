@@ -3,8 +3,9 @@
 //! A conversation is blocks of commands, `----`, and what they answer, ended by an empty line. `UPDATE_EXPECT=1` rewrites the answers; the diff is the review.
 //!
 //! ```text
-//! node a memory=1GiB                     a node joins; or comes back with other memory
-//! deploy hello web=2 v=1 memory=256MiB   deploy; another v is another revision; route=h.test/v1 gives every component one
+//! node a memory=1GiB                     a node joins, the first one founds the cluster; or comes back with other memory
+//! remove a                               a node is lost, and removed
+//! deploy hello web v=1 memory=256MiB     deploy; another v is another revision; web=2 wishes for two; route=h.test/v1 gives every component one
 //! undo hello [r1] | delete hello
 //! plan                                   plan, show and carry out
 //! keep | carry                           plan and keep it; carry out what was kept
@@ -97,6 +98,7 @@ impl Talk {
         match words.as_slice() {
             ["node", name, memory] => self.world.join(name, bytes(memory.trim_start_matches("memory="))),
             ["deploy", app, wishes @ ..] => self.deploy(app, wishes, out),
+            ["remove", name] => said(self.world.remove(name), out),
             ["undo", app, rest @ ..] => {
                 let to = rest.first().map(|number| number.parse().expect("a revision"));
                 let undone = self.world.undo(&app.parse().expect("an app"), to);
@@ -129,7 +131,7 @@ impl Talk {
     fn deploy(&mut self, app: &str, wishes: &[&str], out: &mut String) {
         let (mut version, mut memory, mut routes, mut counts) = (1, 100 << 20, Vec::new(), Vec::new());
         for wish in wishes {
-            match wish.split_once('=').expect("name=value") {
+            match wish.split_once('=').unwrap_or((wish, "1")) {
                 ("v", number) => version = number.parse().expect("a version"),
                 ("memory", amount) => memory = bytes(amount),
                 ("route", route) => routes.push(route_of(route)),
@@ -216,6 +218,7 @@ fn said(applied: Result<Applied, Refused>, out: &mut String) {
     let text = match applied {
         Ok(Applied::Deployed { revision, outcome, .. }) => format!("{revision} {}", format!("{outcome:?}").to_lowercase()),
         Ok(Applied::Undone { revision, of, .. }) => format!("{revision} repeats {of}"),
+        Ok(Applied::NodeRemoved { node, placements }) => format!("{node} is removed, with {placements} placements"),
         Ok(Applied::Deleted { gone, .. }) => (if gone { "gone" } else { "going" }).to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(refused) => {

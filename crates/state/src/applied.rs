@@ -1,10 +1,10 @@
-//! What a command did. Owns the answers of `apply`; must never know who asked.
+//! What a command did. Owns the answers of `apply`, which are kept for those who ask again and so only ever grow; must never know who asked.
 
-use model::id::{AppId, Index, NodeId, RevisionNumber};
-use serde::Serialize;
+use model::id::{AppId, Index, NodeId, RevisionNumber, TokenId};
+use serde::{Deserialize, Serialize};
 
 /// What a command did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Applied {
     /// A node is known.
     Joined {
@@ -12,6 +12,8 @@ pub enum Applied {
         node: NodeId,
         /// Whether it came for the first time.
         fresh: bool,
+        /// The lost node it took the place of.
+        replaced: Option<NodeId>,
     },
     /// An app is wished.
     Deployed {
@@ -61,10 +63,55 @@ pub enum Applied {
         /// How many.
         events: u32,
     },
+    /// A cluster began.
+    Founded {
+        /// Its first node.
+        node: NodeId,
+    },
+    /// What a node says of itself was recorded.
+    NodeUpdated {
+        /// Which.
+        node: NodeId,
+        /// Whether it was something new.
+        changed: bool,
+    },
+    /// A node was forgotten.
+    NodeRemoved {
+        /// Which.
+        node: NodeId,
+        /// Placements that were forgotten with it.
+        placements: u32,
+    },
+    /// A token lets in.
+    TokenCreated {
+        /// Which.
+        id: TokenId,
+    },
+    /// A token lets in no more.
+    TokenRevoked {
+        /// Which.
+        id: TokenId,
+    },
+    /// What a member says of its state was read.
+    Attested {
+        /// Whether it is kept: it is of one of the last checkpoints.
+        kept: bool,
+    },
+    /// A Config, a Secret or a Namespace was put.
+    Put {
+        /// Its version now.
+        version: Index,
+        /// The number of the Secret's version.
+        number: Option<u64>,
+        /// What that changed.
+        outcome: PutOutcome,
+    },
+    /// A Config, a Secret or a Namespace is gone.
+    ObjectDeleted,
 }
 
 /// What deploying an app changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeployOutcome {
     /// The app is new.
     Created,
@@ -75,5 +122,16 @@ pub enum DeployOutcome {
     /// The same revision, which had failed, is tried again.
     Retried,
     /// Nothing: the app was wished like this already.
+    Unchanged,
+}
+
+/// What putting an object changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PutOutcome {
+    /// It is new.
+    Created,
+    /// It is another than before.
+    Changed,
+    /// Nothing: it was like this already. Secrets cannot be compared, and are always changed.
     Unchanged,
 }

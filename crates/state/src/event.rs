@@ -1,13 +1,10 @@
-//! What happened, for people: a bounded ring derived in `apply`. Owns the kinds of events and the ring's bound; must never be read by a decision.
+//! What happened, for people: a bounded ring derived in `apply`. Owns the kinds of events; must never be read by a decision.
 
 use model::id::{AppId, Timestamp};
-use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
-
-use crate::limits::EVENTS_MAX;
+use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Counts from 1 over the cluster's life, without a gap.
     pub sequence: u64,
@@ -24,7 +21,7 @@ pub struct Event {
 }
 
 /// What may happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EventKind {
     /// A node came for the first time.
     NodeJoined,
@@ -66,6 +63,28 @@ pub enum EventKind {
     CodeCompiled,
     /// Guests of a component trap, and did not before.
     GuestsTrapped,
+    /// The cluster began.
+    ClusterFounded,
+    /// Every server reads a newer vocabulary by now, and the cluster writes it.
+    ClusterUpgraded,
+    /// A node took the place of a lost one.
+    NodeReplaced,
+    /// A node was removed.
+    NodeRemoved,
+    /// The node of an instance is gone, and the instance with it.
+    InstanceLost,
+    /// A Config holds other values.
+    ConfigChanged,
+    /// A Config is gone.
+    ConfigDeleted,
+    /// A Secret has another version.
+    SecretChanged,
+    /// A Secret is gone.
+    SecretDeleted,
+    /// A Namespace has other ceilings.
+    NamespaceChanged,
+    /// A Namespace has no ceilings any more.
+    NamespaceDeleted,
 }
 
 impl EventKind {
@@ -92,43 +111,17 @@ impl EventKind {
             Self::WorkerStarted => "WorkerStarted",
             Self::CodeCompiled => "CodeCompiled",
             Self::GuestsTrapped => "GuestsTrapped",
+            Self::ClusterFounded => "ClusterFounded",
+            Self::ClusterUpgraded => "ClusterUpgraded",
+            Self::NodeReplaced => "NodeReplaced",
+            Self::NodeRemoved => "NodeRemoved",
+            Self::InstanceLost => "InstanceLost",
+            Self::ConfigChanged => "ConfigChanged",
+            Self::ConfigDeleted => "ConfigDeleted",
+            Self::SecretChanged => "SecretChanged",
+            Self::SecretDeleted => "SecretDeleted",
+            Self::NamespaceChanged => "NamespaceChanged",
+            Self::NamespaceDeleted => "NamespaceDeleted",
         }
-    }
-}
-
-/// The last [`EVENTS_MAX`] events.
-#[derive(Debug, Clone)]
-pub(crate) struct Events {
-    ring: RedBlackTreeMapSync<u64, Event>,
-    next: u64,
-}
-
-impl Events {
-    pub(crate) fn empty() -> Self {
-        Self { ring: RedBlackTreeMapSync::new_sync(), next: 1 }
-    }
-
-    /// Adds an event, whose sequence is given here, and forgets the oldest past the bound.
-    pub(crate) fn push(&mut self, mut event: Event) {
-        event.sequence = self.next;
-        self.ring.insert_mut(self.next, event);
-        self.next += 1;
-        if let Some(forgotten) = self.next.checked_sub(EVENTS_MAX + 1) {
-            self.ring.remove_mut(&forgotten);
-        }
-    }
-
-    /// Events after `sequence`, oldest first.
-    pub(crate) fn after(&self, sequence: u64) -> impl Iterator<Item = &Event> {
-        self.ring.range(sequence.saturating_add(1)..).map(|(_, event)| event)
-    }
-
-    /// The sequence of the newest event; 0 before the first.
-    pub(crate) fn newest(&self) -> u64 {
-        self.next - 1
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.ring.size() as u64
     }
 }

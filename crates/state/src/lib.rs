@@ -1,8 +1,11 @@
 //! The replicated state: a plain value with one `apply` over one closed, versioned `Command`.
 //!
 //! Owns what every member of the cluster must agree on. Must never do I/O, read a clock, make an id, or parse text inside `apply`.
-//! Start with [`command`] for what may change, [`record`] for what is held, then [`State`]; [`routes`] says when two routes collide.
+//! Start with [`command`] for what may change, [`record`] for what is held, then [`State`]; [`routes`] says when two routes collide, [`changes`] tells those
+//! who watch.
 
+pub mod ceilings;
+pub mod changes;
 pub mod command;
 pub mod event;
 pub mod limits;
@@ -10,51 +13,73 @@ pub mod record;
 pub mod refused;
 pub mod routes;
 
+mod answers;
 mod applied;
 mod apply;
+mod attest;
 mod check;
-mod hash;
+mod derived;
 mod owners;
+mod references;
+mod ring;
+mod snapshot;
+mod table;
+mod views;
 
 use std::ops::Bound;
 
 use model::id::{AppId, Index, NodeId, PlacementId, RevisionNumber};
-use rpds::RedBlackTreeMapSync;
 
+use crate::{
+    answers::Answers,
+    attest::Attestations,
+    changes::Changes,
+    derived::Derived,
+    limits::{AUDIT_MAX, EVENTS_MAX},
+    ring::Ring,
+    table::Table,
+};
 pub use crate::{
-    applied::{Applied, DeployOutcome},
+    applied::{Applied, DeployOutcome, PutOutcome},
+    attest::Verdict,
+    changes::{Compacted, ObjectChange, ObjectKey, Op},
     command::Command,
     event::{Event, EventKind},
-    record::{AppRecord, NodeRecord, Placement, Revision, Rollout},
+    record::{
+        ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, ClusterRecord, ConfigRecord, JoinTokenRecord, NamespaceRecord, NodeRecord,
+        Placement, Revision, Rollout, SecretRecord, SecretVersion,
+    },
+    references::SecretNeed,
     refused::{Collision, Refused},
+    snapshot::RestoreError,
 };
-use crate::{event::Events, owners::Owners};
+
+/// The id of the node that founds a cluster. Its consensus needs a number before there is a log, so it cannot be the index of an entry. No other node gets
+/// it: a node joins only a cluster that was founded, so the entry of a join is never the first one, and indexes only grow.
+pub const FOUNDER: NodeId = NodeId(1);
 
 /// The whole replicated state at one index. A clone shares all but what changes afterwards, and costs a few pointers.
 #[derive(Debug, Clone)]
 pub struct State {
     index: Index,
     next_placement: PlacementId,
-    apps: RedBlackTreeMapSync<AppId, AppRecord>,
-    revisions: RedBlackTreeMapSync<(AppId, RevisionNumber), Revision>,
-    nodes: RedBlackTreeMapSync<NodeId, NodeRecord>,
-    placements: RedBlackTreeMapSync<PlacementId, Placement>,
-    placements_by_app: RedBlackTreeMapSync<(AppId, PlacementId), ()>,
-    placements_by_node: RedBlackTreeMapSync<(NodeId, PlacementId), ()>,
-    /// Sums over the placements of each node, so that booking does not count them.
-    booked: RedBlackTreeMapSync<NodeId, Booked>,
-    /// The sum of every app's wished instances.
-    wished: u64,
-    /// Who names which place in a route.
-    owners: Owners,
-    events: Events,
-}
-
-/// What the placements of one node come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Booked {
-    memory_bytes: u64,
-    placements: usize,
+    /// At most one.
+    cluster: Table<ClusterRecord>,
+    nodes: Table<NodeRecord>,
+    join_tokens: Table<JoinTokenRecord>,
+    api_tokens: Table<ApiTokenRecord>,
+    apps: Table<AppRecord>,
+    revisions: Table<Revision>,
+    placements: Table<Placement>,
+    configs: Table<ConfigRecord>,
+    secrets: Table<SecretRecord>,
+    namespaces: Table<NamespaceRecord>,
+    events: Ring<Event>,
+    audit: Ring<AuditEntry>,
+    answers: Answers,
+    attestations: Attestations,
+    derived: Derived,
+    changes: Changes,
 }
 
 impl Default for State {
@@ -69,16 +94,22 @@ impl State {
         Self {
             index: Index(0),
             next_placement: PlacementId(1),
-            apps: RedBlackTreeMapSync::new_sync(),
-            revisions: RedBlackTreeMapSync::new_sync(),
-            nodes: RedBlackTreeMapSync::new_sync(),
-            placements: RedBlackTreeMapSync::new_sync(),
-            placements_by_app: RedBlackTreeMapSync::new_sync(),
-            placements_by_node: RedBlackTreeMapSync::new_sync(),
-            booked: RedBlackTreeMapSync::new_sync(),
-            wished: 0,
-            owners: Owners::empty(),
-            events: Events::empty(),
+            cluster: Table::empty(),
+            nodes: Table::empty(),
+            join_tokens: Table::empty(),
+            api_tokens: Table::empty(),
+            apps: Table::empty(),
+            revisions: Table::empty(),
+            placements: Table::empty(),
+            configs: Table::empty(),
+            secrets: Table::empty(),
+            namespaces: Table::empty(),
+            events: Ring::empty(EVENTS_MAX, 0),
+            audit: Ring::empty(AUDIT_MAX, 0),
+            answers: Answers::empty(),
+            attestations: Attestations::empty(),
+            derived: Derived::empty(),
+            changes: Changes::since(Index(0)),
         }
     }
 
@@ -131,18 +162,18 @@ impl State {
     /// The placements of `app`, in order of decision.
     pub fn placements_of(&self, app: &AppId) -> impl Iterator<Item = &Placement> {
         let bounds = (app.clone(), PlacementId(0))..=(app.clone(), PlacementId(u64::MAX));
-        self.placements_by_app.range(bounds).filter_map(|((_, id), ())| self.placements.get(id))
+        self.derived.placements_by_app.range(bounds).filter_map(|((_, id), ())| self.placements.get(id))
     }
 
     /// The placements on `node`, in order of decision.
     pub fn placements_on(&self, node: NodeId) -> impl Iterator<Item = &Placement> {
         let bounds = (node, PlacementId(0))..=(node, PlacementId(u64::MAX));
-        self.placements_by_node.range(bounds).filter_map(|((_, id), ())| self.placements.get(id))
+        self.derived.placements_by_node.range(bounds).filter_map(|((_, id), ())| self.placements.get(id))
     }
 
     /// How many placements `node` has.
     pub fn placed_on(&self, node: NodeId) -> usize {
-        self.booked.get(&node).map_or(0, |booked| booked.placements)
+        self.derived.booked.get(&node).map_or(0, |booked| booked.placements)
     }
 
     /// Every node, in order of id.
@@ -157,12 +188,12 @@ impl State {
 
     /// The node called `name`.
     pub fn node_named(&self, name: &str) -> Option<&NodeRecord> {
-        self.nodes.values().find(|node| node.name == name)
+        self.nodes.get(self.derived.node_names.get(name)?)
     }
 
     /// Bytes booked on `node` by placements that are not forgotten yet.
     pub fn booked_memory(&self, node: NodeId) -> u64 {
-        self.booked.get(&node).map_or(0, |booked| booked.memory_bytes)
+        self.derived.booked.get(&node).map_or(0, |booked| booked.memory_bytes)
     }
 
     /// The kept events after `sequence`, oldest first. When the first is not `sequence + 1`, those between are forgotten.
@@ -175,9 +206,14 @@ impl State {
         self.events.newest()
     }
 
-    /// Wished instances of all apps together.
+    /// How many nodes run instances.
+    pub fn workers(&self) -> usize {
+        self.derived.workers
+    }
+
+    /// Instances of all apps together that should run: one of every component on every worker.
     pub fn wished_instances(&self) -> u64 {
-        self.wished
+        self.derived.wished * self.derived.workers as u64
     }
 
     fn revisions_before(&self, app: &AppId, number: RevisionNumber) -> impl DoubleEndedIterator<Item = &Revision> {

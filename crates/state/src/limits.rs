@@ -9,7 +9,7 @@ pub const COMPONENTS_PER_APP_MAX: usize = 64;
 /// Routes of one app. Every route is compared with every other route of its host when an app is deployed.
 pub const ROUTES_PER_APP_MAX: usize = 256;
 
-/// Wished instances of all apps together. Keeps the state under 200 MiB beside the history, so that it stays in memory on a small server.
+/// Instances of all apps on all workers together. Keeps the state under 200 MiB beside the history, so that it stays in memory on a small server.
 pub const INSTANCES_MAX: u64 = 100_000;
 
 /// Instances on one node: the apps of a whole cluster with some to spare. At about 1 KiB each an assignment is sent in parts of bounded size.
@@ -23,6 +23,61 @@ pub const REVISIONS_PER_APP_MAX: usize = 50;
 
 /// Canonical JSON of one app, in bytes. It is kept once per revision, and travels in one log entry.
 pub const CANONICAL_BYTES_MAX: usize = 256 * 1024;
+
+/// Tokens with which nodes may join. One is enough to join any number of nodes; a tool that makes one per node keeps this many unused ones at most.
+pub const JOIN_TOKENS_MAX: usize = 1_000;
+
+/// Tokens for the API: one per person and pipeline of a large company. Every request looks one up.
+pub const API_TOKENS_MAX: usize = 10_000;
+
+/// Labels of a node. They are shown as a table and matched by selectors one after the other.
+pub const LABELS_PER_NODE_MAX: usize = 64;
+
+/// Bytes of one text a node says of itself: a host name of DNS with its port has 259, a label of Kubernetes 317.
+pub const NODE_TEXT_BYTES_MAX: usize = 320;
+
+/// Bytes of the certificate of the cluster's authority, or of its sealed key: a self-signed RSA certificate of 4,096 bits has 1.5 KiB.
+pub const AUTHORITY_BYTES_MAX: usize = 16 * 1024;
+
+/// Changes kept for those who watch: a rollout of 100 components on 20 workers changes about 10,000 things. Who is further behind lists again.
+pub const CHANGES_MAX: usize = 10_000;
+
+/// Bytes of an idempotency key: two UUIDs as text with some to spare. Keys are kept for a day.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// Milliseconds for which an answer is kept for those who ask again: longer than any client tries, and than a pipeline is left standing overnight.
+pub const ANSWER_KEPT_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Answers kept. At some hundred bytes each they take a few MiB; with more requests a day the oldest are forgotten earlier.
+pub const ANSWERS_MAX: usize = 10_000;
+
+/// Changes by people kept for the audit log: some weeks of a busy team. Whoever needs them longer reads them out.
+pub const AUDIT_MAX: u64 = 10_000;
+
+/// Entries between two checkpoints, at which members compare their states: seldom enough that hashing the state costs nothing, often enough that a member
+/// that differs decides little.
+pub const CHECKPOINT_EVERY: u64 = 1_000;
+
+/// Checkpoints for which is kept what members said: a member that is this many behind compares itself at a later one.
+pub const CHECKPOINTS_KEPT: usize = 4;
+
+/// Configs of one cluster: one for every app. Their bytes have a bound of their own.
+pub const CONFIGS_MAX: usize = 10_000;
+
+/// Secrets of one cluster: one for every app. Their bytes have a bound of their own.
+pub const SECRETS_MAX: usize = 10_000;
+
+/// Namespaces with ceilings: the teams of a large company.
+pub const NAMESPACES_MAX: usize = 1_000;
+
+/// Versions kept of a secret, besides those that a kept revision names. Enough to go back after a rotation went wrong more than once.
+pub const SECRET_VERSIONS_KEPT: u64 = 10;
+
+/// Bytes of one sealed version of a secret: the 64 KiB a manifest may hold, with the keys, their encoding and the envelope.
+pub const SEALED_BYTES_MAX: usize = 96 * 1024;
+
+/// Bytes of all Configs and all kept versions of Secrets: they stay in memory on every server, and travel in every snapshot.
+pub const VALUE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Events kept. A bounded ring: the oldest is forgotten first.
 pub const EVENTS_MAX: u64 = 1_000;

@@ -64,7 +64,7 @@ pub(crate) fn refuse_collisions(state: &State, revision: &Revision) -> Result<()
 
 /// The component of another app that owns a route which `route` collides with: one of that app's wanted or serving revision.
 fn owner_of_equal(state: &State, app: &AppId, route: &RouteKeyV1) -> Option<ComponentId> {
-    let others = state.owners.at(route).iter().filter(|other| *other != app).filter_map(|other| state.app(other));
+    let others = state.derived.owners.at(route).iter().filter(|other| *other != app).filter_map(|other| state.app(other));
     let held = others.filter(|other| !other.deleted).flat_map(|other| other.held().filter_map(|number| state.revision(&other.id, number)));
     held.flat_map(of).find(|(_, _, theirs)| collide(route, theirs)).map(|(component, _, _)| component)
 }

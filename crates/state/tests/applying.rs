@@ -6,7 +6,7 @@ use expect_test::expect;
 use model::id::{Index, RevisionNumber, Timestamp};
 use state::{
     Applied, DeployOutcome, Refused, Rollout,
-    command::{CommandV1, Delete, Join, Observe, Plan, SeenPhase, Step, Undo},
+    command::{Change, CommandV1, Delete, Observe, Plan, SeenPhase, Step, Undo},
     limits::{EVENTS_MAX, REVISIONS_PER_APP_MAX},
 };
 use support::{Cluster, deploy, route};
@@ -19,14 +19,30 @@ fn outcome(applied: Result<Applied, Refused>) -> (DeployOutcome, u64) {
 }
 
 #[test]
-fn only_what_is_not_scale_makes_a_revision() {
+fn only_what_is_not_protection_makes_a_revision() {
     let mut cluster = Cluster::new();
-    assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 2, &[]))), (DeployOutcome::Created, 1));
-    assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 2, &[]))), (DeployOutcome::Unchanged, 1));
-    assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 5, &[]))), (DeployOutcome::Adjusted, 1));
-    assert_eq!(outcome(cluster.deploy(deploy("hello", 2, 5, &[]))), (DeployOutcome::Revised, 2));
+    assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 1, &[]))), (DeployOutcome::Created, 1));
+    assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 1, &[]))), (DeployOutcome::Unchanged, 1));
+    assert_eq!(outcome(cluster.deploy(support::Wish { protected: true, ..deploy("hello", 1, 1, &[]) })), (DeployOutcome::Adjusted, 1));
+    assert_eq!(outcome(cluster.deploy(deploy("hello", 2, 1, &[]))), (DeployOutcome::Revised, 2));
     let record = cluster.app("hello");
-    assert_eq!((record.wanted, record.replicas["web"], record.version), (RevisionNumber(2), 5, Index(5)));
+    assert_eq!((record.wanted, record.protected, record.version), (RevisionNumber(2), false, Index(5)));
+}
+
+#[test]
+fn more_than_one_instance_per_node_is_refused_with_the_reason() {
+    let mut cluster = Cluster::new();
+    for replicas in [0, 2] {
+        let refused = cluster.deploy(deploy("hello", 1, replicas, &[])).expect_err("every node runs one");
+        assert_eq!(refused, Refused::Replicas { component: "hello/web".parse().expect("a component"), replicas });
+    }
+    let refused = cluster.deploy(deploy("hello", 1, 3, &[])).expect_err("every node runs one");
+    expect![[r#"
+        E0107 deploying `hello/web`: 3 replicas are not supported yet, every node runs one instance of every component
+        at spec.components.web.scale.replicas 
+        help: leave `scale` out; to have more instances, join another worker
+    "#]]
+    .assert_eq(&support::text(&refused));
 }
 
 #[test]
@@ -55,28 +71,25 @@ fn a_collision_names_the_owner_also_across_apps() {
         help: choose another host or path, tell the two apart by `methods` or `headers`, or take the route from `hello/web`
     "#]]
     .assert_eq(&support::text(&refused));
-    cluster.wish(CommandV1::Delete(Delete { at: Timestamp(1), by: "ann".into(), app: support::app("hello") })).expect("deletes");
+    cluster.ask(Change::Delete(Delete { app: support::app("hello") })).expect("deletes");
     cluster.deploy(deploy("team/other", 1, 1, &[route("h.test", "/v1")])).expect("the route is free");
 }
 
 #[test]
-fn going_back_makes_a_new_revision_and_keeps_the_scale() {
+fn going_back_makes_a_new_revision() {
     let mut cluster = Cluster::new();
-    let undo = |to: Option<u64>| {
-        CommandV1::Undo(Undo { at: Timestamp(9), by: "ann".into(), app: support::app("hello"), to: to.map(RevisionNumber) })
-    };
-    assert!(matches!(cluster.wish(undo(None)), Err(Refused::UnknownApp { .. })));
+    let undo = |to: Option<u64>| Change::Undo(Undo { app: support::app("hello"), to: to.map(RevisionNumber) });
+    assert!(matches!(cluster.ask(undo(None)), Err(Refused::UnknownApp { .. })));
     cluster.deploy(deploy("hello", 1, 1, &[])).expect("deploys");
-    assert!(matches!(cluster.wish(undo(None)), Err(Refused::NoEarlierRevision { .. })));
-    cluster.deploy(deploy("hello", 2, 4, &[])).expect("deploys");
-    assert!(matches!(cluster.wish(undo(Some(7))), Err(Refused::UnknownRevision { .. })));
-    assert!(matches!(cluster.wish(undo(Some(2))), Err(Refused::AlreadyWanted { .. })));
-    cluster.wish(undo(None)).expect("goes back");
+    assert!(matches!(cluster.ask(undo(None)), Err(Refused::NoEarlierRevision { .. })));
+    cluster.deploy(deploy("hello", 2, 1, &[])).expect("deploys");
+    assert!(matches!(cluster.ask(undo(Some(7))), Err(Refused::UnknownRevision { .. })));
+    assert!(matches!(cluster.ask(undo(Some(2))), Err(Refused::AlreadyWanted { .. })));
+    cluster.ask(undo(None)).expect("goes back");
     let app = support::app("hello");
     let made = cluster.state.revision(&app, RevisionNumber(3)).expect("the new revision");
     let first = cluster.state.revision(&app, RevisionNumber(1)).expect("the first revision");
     assert_eq!((made.identity, made.note.as_str()), (first.identity, "undo of r2, back to r1"));
-    assert_eq!(cluster.app("hello").replicas["web"], 4);
 }
 
 #[test]
@@ -104,7 +117,7 @@ fn stale_steps_are_skipped_and_counted() {
     let steps = vec![
         place("hello/web.1", 1, 1),
         place("hello/web.1", 1, 1),                            // twice
-        place("hello/web.2", 1, 1),                            // not wished
+        place("hello/web.2", 1, 1),                            // not this node's number
         place("hello/db.1", 1, 1),                             // no such component
         place("hello/web.1", 9, 1),                            // no such revision
         place("hello/web.1", 1, 7),                            // no such node
@@ -117,17 +130,19 @@ fn stale_steps_are_skipped_and_counted() {
 #[test]
 fn a_rollout_is_done_when_every_instance_was_seen_ready() {
     let mut cluster = Cluster::new();
-    cluster.deploy(deploy("hello", 1, 2, &[])).expect("deploys");
-    let place = |ordinal: u32| Step::Place {
+    cluster.join_workers(&["b"]);
+    let nodes: Vec<_> = cluster.state.nodes().map(|node| node.id).collect();
+    cluster.deploy(deploy("hello", 1, 1, &[])).expect("deploys");
+    let place = |ordinal: usize| Step::Place {
         instance: format!("hello/web.{ordinal}").parse().expect("an instance"),
         revision: RevisionNumber(1),
-        node: model::id::NodeId(1),
+        node: nodes[ordinal - 1],
     };
     let serve = Step::Serve { app: support::app("hello"), revision: RevisionNumber(1) };
     assert_eq!(cluster.carry(vec![serve, place(1), place(2)]), (3, 0));
     for (placement, expected) in [(1, Rollout::Progressing), (2, Rollout::Done)] {
         let phases = vec![(model::id::PlacementId(placement), SeenPhase::Ready)];
-        let seen = cluster.wish(CommandV1::Observe(Observe { at: Timestamp(3), node: model::id::NodeId(1), phases }));
+        let seen = cluster.wish(CommandV1::Observe(Observe { at: Timestamp(3), node: nodes[placement as usize - 1], phases }));
         assert_eq!(seen, Ok(Applied::Observed { changed: 1, stale: 0 }));
         assert_eq!(cluster.app("hello").rollout, expected);
     }
@@ -136,23 +151,12 @@ fn a_rollout_is_done_when_every_instance_was_seen_ready() {
 #[test]
 fn a_protected_app_is_not_deleted() {
     let mut cluster = Cluster::new();
-    let delete = || CommandV1::Delete(Delete { at: Timestamp(9), by: "ann".into(), app: support::app("hello") });
+    let delete = || Change::Delete(Delete { app: support::app("hello") });
     cluster.deploy(support::Wish { protected: true, ..deploy("hello", 1, 1, &[]) }).expect("deploys");
-    assert_eq!(cluster.wish(delete()), Err(Refused::Protected { app: support::app("hello") }));
+    assert_eq!(cluster.ask(delete()), Err(Refused::Protected { app: support::app("hello") }));
     assert_eq!(outcome(cluster.deploy(deploy("hello", 1, 1, &[]))), (DeployOutcome::Adjusted, 1));
-    assert_eq!(cluster.wish(delete()), Ok(Applied::Deleted { app: support::app("hello"), gone: true }));
+    assert_eq!(cluster.ask(delete()), Ok(Applied::Deleted { app: support::app("hello"), gone: true }));
     assert_eq!(cluster.state.revisions(&support::app("hello")).count(), 0);
-}
-
-#[test]
-fn a_node_that_comes_back_keeps_its_id() {
-    let mut cluster = Cluster::new();
-    let join = |memory_bytes| CommandV1::Join(Join { at: Timestamp(1), name: "a".into(), memory_bytes, cpu_millis: 1_000 });
-    let first = cluster.wish(join(1)).expect("joins");
-    assert_eq!(first, Applied::Joined { node: model::id::NodeId(1), fresh: false });
-    let events = cluster.state.newest_event();
-    assert_eq!(cluster.wish(join(1)), Ok(first));
-    assert_eq!(cluster.state.newest_event(), events, "nothing changed, so nothing happened");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use model::{
 };
 use state::{
     Command, DeployOutcome, State,
-    command::{CommandV1, Deploy},
+    command::{Change, Deploy},
 };
 
 const MANIFEST: &str = "
@@ -34,8 +34,8 @@ fn app() -> App {
 fn check(after: impl FnOnce(&mut App), expected: DeployOutcome) {
     let mut state = State::empty();
     let mut deploy = |index, app: &App| {
-        let deploy = Deploy::of(app, Timestamp(1), "ann").expect("its source is a digest");
-        match state.apply(Index(index), &Command::V1(CommandV1::Deploy(deploy))) {
+        let deploy = Deploy::of(app).expect("its source is a digest");
+        match state.apply(Index(index), &Command::user(Timestamp(1), "ann", Change::Deploy(deploy))) {
             Ok(state::Applied::Deployed { outcome, .. }) => outcome,
             other => panic!("expected a deploy, got {other:?}"),
         }
@@ -52,7 +52,6 @@ fn a_revision_is_all_but_scale_protection_and_the_expected_version() {
     check(|_| (), DeployOutcome::Unchanged);
     check(|app| app.metadata.resource_version = Some(Index(1)), DeployOutcome::Unchanged);
     check(|app| app.metadata.protected = true, DeployOutcome::Adjusted);
-    check(|app| app.spec.components.values_mut().for_each(|component| component.scale.replicas = 3), DeployOutcome::Adjusted);
     check(|app| app.spec.components.values_mut().for_each(|component| component.env.clear()), DeployOutcome::Revised);
     check(|app| app.spec.components.values_mut().for_each(|component| component.routes.clear()), DeployOutcome::Revised);
     check(|app| app.metadata.labels.extend([("a".to_owned(), "b".to_owned())]), DeployOutcome::Revised);

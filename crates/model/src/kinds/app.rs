@@ -93,7 +93,7 @@ record! {
         /// Values for `wasi:config/store`, or `{config: NAME}`.
         "config": Shape::Settings,
         /// Secret values for `wasi:config/store` and the environment.
-        "secrets": Shape::Map(&Shape::Record(&SECRET_REFERENCE)); later(), instead("remove it; values that are not secret go into `env` or `config`"),
+        "secrets": Shape::Map(&Shape::Record(&SECRET_REFERENCE)),
         /// Arguments of the guest.
         "args": Shape::List(&Shape::Raw),
         /// Read-only files for the guest.
@@ -137,11 +137,11 @@ record! {
         /// A fixed number of instances.
         "replicas": Shape::Integer { min: 1, max: REPLICAS_MAX as u64 }; default("1"),
         /// Fewest instances.
-        "min": COUNT; default("0"), later(), instead("write   scale: {replicas: VALUE}"),
+        "min": COUNT; default("0"), later(), instead("leave `scale` out: every node runs one instance"),
         /// Most instances.
-        "max": AT_LEAST_ONE; default("100"), later(), instead("write   scale: {replicas: N}"),
+        "max": AT_LEAST_ONE; default("100"), later(), instead("leave `scale` out: every node runs one instance"),
         /// What the number of instances follows.
-        "target": record_of!(TARGET); later(), instead("write   scale: {replicas: N}"),
+        "target": record_of!(TARGET); later(), instead("leave `scale` out: every node runs one instance"),
         /// How far from the target nothing is done yet.
         "tolerance": Shape::Percent; default("10%"), later(),
         /// How long a wish must last.
@@ -149,7 +149,7 @@ record! {
         /// How long without a request until the last instance goes.
         "idleAfter": Shape::Duration; default("60s"), later(),
         /// One instance on every node.
-        "perNode": Shape::Boolean; default("false"), later(), instead("write   scale: {replicas: N}"),
+        "perNode": Shape::Boolean; default("false"), later(), instead("leave `scale` out: every node runs one instance"),
     }
 }
 

@@ -12,15 +12,15 @@ record! {
         /// The most all its apps use together.
         "quota": record_of!(QUOTA),
         /// What a component gets that says nothing.
-        "limits": record_of!(RESOURCES),
-        /// Hosts its routes may use.
+        "limits": record_of!(RESOURCES); later(),
+        /// Hosts its routes may use: `shop.example`, or `*.shop.example` for every name below it.
         "hosts": Shape::List(&Shape::Text),
         /// A ceiling for `egress.allow`.
-        "egress": record_of!(ALLOWED),
-        /// A ceiling for imported interfaces.
+        "egress": record_of!(ALLOWED_EGRESS),
+        /// A ceiling for imported interfaces: `wasi:keyvalue/store`, or `wasi:keyvalue` for all of a package.
         "interfaces": record_of!(ALLOWED),
         /// Registries its sources may come from.
-        "registries": Shape::List(&Shape::Text),
+        "registries": Shape::List(&Shape::Text); later(),
     }
 }
 
@@ -35,6 +35,14 @@ record! {
         "instances": Shape::Integer { min: 0, max: 1_000_000 },
         /// Apps.
         "apps": Shape::Integer { min: 0, max: 1_000_000 },
+    }
+}
+
+record! {
+    /// A ceiling for what may be reached outside.
+    pub ALLOWED_EGRESS "AllowedEgress" {
+        /// What may be granted: a rule of a component has to lie within one of these.
+        "allowed": Shape::List(&Shape::Egress); required(),
     }
 }
 

@@ -9,6 +9,7 @@ mod route;
 mod shape;
 
 pub(crate) use app::{APP_SPEC, COMPONENT, RESOURCES, REUSE};
+pub(crate) use data::SECRET;
 pub(crate) use route::ROUTE;
 pub(crate) use shape::{Field, Record, Shape};
 
@@ -56,13 +57,13 @@ pub(crate) static KINDS: &[Kind] = &[
     },
     Kind { name: "Store", doc: "Key-value buckets that outlive the apps using them.", spec: &data::STORE, standing: Standing::Later },
     Kind { name: "Queue", doc: "Topics that outlive the apps using them.", spec: &data::QUEUE, standing: Standing::Later },
-    Kind { name: "Secret", doc: "Values that are sealed at rest and never shown again.", spec: &data::SECRET, standing: Standing::Later },
-    Kind { name: "Config", doc: "Values several apps share.", spec: &data::CONFIG, standing: Standing::Later },
+    Kind { name: "Secret", doc: "Values that are sealed at rest and never shown again.", spec: &data::SECRET, standing: Standing::Built },
+    Kind { name: "Config", doc: "Values several apps share.", spec: &data::CONFIG, standing: Standing::Built },
     Kind {
         name: "Namespace",
         doc: "Quota, default limits and ceilings for whoever deploys into it.",
         spec: &cluster::NAMESPACE,
-        standing: Standing::Later,
+        standing: Standing::Built,
     },
     Kind { name: "Cluster", doc: "What holds for the whole cluster. There is one.", spec: &cluster::CLUSTER, standing: Standing::Later },
     Kind { name: "Node", doc: "A machine running shoal.", spec: &EMPTY, standing: Standing::ReadOnly },

@@ -40,7 +40,7 @@ record! {
         /// Breaks ties between overlapping routes and orders shedding; higher first.
         "priority": Shape::Integer { min: 0, max: 1_000 }; default("0"), later(),
         /// Its certificate.
-        "tls": Shape::WordOr(&["off"], &TLS); default("off"), later(),
+        "tls": Shape::WordOr(&["off"], &TLS); default("off"),
         /// What plain HTTP gets when `tls` is set.
         "https": Shape::Word(&["redirect", "both"]); default("redirect"), later(),
     }
@@ -92,6 +92,6 @@ record! {
         /// The Secret that holds it.
         "secret": Shape::Name,
         /// The issuer in the Cluster that gets it.
-        "acme": Shape::Name,
+        "acme": Shape::Name; later(),
     }
 }

@@ -1,16 +1,19 @@
 //! The app from the values the walk found. Owns the step from the user's form to the canonical one: defaults filled in, hosts and methods in their case.
 //! Must never complain: what is missing or wrong has been told, and holds its default here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
 use super::defaults::default_of;
 use crate::{
-    app::{App, AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, Scale, Source},
+    app::{
+        App, AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, RouteTls, Scale, SecretReference, Source,
+    },
     egress::{Egress, EgressRule},
     id::{Digest, Index, Name},
-    kinds::{COMPONENT, METADATA, RESOURCES, REUSE, ROUTE, Record},
+    kinds::{COMPONENT, METADATA, RESOURCES, REUSE, ROUTE, Record, SECRET},
+    object::{Config, ConfigSpec, Given, Namespace, NamespaceSpec, Quota, Secret, SecretSpec, SecretType},
     quantity::{Bytes, CpuMillis, Millis},
 };
 
@@ -45,7 +48,7 @@ fn component(values: &Json) -> Component {
         source: source(&fields.text("source")),
         build,
         env: fields.texts("env"),
-        config: fields.texts("config"),
+        config: if values["config"].is_string() { BTreeMap::new() } else { fields.texts("config") },
         args: fields.list("args"),
         files: values["files"].as_array().into_iter().flatten().map(file).collect(),
         routes: values["routes"].as_array().into_iter().flatten().map(route).collect(),
@@ -53,7 +56,58 @@ fn component(values: &Json) -> Component {
         resources: resources(&values["resources"]),
         reuse: values.get("reuse").map(reuse).filter(|reuse| *reuse != Reuse::default()),
         egress: egress(&fields.inside("egress", &values["egress"]).list("allow")),
+        config_from: values["config"].as_str().and_then(|name| name.parse().ok()),
+        secrets: entries(&values["secrets"]).filter_map(|(name, reference)| Some((name.clone(), secret_reference(reference)?))).collect(),
     }
+}
+
+fn secret_reference(values: &Json) -> Option<SecretReference> {
+    let key = values["key"].as_str()?.to_owned();
+    Some(SecretReference { secret: values["secret"].as_str()?.parse().ok()?, key, version: values["version"].as_u64() })
+}
+
+/// The Config whose document holds `values`.
+pub(super) fn config(values: &Json) -> Config {
+    Config { metadata: metadata(&values["metadata"]), spec: ConfigSpec { data: given(&values["spec"]["data"]).collect() } }
+}
+
+/// The Secret whose document holds `values`.
+pub(super) fn secret(values: &Json) -> Secret {
+    let fields = Fields { record: &SECRET, values: &values["spec"] };
+    let kind = SecretType::ALL.into_iter().find(|kind| kind.as_str() == fields.text("type")).unwrap_or_default();
+    Secret { metadata: metadata(&values["metadata"]), spec: SecretSpec { kind, data: given(&values["spec"]["data"]).collect() } }
+}
+
+/// The Namespace whose document holds `values`.
+pub(super) fn namespace(values: &Json) -> Namespace {
+    let spec = &values["spec"];
+    let texts = |list: &Json| -> Option<BTreeSet<String>> {
+        let items = list.as_array()?;
+        Some(items.iter().filter_map(Json::as_str).map(str::to_ascii_lowercase).collect())
+    };
+    let quota = Quota {
+        memory: spec["quota"]["memory"].as_u64().map(Bytes),
+        cpu: spec["quota"]["cpu"].as_u64().map(|millis| CpuMillis(u32::try_from(millis).unwrap_or(u32::MAX))),
+        instances: spec["quota"]["instances"].as_u64(),
+        apps: spec["quota"]["apps"].as_u64(),
+    };
+    let rules = texts(&spec["egress"]["allowed"]).map(|rules| egress(&rules.into_iter().collect::<Vec<_>>()).allow);
+    let spec = NamespaceSpec { quota, hosts: texts(&spec["hosts"]), egress: rules, interfaces: texts(&spec["interfaces"]["allowed"]) };
+    Namespace { metadata: metadata(&values["metadata"]), spec }
+}
+
+fn given(values: &Json) -> impl Iterator<Item = (String, Given)> {
+    entries(values).map(|(key, value)| {
+        let given = match value {
+            Json::String(text) => Given::Text(text.clone()),
+            other => match (other["fromFile"].as_str(), other["fromEnv"].as_str()) {
+                (Some(file), _) => Given::File { from_file: file.to_owned() },
+                (None, Some(variable)) => Given::Env { from_env: variable.to_owned() },
+                (None, None) => Given::Nothing {},
+            },
+        };
+        (key.clone(), given)
+    })
 }
 
 fn file(values: &Json) -> FileMount {
@@ -108,6 +162,7 @@ fn route(values: &Json) -> Route {
         timeout: Millis(fields.number("timeout")),
         idle_timeout: Millis(fields.number("idleTimeout")),
         max_body: Bytes(fields.number("maxBody")),
+        tls: values["tls"]["secret"].as_str().and_then(|name| name.parse().ok()).map(|secret| RouteTls { secret }),
     }
 }
 

@@ -113,20 +113,21 @@ fn is_canonical(route: &Route) -> bool {
 }
 
 #[derive(Default)]
-struct Check {
-    findings: Vec<Finding>,
+pub(super) struct Check {
+    /// What was found.
+    pub findings: Vec<Finding>,
 }
 
 impl Check {
-    fn add(&mut self, problem: Problem, path: String) {
+    pub(super) fn add(&mut self, problem: Problem, path: String) {
         self.findings.push(Finding { problem: problem.at(path), mark: Mark::Value });
     }
 
-    fn add_key(&mut self, problem: Problem, path: String) {
+    pub(super) fn add_key(&mut self, problem: Problem, path: String) {
         self.findings.push(Finding { problem: problem.at(path), mark: Mark::Key });
     }
 
-    fn metadata(&mut self, metadata: &Metadata) {
+    pub(super) fn metadata(&mut self, metadata: &Metadata) {
         let bytes: usize = metadata.labels.iter().chain(&metadata.annotations).map(|(key, value)| key.len() + value.len()).sum();
         if bytes > limits::METADATA_BYTES_MAX {
             let message = format!("labels and annotations have {bytes} bytes, and at most {} fit", limits::METADATA_BYTES_MAX);
@@ -159,6 +160,11 @@ impl Check {
         }
         for (index, argument) in component.args.iter().enumerate() {
             self.no_nul(argument, &format!("args[{index}]"), name);
+        }
+        self.secrets(name, component);
+        if component.config_from.is_some() && !component.config.is_empty() {
+            let problem = Problem::new("E0112", format!("`config` of component `{name}` names a Config and holds values too"));
+            self.add(problem.help("keep one of them"), path("config"));
         }
         if component.config.len() == 1 && component.config.contains_key("config") {
             let problem = Problem::new(
@@ -275,6 +281,34 @@ impl Check {
         }
     }
 
+    fn secrets(&mut self, name: &str, component: &Component) {
+        let path = |field: &str| component_path(name, field);
+        if component.secrets.len() > limits::SECRETS_PER_COMPONENT_MAX {
+            let message = format!("component `{name}` has {} secrets", component.secrets.len());
+            let help = format!("at most {} fit", limits::SECRETS_PER_COMPONENT_MAX);
+            self.add(Problem::new("E0106", message).help(help), path("secrets"));
+        }
+        for (key, reference) in &component.secrets {
+            let taken = [("env", &component.env), ("config", &component.config)].into_iter().find(|(_, texts)| texts.contains_key(key));
+            if let Some((field, _)) = taken {
+                let problem = Problem::new("E0112", format!("`{key}` of component `{name}` is a secret and stands in `{field}` too"));
+                self.add_key(problem.help("keep one of them"), path(&format!("secrets.{key}")));
+            }
+            if key.is_empty() || key.contains(['=', '\0']) {
+                let problem = Problem::new("E0106", format!("`{}` cannot name an environment variable", key.replace('\0', "\\0")));
+                self.add_key(problem.help("a name has no `=`"), path(&format!("secrets.{key}")));
+            }
+            if !super::objects::is_data_key(&reference.key) {
+                let problem = Problem::new("E0106", format!("`{}` is not a key of a Secret", clip(&reference.key)));
+                self.add(problem.help(super::objects::DATA_KEY_HELP), path(&format!("secrets.{key}.key")));
+            }
+            if reference.version == Some(0) {
+                let problem = Problem::new("E0106", format!("`secrets.{key}` of component `{name}` names version 0"));
+                self.add(problem.help("versions count from 1"), path(&format!("secrets.{key}.version")));
+            }
+        }
+    }
+
     fn no_nul(&mut self, value: &str, field: &str, name: &str) {
         if value.contains('\0') {
             let problem = Problem::new("E0106", format!("`{}` of component `{name}` holds a zero byte", field.replace('\0', "\\0")));
@@ -356,7 +390,7 @@ impl Check {
 }
 
 /// Whether `text` is an exact host or `*.suffix`; otherwise how to write it.
-fn host(text: &str) -> Result<(), &'static str> {
+pub(super) fn host(text: &str) -> Result<(), &'static str> {
     if text.contains("://") {
         return Err("write the host alone, without the scheme");
     }
@@ -437,6 +471,6 @@ fn reserved(name: &str) -> Option<&'static str> {
     }
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().take(80).collect()
 }

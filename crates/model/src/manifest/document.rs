@@ -7,13 +7,13 @@ use serde_json::Value as Json;
 use super::{
     build,
     check::{self, Finding, Mark},
+    objects,
     places::Places,
     vars,
     walk::{Walk, join},
     words::near,
 };
 use crate::{
-    app::App,
     kinds::{self, KINDS, KUBERNETES, Kind, Shape, Standing},
     limits,
     problem::{Problem, Span},
@@ -23,8 +23,8 @@ use crate::{
 /// What a document turned out to be.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// The app, when it is one and nothing is wrong with it.
-    pub app: Option<App>,
+    /// What it asks for, when nothing is wrong with it.
+    pub asked: Option<super::Document>,
     /// The variables it declares.
     pub vars: Vec<String>,
 }
@@ -45,21 +45,21 @@ pub(super) fn read(document: &mut Node, given: &BTreeMap<String, String>, proble
     let mut found = Vec::new();
     let substituted = vars::substitute(document, given, &mut found);
     let about_vars = found.len();
-    if kind.standing == Standing::Built {
+    if kind.name == "App" {
         merge_defaults(document, &mut found);
     }
     let values = walk(document, kind, &mut found);
-    let app = match kind.standing {
-        Standing::Built => Some(app(document, &values, &mut found)),
+    let asked = match kind.standing {
+        Standing::Built => Some(asked(kind, document, &values, &mut found)),
         Standing::Later | Standing::ReadOnly => {
             found.push(refuse_kind(kind, document));
             None
         }
     };
     tidy(&mut found, about_vars, &substituted.failed);
-    let app = app.filter(|_| found.is_empty());
+    let asked = asked.filter(|_| found.is_empty());
     problems.append(&mut found);
-    Outcome { app, vars: substituted.declared }
+    Outcome { asked, vars: substituted.declared }
 }
 
 fn kind(document: &Node) -> Result<&'static Kind, Box<Problem>> {
@@ -177,14 +177,36 @@ fn walk(document: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Json {
     Json::Object(values)
 }
 
-/// Builds the app from what is right, and checks it. Checks that fail beside, below or around a field already told of are not told.
-fn app(document: &Node, values: &Json, problems: &mut Vec<Problem>) -> App {
-    let app = build::app(values);
+/// Builds the object from what is right, and checks it. Checks that fail beside, below or around a field already told of are not told.
+fn asked(kind: &Kind, document: &Node, values: &Json, problems: &mut Vec<Problem>) -> super::Document {
+    use super::Document;
+    let (asked, findings) = match kind.name {
+        "Config" => {
+            let config = build::config(values);
+            let findings = objects::config(&config);
+            (Document::Config(config), findings)
+        }
+        "Secret" => {
+            let secret = build::secret(values);
+            let findings = objects::secret(&secret);
+            (Document::Secret(secret), findings)
+        }
+        "Namespace" => {
+            let namespace = build::namespace(values);
+            let findings = objects::namespace(&namespace);
+            (Document::Namespace(namespace), findings)
+        }
+        _ => {
+            let app = build::app(values);
+            let findings = check::app(&app);
+            (Document::App(app), findings)
+        }
+    };
     let places = Places::of(document);
     let told: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
     let below = |path: &str, other: &str| path == other || path.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', '[']));
     let known = |path: &str| told.iter().any(|told| below(path, told) || below(told, path));
-    let fresh = check::app(&app).into_iter().filter(|finding| !known(&finding.problem.path));
+    let fresh = findings.into_iter().filter(|finding| !known(&finding.problem.path));
     problems.extend(fresh.map(|Finding { problem, mark }| match mark {
         Mark::Value => places.locate(problem),
         Mark::Key => {
@@ -192,7 +214,7 @@ fn app(document: &Node, values: &Json, problems: &mut Vec<Problem>) -> App {
             problem.span(span)
         }
     }));
-    app
+    asked
 }
 
 /// Drops what only follows from a variable that could not be replaced (told among the first `about_vars`), and what is told twice: what stands once in

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod defaults;
 mod document;
+mod objects;
 mod overlay;
 mod places;
 mod print;
@@ -17,12 +18,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use objects::{config_from_canonical, namespace_from_canonical, secret_from_canonical};
 pub use places::Places;
-pub use print::{to_value, to_yaml};
+pub use print::{config_to_yaml, namespace_to_yaml, to_value, to_yaml};
 
 use crate::{
-    app::{App, Resources, Reuse},
+    app::{App, Metadata, Resources, Reuse},
+    id::AppId,
     limits,
+    object::{Config, Namespace, Secret},
     problem::{Problem, Problems},
     tree::Node,
     yaml,
@@ -42,6 +46,40 @@ pub struct File<'a> {
 pub enum Document {
     /// An app.
     App(App),
+    /// Values several apps share.
+    Config(Config),
+    /// Values that are sealed.
+    Secret(Secret),
+    /// Quota and ceilings.
+    Namespace(Namespace),
+}
+
+impl Document {
+    /// Its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::App(_) => "App",
+            Self::Config(_) => "Config",
+            Self::Secret(_) => "Secret",
+            Self::Namespace(_) => "Namespace",
+        }
+    }
+
+    /// Its metadata.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Self::App(app) => &app.metadata,
+            Self::Config(config) => &config.metadata,
+            Self::Secret(secret) => &secret.metadata,
+            Self::Namespace(namespace) => &namespace.metadata,
+        }
+    }
+
+    /// What tells it from every other object of its kind.
+    fn id(&self) -> AppId {
+        let Metadata { namespace, name, .. } = self.metadata();
+        AppId { namespace: namespace.clone(), name: name.clone() }
+    }
 }
 
 /// What a file holds.
@@ -131,15 +169,15 @@ fn finish(trees: Vec<Node>, files: &[&str], vars: &BTreeMap<String, String>, mut
     for mut tree in trees {
         let outcome = document::read(&mut tree, vars, &mut problems);
         parsed.vars.extend(outcome.vars);
-        if let Some(app) = outcome.app {
+        if let Some(document) = outcome.asked {
             let places = Places::of(&tree);
             let span = places.span("metadata.name");
-            if let Some(line) = names.insert(app.id(), span.as_ref().map_or(0, |span| span.line)) {
-                let message = format!("the App `{}` stands here twice", app.id());
+            if let Some(line) = names.insert((document.kind(), document.id()), span.as_ref().map_or(0, |span| span.line)) {
+                let message = format!("the {} `{}` stands here twice", document.kind(), document.id());
                 let problem = Problem::new("E0104", message).at("metadata.name").label(format!("first named on line {line}")).span(span);
                 problems.push(problem.help("give one of them another name"));
             }
-            parsed.documents.push(Document::App(app));
+            parsed.documents.push(document);
             parsed.places.push(places);
         }
     }

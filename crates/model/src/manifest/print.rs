@@ -7,6 +7,7 @@ use crate::{
     app::{App, Component, FileMount, Metadata, Resources, Reuse, Route, Source},
     id::DEFAULT_NAMESPACE,
     kinds::{API_VERSION, COMPONENT, RESOURCES, REUSE, ROUTE, Record},
+    object::{Config, Namespace, NamespaceSpec},
     quantity::{Bytes, CpuMillis, Millis},
     yaml,
 };
@@ -20,12 +21,33 @@ pub fn to_yaml(app: &App) -> String {
 pub fn to_value(app: &App) -> Json {
     let components: Map<String, Json> =
         app.spec.components.iter().map(|(name, component)| (name.to_string(), self::component(component))).collect();
-    let mut document = json!({
-        "apiVersion": API_VERSION,
-        "kind": "App",
-        "metadata": metadata(&app.metadata),
-        "spec": {"components": components},
-    });
+    document("App", &app.metadata, json!({"components": components}))
+}
+
+/// `config` as YAML that can be applied again.
+pub fn config_to_yaml(config: &Config) -> String {
+    yaml::write(&document("Config", &config.metadata, json!({"data": config.spec.data})))
+}
+
+/// `namespace` as YAML that can be applied again.
+pub fn namespace_to_yaml(namespace: &Namespace) -> String {
+    let NamespaceSpec { quota, hosts, egress, interfaces } = &namespace.spec;
+    let (mut spec, mut quotas) = (Map::new(), Map::new());
+    quotas.extend(quota.memory.map(|memory| ("memory".to_owned(), json!(memory.to_string()))));
+    quotas.extend(quota.cpu.map(|cpu| ("cpu".to_owned(), json!(cpu.to_string()))));
+    quotas.extend(quota.instances.map(|instances| ("instances".to_owned(), json!(instances))));
+    quotas.extend(quota.apps.map(|apps| ("apps".to_owned(), json!(apps))));
+    if !quotas.is_empty() {
+        spec.insert("quota".into(), Json::Object(quotas));
+    }
+    spec.extend(hosts.as_ref().map(|hosts| ("hosts".to_owned(), json!(hosts))));
+    spec.extend(egress.as_ref().map(|rules| ("egress".to_owned(), json!({"allowed": rules}))));
+    spec.extend(interfaces.as_ref().map(|names| ("interfaces".to_owned(), json!({"allowed": names}))));
+    yaml::write(&document("Namespace", &namespace.metadata, Json::Object(spec)))
+}
+
+fn document(kind: &str, metadata: &Metadata, spec: Json) -> Json {
+    let mut document = json!({"apiVersion": API_VERSION, "kind": kind, "metadata": self::metadata(metadata), "spec": spec});
     escape(&mut document);
     document
 }
@@ -86,6 +108,12 @@ fn component(component: &Component) -> Json {
     if let Some(reuse) = &component.reuse {
         out.insert("reuse".into(), self::reuse(reuse));
     }
+    if let Some(config) = &component.config_from {
+        out.insert("config".into(), json!({"config": config}));
+    }
+    if !component.secrets.is_empty() {
+        out.insert("secrets".into(), json!(component.secrets));
+    }
     if !component.egress.is_empty() {
         out.insert("egress".into(), json!({"allow": component.egress.allow}));
     }
@@ -133,6 +161,9 @@ fn route(route: &Route) -> Json {
     printed.time("timeout", route.timeout);
     printed.time("idleTimeout", route.idle_timeout);
     printed.size("maxBody", route.max_body);
+    if let Some(tls) = &route.tls {
+        printed.out.insert("tls".into(), json!(tls));
+    }
     Json::Object(printed.out)
 }
 

@@ -17,8 +17,17 @@ fn outcome(text: &str, overlay: Option<&str>, given: &[(&str, &str)]) -> String 
     let overlays: Vec<File<'_>> = overlay.map(|text| File { name: "overlay.yaml", text }).into_iter().collect();
     let source = |file: &str| Some(if file == "overlay.yaml" { overlay.unwrap_or_default() } else { text }.to_owned());
     match merge_overlay(File { name: "app.yaml", text }, &overlays, &vars(given)) {
-        Ok(parsed) => parsed.documents.iter().map(|Document::App(app)| to_yaml(app)).collect::<Vec<_>>().join("---\n"),
+        Ok(parsed) => parsed.documents.iter().map(shown).collect::<Vec<_>>().join("---\n"),
         Err(problems) => render(&problems, source, false),
+    }
+}
+
+fn shown(document: &Document) -> String {
+    match document {
+        Document::App(app) => to_yaml(app),
+        Document::Config(config) => config_to_yaml(config),
+        Document::Secret(secret) => format!("{secret:#?}\n"),
+        Document::Namespace(namespace) => namespace_to_yaml(namespace),
     }
 }
 
@@ -39,6 +48,7 @@ fn routed(routes: &str) -> String {
 mod form;
 mod later;
 mod meaning;
+mod objects;
 mod properties;
 mod refusals;
 mod routes;

@@ -30,7 +30,7 @@ impl Walk {
             (Shape::Record(record), Value::Map(_)) => Some(self.record(record, node, &node.place, path, true)),
             (Shape::Partial(record), Value::Map(_)) => Some(self.record(record, node, &node.place, path, false)),
             (Shape::WordOr(_, record) | Shape::RawOr(record), Value::Map(_)) => Some(self.record(record, node, &node.place, path, true)),
-            (Shape::Settings, Value::Map(entries)) => self.settings(entries, node, path),
+            (Shape::Settings, Value::Map(entries)) => self.settings(entries, path),
             (Shape::Map(inner), Value::Map(entries)) => Some(self.map(*inner, entries, path)),
             (Shape::Names(inner), Value::Map(entries)) => Some(self.names(*inner, entries, path)),
             (Shape::List(inner), Value::List(items)) => {
@@ -99,16 +99,14 @@ impl Walk {
         }
     }
 
-    /// `config` is a map of values, or `{config: NAME}`, which names a Config.
-    fn settings(&mut self, entries: &[Entry], node: &Node, path: &str) -> Option<Json> {
-        if let [Entry { key, node: Node { value: Value::Scalar(_), .. }, .. }] = entries
-            && key == "config"
-        {
-            let problem = Problem::new("E0107", format!("{}: a reference to a Config is not supported yet", object(path)));
-            self.at(problem.help("write the values here: config: {KEY: VALUE}"), path, &node.place);
-            return None;
+    /// `config` is a map of values, or `{config: NAME}`, which names a Config: that comes out as the name alone.
+    fn settings(&mut self, entries: &[Entry], path: &str) -> Option<Json> {
+        match entries {
+            [Entry { key, node: node @ Node { value: Value::Scalar(_), .. }, .. }] if key == "config" => {
+                self.value(Shape::Name, node, &join(path, key))
+            }
+            _ => Some(self.map(Shape::Raw, entries, path)),
         }
-        Some(self.map(Shape::Raw, entries, path))
     }
 
     fn scalar(&mut self, shape: Shape, scalar: &Scalar, node: &Node, path: &str) -> Option<Json> {

@@ -3,12 +3,15 @@
 
 use model::{
     frozen::{AppSpecV1, ComponentSpecV1, Frozen, RouteKeyV1},
-    id::{AppId, Digest, InstanceId, NodeId, RevisionNumber, Timestamp},
+    id::{AppId, Digest, InstanceId, NodeId, RevisionNumber, Timestamp, TokenId},
 };
 use scheduler::Observed;
 use state::{
     Applied, Command, Placement, Refused, State,
-    command::{CommandV1, Delete, Deploy, Join, Observe, Plan, SeenPhase, Step, Undo},
+    command::{
+        Addresses, Admission, Change, CommandV1, CreateJoinToken, Delete, Deploy, Found, Join, NodeFacts, NodeKeys, NodeRole, Observe,
+        Place, Plan, RemoveNode, Sealed, SeenPhase, Step, Undo, UpdateNode,
+    },
 };
 
 /// One component of a deployed app.
@@ -38,7 +41,53 @@ impl World {
     }
 
     pub fn join(&mut self, name: &str, memory_bytes: u64) {
-        self.apply(CommandV1::Join(Join { at: self.now, name: name.to_owned(), memory_bytes, cpu_millis: 1_000 })).expect("the node joins");
+        let key = |role: &str| Digest::of(format!("{role} {name}").as_bytes()).0;
+        let first = self.state.cluster().is_none();
+        let node = NodeFacts {
+            name: name.to_owned(),
+            keys: NodeKeys { server: first.then(|| key("server")), worker: Some(key("worker")) },
+            addresses: Addresses::default(),
+            place: Place::default(),
+            labels: Default::default(),
+            memory_bytes,
+            cpu_millis: 1_000,
+            release: "0.1.0".to_owned(),
+            schema: 1,
+        };
+        let at = self.now;
+        if first {
+            let (ca_certificate, ca_key) = (Vec::new(), Sealed(Vec::new()));
+            self.apply(CommandV1::Found(Found { at, cluster: [1; 16], ca_certificate, ca_key, node })).expect("the first node founds");
+            return;
+        }
+        if let Some(known) = self.state.node_named(name) {
+            let facts = NodeFacts { keys: known.keys, ..node };
+            let node = known.id;
+            self.apply(CommandV1::UpdateNode(UpdateNode { at, node, facts })).expect("the node says what is new");
+            return;
+        }
+        let token: TokenId = "t".parse().expect("an id");
+        let _ = self.ask(Change::CreateJoinToken(CreateJoinToken {
+            id: token.clone(),
+            secret_hash: [0; 32],
+            role: NodeRole::Worker,
+            expires_at: Timestamp(u64::MAX),
+            uses: None,
+            note: String::new(),
+        }));
+        let admission = Some(Admission { token, secret_hash: [0; 32] });
+        self.apply(CommandV1::Join(Join { at, admission, node })).expect("the node joins");
+    }
+
+    /// A user removes the node `name`, which is lost.
+    pub fn remove(&mut self, name: &str) -> Result<Applied, Refused> {
+        let node = self.state.node_named(name).map_or(NodeId(0), |node| node.id);
+        self.ask(Change::RemoveNode(RemoveNode { node, lost: true }))
+    }
+
+    pub fn ask(&mut self, change: Change) -> Result<Applied, Refused> {
+        let Command::V1(command) = Command::user(self.now, "ann", change);
+        self.apply(command)
     }
 
     /// Deploys `app` with `parts`; another `version` is another revision.
@@ -50,21 +99,25 @@ impl World {
             instance_memory_bytes: part.memory,
             cpu_millis: 100,
             routes: part.routes.clone(),
+            config: None,
+            secrets: vec![],
+            certificates: vec![],
+            egress: vec![],
+            imports: vec![],
         };
         let but_scale: Vec<_> = parts.iter().map(|part| (&part.name, part.memory, &part.routes)).collect();
         let identity = Digest::of(format!("{version} {but_scale:?}").as_bytes());
         let spec = AppSpecV1 { components: parts.iter().map(component).collect() };
         let frozen = Frozen { canonical: format!("{version} {parts:?}"), spec };
-        let (at, by, app) = (self.now, "ann".to_owned(), app.clone());
-        self.apply(CommandV1::Deploy(Deploy { at, by, app, frozen, identity, protected: false, expect: None }))
+        self.ask(Change::Deploy(Deploy { app: app.clone(), frozen, identity, protected: false, expect: None }))
     }
 
     pub fn undo(&mut self, app: &AppId, to: Option<RevisionNumber>) -> Result<Applied, Refused> {
-        self.apply(CommandV1::Undo(Undo { at: self.now, by: "ann".to_owned(), app: app.clone(), to }))
+        self.ask(Change::Undo(Undo { app: app.clone(), to }))
     }
 
     pub fn delete(&mut self, app: &AppId) -> Result<Applied, Refused> {
-        self.apply(CommandV1::Delete(Delete { at: self.now, by: "ann".to_owned(), app: app.clone() }))
+        self.ask(Change::Delete(Delete { app: app.clone() }))
     }
 
     pub fn plan(&self) -> Plan {
@@ -127,6 +180,7 @@ impl World {
             Step::Forget { placement } => format!("forget  {}", placed(*placement)),
             Step::Wait { instance, reason } => format!("wait    {instance} {reason}"),
             Step::Resume { instance } => format!("resume  {instance}"),
+            Step::Settle { app, revision } => format!("settle  {app} {revision}"),
         }
     }
 }

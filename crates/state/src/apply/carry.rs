@@ -4,7 +4,7 @@
 use model::id::{AppId, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
 
 use crate::{
-    Applied, Booked, EventKind, Placement, Rollout, State,
+    Applied, EventKind, Placement, Rollout, State,
     command::{Plan, SeenPhase, Step},
     limits::{PLACEMENTS_PER_NODE_MAX, bounded},
 };
@@ -28,6 +28,7 @@ impl State {
             Step::Forget { placement } => self.forget(at, *placement),
             Step::Wait { instance, reason } => self.wait(at, instance, reason),
             Step::Resume { instance } => self.resume(instance),
+            Step::Settle { app, revision } => self.settle_without_silent(at, app, *revision),
         }
     }
 
@@ -48,29 +49,17 @@ impl State {
             phase: SeenPhase::Preparing,
             since: at,
         };
-        if !self.wishes(&placement) && !self.replaces(&placement) {
+        if !self.wishes(&placement) {
             return false;
         }
         self.next_placement = id.next();
-        self.placements.insert_mut(id, placement);
-        self.placements_by_app.insert_mut((app.clone(), id), ());
-        self.placements_by_node.insert_mut((node, id), ());
-        self.book(node, |booked| Booked {
-            memory_bytes: booked.memory_bytes.saturating_add(memory_bytes),
-            placements: booked.placements + 1,
-        });
+        self.derived.add_placement(&placement);
+        self.placements.insert(placement);
         self.change(app, |record| {
             record.waits.remove(instance);
         });
         self.record(at, EventKind::InstancePlaced, Some(app), instance.to_string(), format!("{revision} on {node_name}"));
         true
-    }
-
-    /// Whether `placement` takes the place of one that stops: a revision that only serves still keeps the instances it has.
-    fn replaces(&self, placement: &Placement) -> bool {
-        let app = &placement.instance.component.app;
-        let same = |other: &Placement| other.instance == placement.instance && other.revision == placement.revision;
-        self.apps.get(app).is_some_and(|record| !record.deleted && record.wanted != placement.revision) && self.placements_of(app).any(same)
     }
 
     /// The memory to book for `instance`, if it may be placed on `node`: its revision is wanted or serves, it does not run yet, and it fits.
@@ -88,7 +77,10 @@ impl State {
     }
 
     fn stop(&mut self, at: Timestamp, id: PlacementId, why: &str) -> bool {
-        let Some(placement) = self.placements.get_mut(&id).filter(|placement| placement.runs()) else { return false };
+        if !self.placements.get(&id).is_some_and(Placement::runs) {
+            return false;
+        }
+        let Some(placement) = self.placements.get_mut(&id) else { return false };
         placement.stopping = Some(bounded(why));
         let instance = placement.instance.clone();
         let app = &instance.component.app;
@@ -135,38 +127,49 @@ impl State {
     }
 
     fn forget(&mut self, at: Timestamp, id: PlacementId) -> bool {
-        let Some(placement) = self.placements.get(&id).filter(|placement| !placement.runs()) else { return false };
-        let (instance, node) = (placement.instance.clone(), placement.node);
-        let app = &instance.component.app;
-        let (revision, memory_bytes) = (placement.revision, placement.memory_bytes);
-        self.placements.remove_mut(&id);
-        self.placements_by_app.remove_mut(&(app.clone(), id));
-        self.placements_by_node.remove_mut(&(node, id));
-        self.book(node, |booked| Booked {
-            memory_bytes: booked.memory_bytes.saturating_sub(memory_bytes),
-            placements: booked.placements - 1,
-        });
-        self.change(app, |_| {});
-        self.prune(app);
-        self.record(at, EventKind::InstanceStopped, Some(app), instance.to_string(), format!("{revision} is gone"));
-        self.remove_if_empty(at, app);
+        let Some(placement) = self.placements.get(&id).filter(|placement| !placement.runs()).cloned() else { return false };
+        let message = format!("{} is gone", placement.revision);
+        self.drop_placement(at, &placement, EventKind::InstanceStopped, message);
         true
     }
 
-    fn book(&mut self, node: NodeId, change: impl FnOnce(Booked) -> Booked) {
-        let booked = self.booked.get(&node).copied().unwrap_or_default();
-        self.booked.insert_mut(node, change(booked));
+    /// Takes `placement` out of the state, and its app too when that was all it waited for.
+    pub(super) fn drop_placement(&mut self, at: Timestamp, placement: &Placement, kind: EventKind, message: String) {
+        let app = &placement.instance.component.app;
+        self.placements.remove(&placement.id);
+        self.derived.remove_placement(placement);
+        self.change(app, |_| {});
+        self.prune(app);
+        self.record(at, kind, Some(app), placement.instance.to_string(), message);
+        self.remove_if_empty(at, app);
+    }
+
+    /// Whether some worker has that number; 1 stands for a worker that is yet to come when there is none.
+    fn numbers_workers(&self, ordinal: u32) -> bool {
+        let taken = self.nodes.values().any(|node| node.is_worker() && node.ordinal == ordinal);
+        taken || (ordinal == 1 && self.derived.workers == 0)
+    }
+
+    /// Ends the rollout although not every instance was seen ready: the scheduler knows that those which were not are on nodes that do not report.
+    fn settle_without_silent(&mut self, at: Timestamp, app: &AppId, revision: RevisionNumber) -> bool {
+        let Some(record) = self.apps.get(app) else { return false };
+        if record.rollout != Rollout::Progressing || record.wanted != revision || record.serving != Some(revision) || record.deleted {
+            return false;
+        }
+        self.change(app, |record| record.rollout = Rollout::Done);
+        let message = format!("{revision} serves, its instances on every node that reports are ready");
+        self.record(at, EventKind::RolloutDone, Some(app), app.to_string(), message);
+        true
     }
 
     fn wait(&mut self, at: Timestamp, instance: &InstanceId, reason: &str) -> bool {
         let app = &instance.component.app;
         let reason = bounded(reason);
         let Some(record) = self.apps.get(app).filter(|record| !record.deleted) else { return false };
-        let known = record.held().filter_map(|number| self.revision(app, number));
-        let mut components = known.filter_map(|revision| revision.component(instance.component.component.as_str()));
-        let wished = components.any(|component| (1..=record.wished(component)).contains(&instance.ordinal));
-        let placed = self.placements_of(app).any(|placement| placement.instance == *instance);
-        if !(wished || placed) || record.waits.get(instance) == Some(&reason) {
+        let mut held = record.held().filter_map(|number| self.revision(app, number));
+        let known = held.any(|revision| revision.component(instance.component.component.as_str()).is_some());
+        let numbered = self.numbers_workers(instance.ordinal);
+        if !(known && numbered) || record.waits.get(instance) == Some(&reason) {
             return false;
         }
         self.change(app, |record| {

@@ -1,120 +1,227 @@
-//! Nodes and what their workers saw and did. Owns `Join`, `Observe` and `Note`; must never decide where anything runs.
+//! How a cluster begins and who belongs to it. Owns `Found`, `Join`, `Replace` and `UpdateNode`; must never ask how a node proved that a key is its own:
+//! the server that writes the entry has seen to that.
 
-use model::id::{NodeId, PlacementId, Timestamp};
+use model::id::{NodeId, Timestamp};
 
 use crate::{
-    Applied, EventKind, NodeRecord, Refused, State,
-    command::{Join, NodeEventKind, Note, Observe, SeenPhase},
-    limits::{NODES_MAX, TEXT_BYTES_MAX, bounded},
+    Applied, ClusterRecord, EventKind, FOUNDER, NodeRecord, Refused, State,
+    command::{Found, Join, NodeFacts, UpdateNode},
+    limits::{AUTHORITY_BYTES_MAX, INSTANCES_MAX, LABELS_PER_NODE_MAX, NODE_TEXT_BYTES_MAX, NODES_MAX, TEXT_BYTES_MAX, bounded},
 };
 
+use super::wishes::refuse_above;
+
 impl State {
+    pub(super) fn found(&mut self, found: &Found) -> Result<Applied, Refused> {
+        if let Some(cluster) = self.cluster() {
+            return Err(Refused::AlreadyFounded { cluster: cluster.id.iter().map(|byte| format!("{byte:02x}")).collect() });
+        }
+        let what = || "founding a cluster".to_owned();
+        self.refuse_wrong_facts(&what, &found.node)?;
+        refuse_above(what(), "bytes of certificate", found.ca_certificate.len() as u64, AUTHORITY_BYTES_MAX as u64)?;
+        refuse_above(what(), "bytes of sealed key", found.ca_key.0.len() as u64, AUTHORITY_BYTES_MAX as u64)?;
+        if found.node.keys.server.is_none() {
+            return Err(Refused::Invalid { what: what(), rule: "its first node is a server" });
+        }
+        self.cluster.insert(ClusterRecord {
+            id: found.cluster,
+            created_at: found.at,
+            ca_certificate: found.ca_certificate.clone(),
+            ca_key: found.ca_key.clone(),
+            schema: found.node.schema,
+            version: self.index,
+        });
+        self.record(found.at, EventKind::ClusterFounded, None, found.node.name.clone(), "founded a cluster".to_owned());
+        self.admit(found.at, FOUNDER, &found.node, None);
+        Ok(Applied::Founded { node: FOUNDER })
+    }
+
     pub(super) fn join(&mut self, join: &Join) -> Result<Applied, Refused> {
-        if let Some(known) = self.node_named(&join.name) {
-            let id = known.id;
-            self.rejoin(id, join);
-            return Ok(Applied::Joined { node: id, fresh: false });
+        let name = &join.node.name;
+        self.refuse_unfounded(name)?;
+        if let Some(known) = self.node_named(name) {
+            let (node, same) = (known.id, known.keys == join.node.keys);
+            if !same {
+                return Err(Refused::NameTaken { name: name.clone(), node });
+            }
+            self.adopt(join.at, node, &join.node)?;
+            return Ok(Applied::Joined { node, fresh: false, replaced: None });
         }
-        let what = || format!("joining node `{}`", bounded(&join.name));
-        if join.name.is_empty() || join.name.len() > TEXT_BYTES_MAX {
-            return Err(Refused::Invalid { what: what(), rule: "a node's name has 1 to 2,048 bytes" });
-        }
-        if self.nodes.size() >= NODES_MAX {
-            let found = self.nodes.size() as u64 + 1;
-            return Err(Refused::LimitReached { what: what(), unit: "nodes", found, limit: NODES_MAX as u64 });
-        }
+        self.refuse_newcomer(join)?;
+        self.refuse_crowd(name, 1)?;
+        self.use_join_token(join)?;
         let id = NodeId(self.index.0);
-        let record = NodeRecord {
+        self.admit(join.at, id, &join.node, None);
+        Ok(Applied::Joined { node: id, fresh: true, replaced: None })
+    }
+
+    /// A new node under the name of a lost one, which is forgotten. The new one has its number, so instances keep theirs.
+    pub(super) fn replace(&mut self, join: &Join) -> Result<Applied, Refused> {
+        let name = &join.node.name;
+        self.refuse_unfounded(name)?;
+        let Some(lost) = self.node_named(name).cloned() else { return Err(Refused::UnknownNode { node: bounded(name) }) };
+        if lost.keys == join.node.keys {
+            // Asked again, because the first answer did not arrive.
+            return Ok(Applied::Joined { node: lost.id, fresh: false, replaced: lost.replaces });
+        }
+        if lost.is_server() && join.node.keys.server.is_none() && self.derived.servers == 1 {
+            return Err(Refused::LastServer { name: name.clone() });
+        }
+        self.refuse_newcomer(join)?;
+        self.refuse_crowd(name, u64::from(!lost.is_worker()))?;
+        self.use_join_token(join)?;
+        self.forget_node(join.at, &lost, "was replaced");
+        let id = NodeId(self.index.0);
+        self.admit(join.at, id, &join.node, Some(&lost));
+        self.raise_schema(join.at);
+        Ok(Applied::Joined { node: id, fresh: true, replaced: Some(lost.id) })
+    }
+
+    pub(super) fn update_node(&mut self, update: &UpdateNode) -> Result<Applied, Refused> {
+        let Some(known) = self.node(update.node) else { return Err(Refused::UnknownNode { node: update.node.to_string() }) };
+        if (&known.name, known.keys) != (&update.facts.name, update.facts.keys) {
+            return Err(Refused::NameTaken { name: bounded(&update.facts.name), node: update.node });
+        }
+        let changed = self.adopt(update.at, update.node, &update.facts)?;
+        Ok(Applied::NodeUpdated { node: update.node, changed })
+    }
+
+    /// Takes over what a known node says of itself. Says whether that was something new.
+    fn adopt(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts) -> Result<bool, Refused> {
+        self.refuse_wrong_facts(&|| format!("updating node `{}`", bounded(&facts.name)), facts)?;
+        self.refuse_too_old(facts)?;
+        let index = self.index;
+        let Some(known) = self.node(id) else { return Ok(false) };
+        let after = NodeRecord { version: index, ..described(known, facts) };
+        if (NodeRecord { version: known.version, ..after.clone() }) == *known {
+            return Ok(false);
+        }
+        let resources = (known.memory_bytes, known.cpu_millis) != (facts.memory_bytes, facts.cpu_millis);
+        self.nodes.insert(after);
+        if resources {
+            let message = format!("offers {} MiB and {} millicores now", facts.memory_bytes >> 20, facts.cpu_millis);
+            self.record(at, EventKind::NodeChanged, None, facts.name.clone(), message);
+        }
+        self.raise_schema(at);
+        Ok(true)
+    }
+
+    fn admit(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts, lost: Option<&NodeRecord>) {
+        let blank = NodeRecord {
             id,
-            name: join.name.clone(),
-            memory_bytes: join.memory_bytes,
-            cpu_millis: join.cpu_millis,
-            joined_at: join.at,
+            name: facts.name.clone(),
+            keys: facts.keys,
+            addresses: facts.addresses.clone(),
+            place: facts.place.clone(),
+            labels: facts.labels.clone(),
+            memory_bytes: facts.memory_bytes,
+            cpu_millis: facts.cpu_millis,
+            release: facts.release.clone(),
+            schema: facts.schema,
+            ordinal: 0,
+            joined_at: at,
+            replaces: lost.map(|lost| lost.id),
             version: self.index,
         };
-        self.nodes.insert_mut(id, record);
-        self.record(join.at, EventKind::NodeJoined, None, join.name.clone(), format!("joined as {id}"));
-        Ok(Applied::Joined { node: id, fresh: true })
-    }
-
-    fn rejoin(&mut self, id: NodeId, join: &Join) {
-        let index = self.index;
-        let changed = |node: &&mut NodeRecord| (node.memory_bytes, node.cpu_millis) != (join.memory_bytes, join.cpu_millis);
-        if let Some(node) = self.nodes.get_mut(&id).filter(changed) {
-            node.memory_bytes = join.memory_bytes;
-            node.cpu_millis = join.cpu_millis;
-            node.version = index;
-            let message = format!("offers {} MiB and {} millicores now", join.memory_bytes >> 20, join.cpu_millis);
-            self.record(join.at, EventKind::NodeChanged, None, join.name.clone(), message);
-        }
-    }
-
-    pub(super) fn observe(&mut self, observe: &Observe) -> Applied {
-        let (mut changed, mut stale) = (0, 0);
-        for (placement, phase) in &observe.phases {
-            match self.see(observe.at, observe.node, *placement, phase) {
-                Seen::Changed => changed += 1,
-                Seen::Same => {}
-                Seen::Stale => stale += 1,
-            }
-        }
-        Applied::Observed { changed, stale }
-    }
-
-    /// Records what a worker did. Nodes and apps that are gone have no events.
-    pub(super) fn note(&mut self, note: &Note) -> Applied {
-        let mut events = 0;
-        let Some(node_name) = self.node(note.node).map(|node| node.name.clone()) else { return Applied::Noted { events } };
-        for event in &note.events {
-            let app = event.component.as_ref().map(|component| component.app.clone());
-            if app.as_ref().is_some_and(|app| self.app(app).is_none()) {
-                continue;
-            }
-            let kind = match event.kind {
-                NodeEventKind::WorkerStarted => EventKind::WorkerStarted,
-                NodeEventKind::CodeCompiled => EventKind::CodeCompiled,
-                NodeEventKind::GuestsTrapped => EventKind::GuestsTrapped,
-            };
-            let object = event.component.as_ref().map_or_else(|| node_name.clone(), ToString::to_string);
-            self.record(event.at, kind, app.as_ref(), object, bounded(&event.message));
-            events += 1;
-        }
-        Applied::Noted { events }
-    }
-
-    fn see(&mut self, at: Timestamp, node: NodeId, id: PlacementId, phase: &SeenPhase) -> Seen {
-        let phase = match phase {
-            SeenPhase::Failed { code, message } => SeenPhase::Failed { code: bounded(code), message: bounded(message) },
-            other => other.clone(),
+        let ordinal = match lost.map(|lost| lost.ordinal) {
+            _ if !blank.is_worker() => 0,
+            Some(taken_over) if taken_over > 0 => taken_over,
+            _ => self.lowest_free_ordinal(),
         };
-        let Some(known) = self.placements.get(&id).filter(|placement| placement.node == node) else { return Seen::Stale };
-        if known.phase == phase {
-            return Seen::Same;
+        let record = NodeRecord { ordinal, ..blank };
+        let (kind, message) = match lost {
+            Some(lost) => (EventKind::NodeReplaced, format!("joined as {id} in the place of {}", lost.id)),
+            None => (EventKind::NodeJoined, format!("joined as {id}")),
+        };
+        self.derived.add_node(&record);
+        self.record(at, kind, None, record.name.clone(), message);
+        self.nodes.insert(record);
+    }
+
+    fn lowest_free_ordinal(&self) -> u32 {
+        let mut taken: Vec<u32> = self.nodes.values().filter(|node| node.is_worker()).map(|node| node.ordinal).collect();
+        taken.sort_unstable();
+        (1..).zip(taken.iter().chain(std::iter::once(&u32::MAX))).find(|(free, taken)| free < *taken).map_or(1, |(free, _)| free)
+    }
+
+    /// The cluster writes what every server reads: more of it when the last old server is gone or was upgraded.
+    pub(super) fn raise_schema(&mut self, at: Timestamp) {
+        let Some(least) = self.servers().map(|server| server.schema).min() else { return };
+        let index = self.index;
+        if self.cluster().is_none_or(|cluster| cluster.schema >= least) {
+            return;
         }
-        let instance = known.instance.clone();
-        let app = &instance.component.app;
-        if let Some(placement) = self.placements.get_mut(&id) {
-            placement.phase = phase.clone();
-            placement.since = at;
+        if let Some(cluster) = self.cluster.get_mut(&()) {
+            cluster.schema = least;
+            cluster.version = index;
         }
-        self.change(app, |_| {});
-        let node_name = self.node(node).map(|node| node.name.clone()).unwrap_or_default();
-        match phase {
-            SeenPhase::Ready => {
-                self.record(at, EventKind::InstanceReady, Some(app), instance.to_string(), format!("takes requests on {node_name}"));
-            }
-            SeenPhase::Failed { code, message } => {
-                self.record(at, EventKind::InstanceFailed, Some(app), instance.to_string(), format!("{code} on {node_name}: {message}"));
-            }
-            SeenPhase::Preparing | SeenPhase::Draining | SeenPhase::Stopped => {}
+        self.record(at, EventKind::ClusterUpgraded, None, "cluster".to_owned(), format!("writes commands of version {least} from now on"));
+    }
+
+    fn refuse_unfounded(&self, name: &str) -> Result<(), Refused> {
+        match self.cluster() {
+            Some(_) => Ok(()),
+            None => Err(Refused::NotFounded { what: format!("joining node `{}`", bounded(name)) }),
         }
-        self.settle(at, app);
-        Seen::Changed
+    }
+
+    /// Refuses a node that is not known yet for what it says of itself.
+    fn refuse_newcomer(&self, join: &Join) -> Result<(), Refused> {
+        let name = &join.node.name;
+        self.refuse_wrong_facts(&|| format!("joining node `{}`", bounded(name)), &join.node)?;
+        self.refuse_too_old(&join.node)?;
+        let taken = join.node.keys.roles().find_map(|(_, key)| self.node_with_key(&key));
+        match taken {
+            Some((node, _)) => Err(Refused::KeyTaken { name: name.clone(), node }),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_crowd(&self, name: &str, new_workers: u64) -> Result<(), Refused> {
+        let what = || format!("joining node `{name}`");
+        refuse_above(what(), "nodes", self.nodes.size() as u64 + 1, NODES_MAX as u64)?;
+        let instances = self.derived.wished.saturating_mul(self.derived.workers as u64 + new_workers);
+        refuse_above(what(), "instances in the cluster", instances, INSTANCES_MAX)
+    }
+
+    fn refuse_too_old(&self, facts: &NodeFacts) -> Result<(), Refused> {
+        let writes = self.cluster().map_or(0, |cluster| cluster.schema);
+        if facts.keys.server.is_some() && facts.schema < writes {
+            return Err(Refused::TooOld { name: facts.name.clone(), reads: facts.schema, writes });
+        }
+        Ok(())
+    }
+
+    fn refuse_wrong_facts(&self, what: &dyn Fn() -> String, facts: &NodeFacts) -> Result<(), Refused> {
+        let invalid = |rule| Err(Refused::Invalid { what: what(), rule });
+        if facts.name.is_empty() || facts.name.len() > TEXT_BYTES_MAX {
+            return invalid("a node's name has 1 to 2,048 bytes");
+        }
+        if facts.keys.roles().next().is_none() {
+            return invalid("a node is a server, a worker, or both");
+        }
+        if facts.keys.server == facts.keys.worker {
+            return invalid("a node has another key for each role");
+        }
+        refuse_above(what(), "labels", facts.labels.len() as u64, LABELS_PER_NODE_MAX as u64)?;
+        let addresses = [&facts.addresses.peer, &facts.addresses.mesh, &facts.addresses.api];
+        let place = [&facts.place.zone, &facts.place.region, &facts.release];
+        let labels = facts.labels.iter().flat_map(|(key, value)| [key, value]);
+        let longest = addresses.into_iter().chain(place).chain(labels).map(String::len).max().unwrap_or(0);
+        refuse_above(what(), "bytes in one text", longest as u64, NODE_TEXT_BYTES_MAX as u64)
     }
 }
 
-enum Seen {
-    Changed,
-    Same,
-    Stale,
+/// `known`, as it says of itself in `facts`.
+fn described(known: &NodeRecord, facts: &NodeFacts) -> NodeRecord {
+    NodeRecord {
+        addresses: facts.addresses.clone(),
+        place: facts.place.clone(),
+        labels: facts.labels.clone(),
+        memory_bytes: facts.memory_bytes,
+        cpu_millis: facts.cpu_millis,
+        release: facts.release.clone(),
+        schema: facts.schema,
+        ..known.clone()
+    }
 }

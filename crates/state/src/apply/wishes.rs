@@ -1,35 +1,40 @@
 //! What users wish. Owns `Deploy`, `Undo` and `Delete`, the history they leave and its bound; must never decide where anything runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::id::{AppId, Index, Name, RevisionNumber, Timestamp};
 
 use crate::{
     AppRecord, Applied, DeployOutcome, EventKind, Refused, Revision, Rollout, State,
-    command::{Delete, Deploy, Undo},
+    command::{Delete, Deploy, Undo, UserCommand},
     limits::{APPS_MAX, CANONICAL_BYTES_MAX, COMPONENTS_PER_APP_MAX, INSTANCES_MAX, REVISIONS_PER_APP_MAX, ROUTES_PER_APP_MAX, bounded},
     routes,
 };
 
 impl State {
-    pub(super) fn deploy(&mut self, deploy: &Deploy) -> Result<Applied, Refused> {
+    pub(super) fn deploy(&mut self, user: &UserCommand, deploy: &Deploy) -> Result<Applied, Refused> {
         self.refuse_conflict(&deploy.app, deploy.expect)?;
         self.refuse_deleting(&deploy.app)?;
         self.refuse_over_limits(deploy)?;
-        let Some(record) = self.apps.get(&deploy.app) else { return self.create(deploy) };
+        self.refuse_missing(&deploy.app, &deploy.frozen.spec)?;
+        self.refuse_over_ceilings(&deploy.app, &deploy.frozen.spec)?;
+        let Some(record) = self.apps.get(&deploy.app) else { return self.create(user, deploy) };
         let same_revision = self.revision(&record.id, record.wanted).is_some_and(|wanted| wanted.identity == deploy.identity);
-        if same_revision { Ok(self.adjust(deploy)) } else { self.revise(deploy) }
+        if same_revision { Ok(self.adjust(user, deploy)) } else { self.revise(user, deploy) }
     }
 
-    fn create(&mut self, deploy: &Deploy) -> Result<Applied, Refused> {
-        let revision = self.revision_of(deploy, RevisionNumber(1));
+    fn create(&mut self, user: &UserCommand, deploy: &Deploy) -> Result<Applied, Refused> {
+        let revision = self.revision_of(user, deploy, RevisionNumber(1));
         routes::refuse_collisions(self, &revision)?;
         let record = AppRecord {
             id: deploy.app.clone(),
             version: self.index,
             status_version: self.index,
-            created_at: deploy.at,
-            changed_at: deploy.at,
+            created_at: user.at,
+            changed_at: user.at,
             wanted: revision.number,
             serving: None,
             newest: revision.number,
@@ -39,32 +44,32 @@ impl State {
             rollout: Rollout::Progressing,
             waits: Default::default(),
         };
-        self.wished += record.wished_instances();
-        self.apps.insert_mut(deploy.app.clone(), record);
-        Ok(self.add_revision(deploy, revision, DeployOutcome::Created))
+        self.derived.add_app(&record);
+        self.apps.insert(record);
+        Ok(self.add_revision(user, deploy, revision, DeployOutcome::Created))
     }
 
-    fn revise(&mut self, deploy: &Deploy) -> Result<Applied, Refused> {
+    fn revise(&mut self, user: &UserCommand, deploy: &Deploy) -> Result<Applied, Refused> {
         let newest = self.apps.get(&deploy.app).map_or(RevisionNumber(0), |record| record.newest);
-        let revision = self.revision_of(deploy, newest.next());
+        let revision = self.revision_of(user, deploy, newest.next());
         routes::refuse_collisions(self, &revision)?;
         self.change(&deploy.app, |record| {
             record.replicas.extend(replicas_of(deploy));
             record.protected = deploy.protected;
         });
-        Ok(self.add_revision(deploy, revision, DeployOutcome::Revised))
+        Ok(self.add_revision(user, deploy, revision, DeployOutcome::Revised))
     }
 
-    fn add_revision(&mut self, deploy: &Deploy, revision: Revision, outcome: DeployOutcome) -> Applied {
+    fn add_revision(&mut self, user: &UserCommand, deploy: &Deploy, revision: Revision, outcome: DeployOutcome) -> Applied {
         let number = revision.number;
-        self.wish(deploy.at, revision);
-        let message = format!("{number} by {}", bounded(&deploy.by));
-        self.record(deploy.at, EventKind::AppDeployed, Some(&deploy.app), deploy.app.to_string(), message);
+        self.wish(user.at, revision);
+        let message = format!("{number} by {}", bounded(&user.by));
+        self.record(user.at, EventKind::AppDeployed, Some(&deploy.app), deploy.app.to_string(), message);
         Applied::Deployed { app: deploy.app.clone(), revision: number, version: self.index, outcome }
     }
 
     /// The same revision again: scale and protection follow the wish, and a failed rollout is tried again.
-    fn adjust(&mut self, deploy: &Deploy) -> Applied {
+    fn adjust(&mut self, user: &UserCommand, deploy: &Deploy) -> Applied {
         let app = &deploy.app;
         let record = self.apps.get(app).expect("`deploy` found the app before it came here");
         let failed = matches!(record.rollout, Rollout::Failed { .. });
@@ -78,7 +83,7 @@ impl State {
         if outcome == DeployOutcome::Unchanged {
             return Applied::Deployed { app: app.clone(), revision: wanted, version: record.version, outcome };
         }
-        self.touch(deploy.at, app, |record| {
+        self.touch(user.at, app, |record| {
             record.replicas.extend(replicas_of(deploy));
             record.protected = deploy.protected;
             if rescaled || failed {
@@ -87,32 +92,33 @@ impl State {
         });
         self.prune(app);
         if failed {
-            self.record(deploy.at, EventKind::AppRetried, Some(app), app.to_string(), format!("{wanted} is tried again"));
+            self.record(user.at, EventKind::AppRetried, Some(app), app.to_string(), format!("{wanted} is tried again"));
         }
         if rescaled {
             let counts: Vec<_> = replicas_of(deploy).map(|(name, count)| format!("{name}={count}")).collect();
-            self.record(deploy.at, EventKind::AppScaled, Some(app), app.to_string(), bounded(&counts.join(" ")));
-            self.settle(deploy.at, app);
+            self.record(user.at, EventKind::AppScaled, Some(app), app.to_string(), bounded(&counts.join(" ")));
+            self.settle(user.at, app);
         }
         Applied::Deployed { app: app.clone(), revision: wanted, version: self.index, outcome }
     }
 
-    pub(super) fn undo(&mut self, undo: &Undo) -> Result<Applied, Refused> {
+    pub(super) fn undo(&mut self, user: &UserCommand, undo: &Undo) -> Result<Applied, Refused> {
         let app = &undo.app;
         self.refuse_deleting(app)?;
         let record = self.apps.get(app).ok_or_else(|| Refused::UnknownApp { app: app.clone() })?;
         let target = self.undo_target(record, undo.to)?;
         let (number, of) = (record.newest.next(), target.number);
         let note = format!("undo of {}, back to {of}", record.wanted);
-        let revision = Revision { number, at: undo.at, by: bounded(&undo.by), note: note.clone(), ..target.clone() };
+        let revision = Revision { number, at: user.at, by: bounded(&user.by), note: note.clone(), ..target.clone() };
         routes::refuse_collisions(self, &revision)?;
-        let added: u64 = revision.frozen.spec.components.iter().map(|component| u64::from(record.wished(component))).sum();
-        refuse_above(format!("going back to {of} of app `{app}`"), "instances", self.instances_beside(app) + added, INSTANCES_MAX)?;
-        let scale: Vec<_> =
-            revision.frozen.spec.components.iter().map(|component| (component.name.clone(), record.wished(component))).collect();
+        let names = revision.frozen.spec.components.iter().map(|component| &component.name);
+        self.refuse_missing(app, &revision.frozen.spec)?;
+        self.refuse_over_ceilings(app, &revision.frozen.spec)?;
+        self.refuse_too_many(format!("going back to {of} of app `{app}`"), app, names)?;
+        let scale: Vec<_> = revision.frozen.spec.components.iter().map(|component| (component.name.clone(), 1)).collect();
         self.change(app, |record| record.replicas.extend(scale));
-        self.wish(undo.at, revision);
-        self.record(undo.at, EventKind::AppUndone, Some(app), app.to_string(), format!("{number} by {}: {note}", bounded(&undo.by)));
+        self.wish(user.at, revision);
+        self.record(user.at, EventKind::AppUndone, Some(app), app.to_string(), format!("{number} by {}: {note}", bounded(&user.by)));
         Ok(Applied::Undone { app: app.clone(), revision: number, of, version: self.index })
     }
 
@@ -132,21 +138,21 @@ impl State {
         found.ok_or(Refused::UnknownRevision { app, revision, oldest, newest: record.newest })
     }
 
-    pub(super) fn delete(&mut self, delete: &Delete) -> Result<Applied, Refused> {
+    pub(super) fn delete(&mut self, user: &UserCommand, delete: &Delete) -> Result<Applied, Refused> {
         let app = &delete.app;
         let record = self.apps.get(app).ok_or_else(|| Refused::UnknownApp { app: app.clone() })?;
         if record.protected {
             return Err(Refused::Protected { app: app.clone() });
         }
         if !record.deleted {
-            self.touch(delete.at, app, |record| {
+            self.touch(user.at, app, |record| {
                 record.deleted = true;
                 record.waits.clear();
             });
-            let message = format!("by {}", bounded(&delete.by));
-            self.record(delete.at, EventKind::AppDeleting, Some(app), app.to_string(), message);
+            let message = format!("by {}", bounded(&user.by));
+            self.record(user.at, EventKind::AppDeleting, Some(app), app.to_string(), message);
         }
-        let gone = self.remove_if_empty(delete.at, app);
+        let gone = self.remove_if_empty(user.at, app);
         Ok(Applied::Deleted { app: app.clone(), gone })
     }
 
@@ -160,8 +166,10 @@ impl State {
         for number in numbers {
             self.forget_revision(app, number);
         }
-        self.wished -= self.apps.get(app).map_or(0, AppRecord::wished_instances);
-        self.apps.remove_mut(app);
+        if let Some(record) = self.apps.get(app) {
+            self.derived.remove_app(record);
+        }
+        self.apps.remove(app);
         self.record(at, EventKind::AppDeleted, Some(app), app.to_string(), "gone".to_owned());
         true
     }
@@ -169,8 +177,8 @@ impl State {
     /// Makes `revision` the wanted one and bounds the history.
     fn wish(&mut self, at: Timestamp, revision: Revision) {
         let (app, number) = (revision.app.clone(), revision.number);
-        self.owners.add(&revision);
-        self.revisions.insert_mut((app.clone(), number), revision);
+        self.derived.add_revision(&revision);
+        self.revisions.insert(revision);
         self.touch(at, &app, |record| {
             record.wanted = number;
             record.newest = number;
@@ -207,28 +215,33 @@ impl State {
         for number in forgotten {
             self.forget_revision(app, number);
         }
+        let Some(record) = self.apps.get(app) else { return };
+        if record.replicas.keys().all(|name| names.contains(name)) {
+            return;
+        }
         if let Some(record) = self.apps.get_mut(app) {
-            let before = record.wished_instances();
+            self.derived.remove_app(record);
             record.replicas.retain(|name, _| names.contains(name));
-            self.wished = self.wished - before + record.wished_instances();
+            self.derived.add_app(record);
         }
     }
 
     fn forget_revision(&mut self, app: &AppId, number: RevisionNumber) {
         let Some(revision) = self.revision(app, number).cloned() else { return };
-        self.revisions.remove_mut(&(app.clone(), number));
-        let mut owners = self.owners.clone();
+        self.revisions.remove(&(app.clone(), number));
+        self.derived.remove_references(&revision);
+        let mut owners = self.derived.owners.clone();
         let kept: Vec<_> = self.revisions(app).collect();
         owners.remove(&revision, kept.iter().copied());
-        self.owners = owners;
+        self.derived.owners = owners;
     }
 
-    fn revision_of(&self, deploy: &Deploy, number: RevisionNumber) -> Revision {
+    fn revision_of(&self, user: &UserCommand, deploy: &Deploy, number: RevisionNumber) -> Revision {
         Revision {
             app: deploy.app.clone(),
             number,
-            at: deploy.at,
-            by: bounded(&deploy.by),
+            at: user.at,
+            by: bounded(&user.by),
             frozen: Arc::new(deploy.frozen.clone()),
             identity: deploy.identity,
             note: String::new(),
@@ -254,18 +267,26 @@ impl State {
         let what = || format!("deploying `{}`", deploy.app);
         let components = &deploy.frozen.spec.components;
         let routes: usize = components.iter().map(|component| component.routes.len()).sum();
-        let instances: u64 = components.iter().map(|component| u64::from(component.replicas)).sum();
         if self.apps.get(&deploy.app).is_none() {
             refuse_above(what(), "apps", self.apps.size() as u64 + 1, APPS_MAX as u64)?;
         }
         refuse_above(what(), "components", components.len() as u64, COMPONENTS_PER_APP_MAX as u64)?;
         refuse_above(what(), "routes", routes as u64, ROUTES_PER_APP_MAX as u64)?;
         refuse_above(what(), "bytes of manifest", deploy.frozen.canonical.len() as u64, CANONICAL_BYTES_MAX as u64)?;
-        refuse_above(what(), "wished instances in the cluster", self.instances_beside(&deploy.app) + instances, INSTANCES_MAX)
+        self.refuse_too_many(what(), &deploy.app, components.iter().map(|component| &component.name))?;
+        match components.iter().find(|component| component.replicas != 1) {
+            Some(other) => Err(Refused::Replicas { component: deploy.app.component(other.name.clone()), replicas: other.replicas }),
+            None => Ok(()),
+        }
     }
 
-    fn instances_beside(&self, app: &AppId) -> u64 {
-        self.wished_instances() - self.apps.get(app).map_or(0, AppRecord::wished_instances)
+    /// Every worker, and the first one that is yet to come, runs these components of `app` beside those it has and everything else.
+    fn refuse_too_many<'a>(&self, what: String, app: &AppId, names: impl Iterator<Item = &'a Name>) -> Result<(), Refused> {
+        let none = BTreeMap::new();
+        let known = self.apps.get(app).map_or(&none, |record| &record.replicas);
+        let added = names.filter(|name| !known.contains_key(*name)).count() as u64;
+        let workers = self.derived.workers.max(1) as u64;
+        refuse_above(what, "instances in the cluster", (self.derived.wished + added).saturating_mul(workers), INSTANCES_MAX)
     }
 }
 
@@ -273,6 +294,6 @@ fn replicas_of(deploy: &Deploy) -> impl Iterator<Item = (Name, u32)> {
     deploy.frozen.spec.components.iter().map(|component| (component.name.clone(), component.replicas))
 }
 
-fn refuse_above(what: String, unit: &'static str, found: u64, limit: u64) -> Result<(), Refused> {
+pub(super) fn refuse_above(what: String, unit: &'static str, found: u64, limit: u64) -> Result<(), Refused> {
     if found <= limit { Ok(()) } else { Err(Refused::LimitReached { what, unit, found, limit }) }
 }

@@ -47,13 +47,6 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
               |                                  ^^^ only its default `100m` is in effect
               = help: remove it
 
-            error[E0107]: `secrets` of component `web` is not supported yet
-             --> app.yaml:9:7
-              |
-            9 |       secrets: {A: {secret: b, key: c}}
-              |       ^^^^^^^ not in effect in this version
-              = help: remove it; values that are not secret go into `env` or `config`
-
             error[E0107]: `egress.allow[1]` of component `web`: tcp:// is not supported yet
               --> app.yaml:10:45
                |
@@ -66,14 +59,7 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
                |
             11 |       scale: {min: 1}
                |               ^^^ only its default `0` is in effect
-               = help: write   scale: {replicas: 1}
-
-            error[E0107]: `config` of component `web`: a reference to a Config is not supported yet
-              --> app.yaml:12:15
-               |
-            12 |       config: {config: shared}
-               |               ^^^^^^^^^^^^^^^^
-               = help: write the values here: config: {KEY: VALUE}
+               = help: leave `scale` out: every node runs one instance
 
             error[E0107]: `routes[0].compress` of component `web` is not supported yet
               --> app.yaml:13:30
@@ -82,11 +68,11 @@ fn what_is_not_in_effect_is_refused_and_its_default_is_not() {
                |                              ^^^^^^^^ only its default `false` is in effect
                = help: remove it
 
-            error[E0107]: `routes[0].tls` of component `web` is not supported yet
-              --> app.yaml:13:46
+            error[E0107]: `routes[0].tls.acme` of component `web` is not supported yet
+              --> app.yaml:13:52
                |
             13 |       routes: [{host: a.com, compress: true, tls: {acme: le}}]
-               |                                              ^^^ only its default `off` is in effect
+               |                                                    ^^^^ not in effect in this version
                = help: remove it
         "#]],
     );
@@ -135,41 +121,34 @@ fn kinds_that_are_not_built_are_checked_then_refused() {
     check(
         text,
         expect![[r#"
-        error[E0107]: the kind `Queue` is not supported yet
-         --> app.yaml:2:7
-          |
-        2 | kind: Queue
-          |       ^^^^^ not in effect in this version
-          = help: remove the document
+            error[E0107]: the kind `Queue` is not supported yet
+             --> app.yaml:2:7
+              |
+            2 | kind: Queue
+              |       ^^^^^ not in effect in this version
+              = help: remove the document
 
-        error[E0106]: `spec.topics.positions.maxBytes`: `256Mb` is not a size
-         --> app.yaml:4:54
-          |
-        4 | spec: {topics: {positions: {retention: 1h, maxBytes: 256Mb}}}
-          |                                                      ^^^^^ invalid
-          = help: write a whole number and Ki, Mi, Gi (or k, M, G): 64Mi
+            error[E0106]: `spec.topics.positions.maxBytes`: `256Mb` is not a size
+             --> app.yaml:4:54
+              |
+            4 | spec: {topics: {positions: {retention: 1h, maxBytes: 256Mb}}}
+              |                                                      ^^^^^ invalid
+              = help: write a whole number and Ki, Mi, Gi (or k, M, G): 64Mi
 
-        error[E0107]: the kind `Secret` is not supported yet
-         --> app.yaml:7:7
-          |
-        7 | kind: Secret
-          |       ^^^^^^ not in effect in this version
-          = help: remove the document
+            error[E0106]: `spec.type` is `apiKey`, and it must be one of opaque, tls, registry, apiKeys
+             --> app.yaml:9:14
+              |
+            9 | spec: {type: apiKey, data: {keys: {fromFile: ./a, fromEnv: B}}}
+              |              ^^^^^^ not one of the words
+              = help: did you mean `apiKeys`?
 
-        error[E0106]: `spec.type` is `apiKey`, and it must be one of opaque, tls, registry, apiKeys
-         --> app.yaml:9:14
-          |
-        9 | spec: {type: apiKey, data: {keys: {fromFile: ./a, fromEnv: B}}}
-          |              ^^^^^^ not one of the words
-          = help: did you mean `apiKeys`?
-
-        error[E0112]: `fromFile` and `fromEnv` of `spec.data.keys` exclude each other
-         --> app.yaml:9:51
-          |
-        9 | spec: {type: apiKey, data: {keys: {fromFile: ./a, fromEnv: B}}}
-          |                                                   ^^^^^^^ `fromFile` is set on line 9
-          = help: keep one of them
-    "#]],
+            error[E0112]: `fromFile` and `fromEnv` of `spec.data.keys` exclude each other
+             --> app.yaml:9:51
+              |
+            9 | spec: {type: apiKey, data: {keys: {fromFile: ./a, fromEnv: B}}}
+              |                                                   ^^^^^^^ `fromFile` is set on line 9
+              = help: keep one of them
+        "#]],
     );
 }
 
@@ -203,21 +182,21 @@ fn the_drone_tracker_says_what_is_not_built_yet() {
            |
         12 |       scale: {min: 2, max: 20, target: {concurrency: 50}}
            |               ^^^ only its default `0` is in effect
-           = help: write   scale: {replicas: 2}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.max` of component `web` is not supported yet
           --> app.yaml:12:23
            |
         12 |       scale: {min: 2, max: 20, target: {concurrency: 50}}
            |                       ^^^ only its default `100` is in effect
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.target` of component `web` is not supported yet
           --> app.yaml:12:32
            |
         12 |       scale: {min: 2, max: 20, target: {concurrency: 50}}
            |                                ^^^^^^ not in effect in this version
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `routes[0].auth` of component `api` is not supported yet
           --> app.yaml:15:86
@@ -238,21 +217,21 @@ fn the_drone_tracker_says_what_is_not_built_yet() {
            |
         20 |       scale: {min: 2, max: 40, target: {concurrency: 60}}
            |               ^^^ only its default `0` is in effect
-           = help: write   scale: {replicas: 2}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.max` of component `api` is not supported yet
           --> app.yaml:20:23
            |
         20 |       scale: {min: 2, max: 40, target: {concurrency: 60}}
            |                       ^^^ only its default `100` is in effect
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.target` of component `api` is not supported yet
           --> app.yaml:20:32
            |
         20 |       scale: {min: 2, max: 40, target: {concurrency: 60}}
            |                                ^^^^^^ not in effect in this version
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `triggers` of component `processor` is not supported yet
           --> app.yaml:27:7
@@ -273,21 +252,21 @@ fn the_drone_tracker_says_what_is_not_built_yet() {
            |
         29 |       scale: {min: 1, max: 30, target: {queueLag: 500}}
            |               ^^^ only its default `0` is in effect
-           = help: write   scale: {replicas: 1}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.max` of component `processor` is not supported yet
           --> app.yaml:29:23
            |
         29 |       scale: {min: 1, max: 30, target: {queueLag: 500}}
            |                       ^^^ only its default `100` is in effect
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: `scale.target` of component `processor` is not supported yet
           --> app.yaml:29:32
            |
         29 |       scale: {min: 1, max: 30, target: {queueLag: 500}}
            |                                ^^^^^^ not in effect in this version
-           = help: write   scale: {replicas: N}
+           = help: leave `scale` out: every node runs one instance
 
         error[E0107]: the kind `Queue` is not supported yet
           --> app.yaml:32:7
@@ -301,13 +280,6 @@ fn the_drone_tracker_says_what_is_not_built_yet() {
            |
         37 | kind: Store
            |       ^^^^^ not in effect in this version
-           = help: remove the document
-
-        error[E0107]: the kind `Secret` is not supported yet
-          --> app.yaml:42:7
-           |
-        42 | kind: Secret
-           |       ^^^^^^ not in effect in this version
            = help: remove the document
     "#]].assert_eq(&outcome(text, None, &[]));
 }

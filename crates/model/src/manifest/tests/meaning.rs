@@ -374,7 +374,9 @@ fn a_path_leads_back_to_its_place() {
 #[test]
 fn canonical_json_is_held_to_the_same_rules() {
     let text = routed("[{host: hello.localhost}]").replace("./hello.wasm", &format!("sha256:{}", "0".repeat(64)));
-    let Document::App(app) = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right").remove(0);
+    let Document::App(app) = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right").remove(0) else {
+        panic!("it is an app")
+    };
     let value = serde_json::to_value(&app).expect("an app is JSON");
     assert_eq!(from_canonical(value.clone()).as_ref(), Ok(&app));
 

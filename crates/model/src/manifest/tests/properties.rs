@@ -64,6 +64,7 @@ fn route(index: usize) -> impl Strategy<Value = Route> {
             headers,
             rewrite,
             timeout: Millis(timeout),
+            tls: None,
             idle_timeout: Millis(idle_timeout),
             max_body: Bytes(max_body),
         },
@@ -106,6 +107,8 @@ fn component(index: usize) -> impl Strategy<Value = Component> {
     let memory = (1_u64 << 20)..=(256 << 20);
     (source, build, texts(), texts(), collection::vec(text(), 0..3), routes, 1..=1_000_u32, memory, abilities()).prop_map(
         |(source, build, env, config, args, routes, replicas, memory, (files, reuse, egress))| Component {
+            config_from: None,
+            secrets: BTreeMap::new(),
             source,
             build,
             env,

@@ -1,107 +1,7 @@
-//! Everything that may change the state. Owns the encoded shapes: append-only, golden bytes under test. Must never carry a model type that may change.
+//! What the scheduler decides and workers see. Owns these encoded shapes; must never know why something was decided.
 
-use model::{
-    app::App,
-    frozen::{self, Frozen},
-    id::{AppId, ComponentId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
-};
+use model::id::{AppId, ComponentId, Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
 use serde::{Deserialize, Serialize};
-
-/// A change, in the version it was written in. Variants are only ever appended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// The first vocabulary.
-    V1(CommandV1),
-}
-
-/// The first vocabulary of changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CommandV1 {
-    /// A node joins, or comes back under its name.
-    Join(Join),
-    /// A user wishes an app; a new revision when anything but its scale changed.
-    Deploy(Deploy),
-    /// A user wishes an earlier revision again.
-    Undo(Undo),
-    /// A user wishes an app gone.
-    Delete(Delete),
-    /// The scheduler's plan is carried out.
-    Carry(Plan),
-    /// What workers saw.
-    Observe(Observe),
-    /// What workers did that people want to know of.
-    Note(Note),
-}
-
-/// A node joins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Join {
-    /// When.
-    pub at: Timestamp,
-    /// The node's name, unique in the cluster.
-    pub name: String,
-    /// Bytes the scheduler may book on it.
-    pub memory_bytes: u64,
-    /// Thousandths of a core the scheduler may book on it.
-    pub cpu_millis: u32,
-}
-
-/// A user wishes an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deploy {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// The app.
-    pub app: AppId,
-    /// What it should be.
-    pub frozen: Frozen,
-    /// Equal for two wishes that differ only in what lives outside revisions: scale and protection. `apply` compares it and parses nothing.
-    pub identity: Digest,
-    /// A protected app is not deleted.
-    pub protected: bool,
-    /// Refuse unless the app still has this version; 0 means it must not exist.
-    pub expect: Option<Index>,
-}
-
-impl Deploy {
-    /// The wish for `app`, expecting the version its metadata names. Fails with the first component whose source is no digest yet.
-    pub fn of(app: &App, at: Timestamp, by: impl Into<String>) -> Result<Self, Name> {
-        let mut wish = app.clone();
-        wish.metadata.resource_version = None;
-        let frozen = frozen::freeze(&wish)?;
-        wish.metadata.protected = false;
-        wish.spec.components.values_mut().for_each(|component| component.scale.replicas = 1);
-        let identity = Digest::of(frozen::freeze(&wish)?.canonical.as_bytes());
-        let expect = app.metadata.resource_version;
-        Ok(Self { at, by: by.into(), app: app.id(), frozen, identity, protected: app.metadata.protected, expect })
-    }
-}
-
-/// A user wishes an earlier revision again. It becomes a new revision; the scale stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undo {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// The app.
-    pub app: AppId,
-    /// The revision to go back to. When absent: the one that serves if that is another, else the one before.
-    pub to: Option<RevisionNumber>,
-}
-
-/// A user wishes an app gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delete {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// The app.
-    pub app: AppId,
-}
 
 /// What the scheduler decided. `apply` re-checks every step: plans may be stale.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -167,6 +67,13 @@ pub enum Step {
     Resume {
         /// The instance.
         instance: InstanceId,
+    },
+    /// The rollout is done: `revision` serves, and every instance on a node that reports is ready.
+    Settle {
+        /// The app.
+        app: AppId,
+        /// Its revision.
+        revision: RevisionNumber,
     },
 }
 

@@ -1,6 +1,8 @@
 //! What a guest may reach outside: the grammar of a rule, and the pure decision over a destination before and after its name is resolved.
 //! Owns both and the list of addresses no rule reaches by accident; must never resolve a name or open a connection.
 
+pub mod limits;
+
 mod protected;
 mod rule;
 

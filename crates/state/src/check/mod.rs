@@ -1,5 +1,7 @@
 //! What must hold of every state. Owns the invariants; must never mend what it finds: a broken invariant is a crash.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
@@ -8,9 +10,8 @@ use model::{
 };
 
 use crate::{
-    AppRecord, Booked, State,
-    limits::{APPS_MAX, EVENTS_MAX, INSTANCES_MAX, NODES_MAX, PLACEMENTS_PER_NODE_MAX, REVISIONS_PER_APP_MAX},
-    owners::Owners,
+    AppRecord, State,
+    limits::{APPS_MAX, AUDIT_MAX, EVENTS_MAX, INSTANCES_MAX, REVISIONS_PER_APP_MAX},
     routes,
 };
 
@@ -20,27 +21,26 @@ impl State {
         self.apps.values().try_for_each(|app| self.check_app(app))?;
         self.check_history()?;
         self.check_placements()?;
+        self.check_cluster()?;
         self.check_nodes()?;
+        self.check_tokens()?;
         self.check_events()?;
         self.check_routes()?;
         ensure(self.apps.size() <= APPS_MAX, || format!("{} apps", self.apps.size()))?;
-        self.check_sums()?;
+        self.check_derived()?;
+        self.check_values()?;
+        self.check_references()?;
         ensure(self.wished_instances() <= INSTANCES_MAX, || format!("{} wished instances", self.wished_instances()))
     }
 
     /// What is derived is what deriving it anew gives.
-    fn check_sums(&self) -> Result<(), String> {
-        let wished: u64 = self.apps.values().map(AppRecord::wished_instances).sum();
-        ensure(self.wished == wished, || format!("{wished} wished instances are counted as {}", self.wished))?;
-        for node in self.nodes.values() {
-            let memory_bytes = self.placements_on(node.id).fold(0, |sum: u64, placement| sum.saturating_add(placement.memory_bytes));
-            let expected = Booked { memory_bytes, placements: self.placements_on(node.id).count() };
-            let found = self.booked.get(&node.id).copied().unwrap_or_default();
-            ensure(found == expected, || format!("{expected:?} on {} is kept as {found:?}", node.name))?;
-        }
-        let mut owners = Owners::empty();
-        self.revisions.values().for_each(|revision| owners.add(revision));
-        ensure(self.owners == owners, || "the index of routes is not that of the kept revisions".to_owned())
+    fn check_derived(&self) -> Result<(), String> {
+        let anew = self.derive();
+        let (found, expected) = (&self.derived, &anew);
+        ensure(found.wished == expected.wished, || format!("{} wished instances are counted as {}", expected.wished, found.wished))?;
+        ensure(found.booked == expected.booked, || format!("{:?} is booked, and kept as {:?}", expected.booked, found.booked))?;
+        ensure(found.owners == expected.owners, || "the index of routes is not that of the kept revisions".to_owned())?;
+        ensure(found == expected, || "an index is not that of the records".to_owned())
     }
 
     fn check_app(&self, app: &AppRecord) -> Result<(), String> {
@@ -87,28 +87,19 @@ impl State {
             ensure(known, || format!("{id} is of {instance} at {}, which has no such component", placement.revision))?;
             let alone = !placement.runs() || running.insert((instance, placement.revision));
             ensure(alone, || format!("{instance} runs twice at {}", placement.revision))?;
-            ensure(self.placements_by_app.contains_key(&(component.app.clone(), *id)), || format!("{id} is missing by app"))?;
-            ensure(self.placements_by_node.contains_key(&(node, *id)), || format!("{id} is missing by node"))?;
         }
-        let sizes = (self.placements_by_app.size(), self.placements_by_node.size());
-        ensure(sizes == (self.placements.size(), self.placements.size()), || "an index of placements holds more than there are".to_owned())
-    }
-
-    fn check_nodes(&self) -> Result<(), String> {
-        let mut names = BTreeSet::new();
-        for node in self.nodes.values() {
-            ensure(names.insert(&node.name), || format!("two nodes are called {}", node.name))?;
-            let placed = self.placements_on(node.id).count();
-            ensure(placed <= PLACEMENTS_PER_NODE_MAX, || format!("{} has {placed} placements", node.name))?;
-        }
-        ensure(self.nodes.size() <= NODES_MAX, || format!("{} nodes", self.nodes.size()))
+        Ok(())
     }
 
     fn check_events(&self) -> Result<(), String> {
-        let sequences: Vec<_> = self.events_after(0).map(|event| event.sequence).collect();
-        let newest = self.newest_event();
-        let expected: Vec<_> = (newest.saturating_sub(EVENTS_MAX) + 1..=newest).collect();
-        ensure(sequences == expected && self.events.len() <= EVENTS_MAX, || "the ring of events has a gap".to_owned())
+        let numbered =
+            self.events_after(0).zip(self.newest_event().saturating_sub(EVENTS_MAX) + 1..).all(|(event, number)| event.sequence == number);
+        ensure(self.events.whole() && numbered, || "the ring of events has a gap".to_owned())?;
+        let oldest = self.newest_audit().saturating_sub(AUDIT_MAX) + 1;
+        let numbered = self.audit_after(0).zip(oldest..).all(|(entry, number)| entry.sequence == number);
+        ensure(self.audit.whole() && numbered, || "the audit log has a gap".to_owned())?;
+        ensure(self.answers.whole(), || "the kept answers are not what they are found by".to_owned())?;
+        self.check_attestations()
     }
 
     /// No route of a wanted or serving revision collides with that of another component: within a revision, and between apps.

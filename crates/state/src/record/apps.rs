@@ -1,4 +1,4 @@
-//! What the state holds of each thing. Owns these shapes, which are hashed in the order of their fields; must never know how they change.
+//! What is held of apps, their history and where they run. Owns these shapes; must never know how they change.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,12 +6,12 @@ use model::{
     frozen::{ComponentSpecV1, Frozen},
     id::{AppId, Digest, Index, InstanceId, Name, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::command::SeenPhase;
+use crate::{changes::ObjectKey, command::SeenPhase, table::Row};
 
 /// An app: what is wished, what serves, and how far it is from the one to the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppRecord {
     /// Which app.
     pub id: AppId,
@@ -29,7 +29,7 @@ pub struct AppRecord {
     pub serving: Option<RevisionNumber>,
     /// The newest revision ever made; numbers are never used again.
     pub newest: RevisionNumber,
-    /// Wished instances by component, of the wanted and of the serving revision.
+    /// Wished instances on every worker by component, of the wanted and of the serving revision.
     pub replicas: BTreeMap<Name, u32>,
     /// A protected app is not deleted.
     pub protected: bool,
@@ -47,13 +47,8 @@ impl AppRecord {
         self.serving.filter(|_| !self.deleted)
     }
 
-    /// Wished instances of `component`.
-    pub fn wished(&self, component: &ComponentSpecV1) -> u32 {
-        self.replicas.get(&component.name).copied().unwrap_or(component.replicas)
-    }
-
-    /// Wished instances of all its components.
-    pub fn wished_instances(&self) -> u64 {
+    /// Wished instances of all its components on one worker.
+    pub fn wished_per_node(&self) -> u64 {
         self.replicas.values().map(|count| u64::from(*count)).sum()
     }
 
@@ -64,7 +59,7 @@ impl AppRecord {
 }
 
 /// How far the wanted revision is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rollout {
     /// Its instances are being placed or prepared.
     Progressing,
@@ -80,7 +75,7 @@ pub enum Rollout {
 }
 
 /// An immutable version of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// Which app.
     pub app: AppId,
@@ -105,25 +100,8 @@ impl Revision {
     }
 }
 
-/// A node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NodeRecord {
-    /// The log index at which it first joined.
-    pub id: NodeId,
-    /// Its name, unique in the cluster.
-    pub name: String,
-    /// Bytes the scheduler may book on it.
-    pub memory_bytes: u64,
-    /// Thousandths of a core it offers.
-    pub cpu_millis: u32,
-    /// When it first joined.
-    pub joined_at: Timestamp,
-    /// Index of the last change of anything here.
-    pub version: Index,
-}
-
 /// The decision that an instance runs on a node under a revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The decision's id: it grows with every decision, and is never used twice.
     pub id: PlacementId,
@@ -151,5 +129,41 @@ impl Placement {
     /// Whether it should run.
     pub fn runs(&self) -> bool {
         self.stopping.is_none()
+    }
+}
+
+impl Row for AppRecord {
+    type Key = AppId;
+
+    fn key(&self) -> AppId {
+        self.id.clone()
+    }
+
+    fn object(&self) -> ObjectKey {
+        ObjectKey::App(self.id.clone())
+    }
+}
+
+impl Row for Revision {
+    type Key = (AppId, RevisionNumber);
+
+    fn key(&self) -> Self::Key {
+        (self.app.clone(), self.number)
+    }
+
+    fn object(&self) -> ObjectKey {
+        ObjectKey::Revision(self.app.clone(), self.number)
+    }
+}
+
+impl Row for Placement {
+    type Key = PlacementId;
+
+    fn key(&self) -> PlacementId {
+        self.id
+    }
+
+    fn object(&self) -> ObjectKey {
+        ObjectKey::Placement(self.id, self.instance.clone())
     }
 }

@@ -1,0 +1,98 @@
+//! What people ask for. Owns that each change is done once per key, and written down with who asked and what came of it; must never know what a change does.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Applied, Refused, State,
+    command::{Change, Join, UserCommand},
+    limits::{IDEMPOTENCY_KEY_BYTES_MAX, bounded},
+    record::{AnswerRecord, AuditEntry, AuditOutcome},
+};
+
+impl State {
+    /// Does what `user` asks for, unless it was done under the same key.
+    pub(super) fn user(&mut self, user: &UserCommand) -> Result<Applied, Refused> {
+        let asked = user.key.as_ref().map(|key| (key, hash(&user.change)));
+        if let Some((key, asked)) = &asked
+            && let Some(known) = self.answers.get(&bounded(&user.by), key, user.at).filter(|known| known.asked == *asked)
+        {
+            return Ok(known.answer.clone());
+        }
+        let applied = self.refuse_wrong_key(user).and_then(|()| self.dispatch(user));
+        let by = bounded(&user.by);
+        if let (Some((key, asked)), Ok(answer)) = (asked, &applied) {
+            let (key, answer, index) = (key.clone(), answer.clone(), self.index);
+            self.answers.keep(AnswerRecord { by: by.clone(), key, at: user.at, index, asked, answer });
+        }
+        let entry = AuditEntry {
+            sequence: 0,
+            index: self.index,
+            at: user.at,
+            by,
+            from: bounded(&user.from),
+            verb: user.change.verb().to_owned(),
+            object: bounded(&user.change.object()),
+            outcome: outcome(&applied),
+        };
+        self.audit.push(|sequence| AuditEntry { sequence, ..entry });
+        applied
+    }
+
+    /// Writes down that a node was let in, or was not, by a token somebody made.
+    pub(super) fn audit_join(&mut self, join: &Join, verb: &str, applied: &Result<Applied, Refused>) {
+        let (Some(admission), false) = (&join.admission, matches!(applied, Ok(Applied::Joined { fresh: false, .. }))) else { return };
+        let entry = AuditEntry {
+            sequence: 0,
+            index: self.index,
+            at: join.at,
+            by: format!("join-token/{}", admission.token),
+            from: bounded(&join.node.addresses.peer),
+            verb: verb.to_owned(),
+            object: bounded(&format!("node/{}", join.node.name)),
+            outcome: outcome(applied),
+        };
+        self.audit.push(|sequence| AuditEntry { sequence, ..entry });
+    }
+
+    fn dispatch(&mut self, user: &UserCommand) -> Result<Applied, Refused> {
+        match &user.change {
+            Change::Deploy(deploy) => self.deploy(user, deploy),
+            Change::Undo(undo) => self.undo(user, undo),
+            Change::Delete(delete) => self.delete(user, delete),
+            Change::CreateJoinToken(create) => self.create_join_token(user, create),
+            Change::RevokeJoinToken(revoke) => self.revoke_join_token(&revoke.id),
+            Change::CreateApiToken(create) => self.create_api_token(user, create),
+            Change::RevokeApiToken(revoke) => self.revoke_api_token(&revoke.id),
+            Change::RemoveNode(remove) => self.remove_node(user, remove),
+            Change::PutConfig(put) => self.put_config(user, put),
+            Change::DeleteConfig(delete) => self.delete_config(user, delete),
+            Change::PutSecret(put) => self.put_secret(user, put),
+            Change::DeleteSecret(delete) => self.delete_secret(user, delete),
+            Change::PutNamespace(put) => self.put_namespace(user, put),
+            Change::DeleteNamespace(delete) => self.delete_namespace(user, delete),
+        }
+    }
+
+    fn refuse_wrong_key(&self, user: &UserCommand) -> Result<(), Refused> {
+        let Some(key) = &user.key else { return Ok(()) };
+        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            return Err(Refused::Invalid { what: "reading the idempotency key".to_owned(), rule: "it has 1 to 128 bytes" });
+        }
+        match self.answers.get(&bounded(&user.by), key, user.at) {
+            Some(_) => Err(Refused::KeyReused { key: key.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn hash(change: &Change) -> [u8; 32] {
+    let bytes = bincode::serde::encode_to_vec(change, bincode::config::standard()).expect("a change that was decoded can be encoded");
+    Sha256::digest(bytes).into()
+}
+
+fn outcome(applied: &Result<Applied, Refused>) -> AuditOutcome {
+    match applied {
+        Ok(_) => AuditOutcome::Done,
+        Err(refused) => AuditOutcome::Refused { code: refused.code().to_owned(), message: bounded(&refused.to_string()) },
+    }
+}

@@ -1,0 +1,58 @@
+//! What is held of what people did: who did what, and how it was answered. Owns these shapes; must never hold a secret or the content of an object.
+
+use model::id::{Index, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::Applied;
+
+/// One change that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Counts from 1 over the cluster's life, without a gap.
+    pub sequence: u64,
+    /// The log entry.
+    pub index: Index,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Who asked: a principal, or `join-token/ID` for a node that joined.
+    pub by: String,
+    /// From which address; empty when nobody asked over a network.
+    pub from: String,
+    /// What was asked: `deploy`, `delete`, `create`.
+    pub verb: String,
+    /// Of what: `app/hello`, `node/node-7`.
+    pub object: String,
+    /// What came of it.
+    pub outcome: AuditOutcome,
+}
+
+/// What came of a change that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuditOutcome {
+    /// It was done.
+    Done,
+    /// It was refused.
+    Refused {
+        /// `E0403` and the like.
+        code: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// The answer to a change that came with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// Who asked.
+    pub by: String,
+    /// Under which key.
+    pub key: String,
+    /// When.
+    pub at: Timestamp,
+    /// The log entry that was answered.
+    pub index: Index,
+    /// The sha256 of what was asked.
+    pub asked: [u8; 32],
+    /// The answer.
+    pub answer: Applied,
+}

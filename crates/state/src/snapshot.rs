@@ -1,0 +1,282 @@
+//! The whole state as a sequence of records, and back. Owns their form, which is on disk and travels between versions: variants are only ever appended, the
+//! order is fixed, golden bytes are under test. The hash of a state is over the same bytes, so it covers all that a snapshot holds. Must never leave out
+//! what a decision reads.
+
+use std::{borrow::Cow, io};
+
+use model::id::{Index, NodeId, PlacementId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    ApiTokenRecord, AppRecord, AuditEntry, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord, Placement,
+    Revision, SecretRecord, State,
+    changes::Changes,
+    limits::{AUDIT_MAX, EVENTS_MAX},
+    record::AnswerRecord,
+    ring::Ring,
+    table::{Row, Table},
+};
+
+/// Why a sequence of records is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It could not be read.
+    #[error("reading record {record} of a snapshot")]
+    Read {
+        /// Which, from 1.
+        record: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no record this program knows.
+    #[error("record {record} of a snapshot is not one this version of shoal reads")]
+    Unknown {
+        /// Which, from 1.
+        record: u64,
+        /// Why.
+        source: bincode::error::DecodeError,
+    },
+    /// It stands where it does not belong, is there twice, or is longer than what it holds.
+    #[error("record {record} of a snapshot {what}")]
+    Misplaced {
+        /// Which, from 1.
+        record: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The end is missing.
+    #[error("a snapshot ends after {records} records, before its last one")]
+    CutOff {
+        /// How many there are.
+        records: u64,
+    },
+    /// The records contradict each other.
+    #[error("a snapshot of index {index} breaks a rule of the state: {rule}")]
+    Broken {
+        /// The index it is of.
+        index: Index,
+        /// Which.
+        rule: String,
+    },
+}
+
+/// One record, in the version it was written in. Variants are only ever appended.
+#[derive(Debug, Serialize, Deserialize)]
+enum Record<'a> {
+    V1(RecordV1<'a>),
+}
+
+/// The first form. The order of the variants is the order of the records.
+#[derive(Debug, Serialize, Deserialize)]
+enum RecordV1<'a> {
+    Head(Head),
+    Cluster(Cow<'a, ClusterRecord>),
+    Node(Cow<'a, NodeRecord>),
+    JoinToken(Cow<'a, JoinTokenRecord>),
+    ApiToken(Cow<'a, ApiTokenRecord>),
+    App(Cow<'a, AppRecord>),
+    Revision(Cow<'a, Revision>),
+    Placement(Cow<'a, Placement>),
+    Config(Cow<'a, ConfigRecord>),
+    Secret(Cow<'a, SecretRecord>),
+    Namespace(Cow<'a, NamespaceRecord>),
+    Event(Cow<'a, Event>),
+    Audit(Cow<'a, AuditEntry>),
+    Answer(Cow<'a, AnswerRecord>),
+    Attestation(Index, NodeId, [u8; 32]),
+    /// How many records stand before this one.
+    End(u64),
+}
+
+/// Where the log is, and the numbers that count on.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Head {
+    index: Index,
+    next_placement: PlacementId,
+    newest_event: u64,
+    newest_audit: u64,
+}
+
+impl State {
+    /// The whole state in a fixed order, each record encoded by itself.
+    pub fn records(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
+        let records = self.all_records().map(|record| {
+            bincode::serde::encode_to_vec(Record::V1(record), bincode::config::standard())
+                .expect("the records hold nothing bincode cannot encode")
+        });
+        Box::new(records)
+    }
+
+    fn all_records(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
+        let head = Head {
+            index: self.index,
+            next_placement: self.next_placement,
+            newest_event: self.newest_event(),
+            newest_audit: self.newest_audit(),
+        };
+        let records = std::iter::once(RecordV1::Head(head))
+            .chain(self.cluster.values().map(|row| RecordV1::Cluster(Cow::Borrowed(row))))
+            .chain(self.nodes.values().map(|row| RecordV1::Node(Cow::Borrowed(row))))
+            .chain(self.join_tokens.values().map(|row| RecordV1::JoinToken(Cow::Borrowed(row))))
+            .chain(self.api_tokens.values().map(|row| RecordV1::ApiToken(Cow::Borrowed(row))))
+            .chain(self.apps.values().map(|row| RecordV1::App(Cow::Borrowed(row))))
+            .chain(self.revisions.values().map(|row| RecordV1::Revision(Cow::Borrowed(row))))
+            .chain(self.placements.values().map(|row| RecordV1::Placement(Cow::Borrowed(row))))
+            .chain(self.configs.values().map(|row| RecordV1::Config(Cow::Borrowed(row))))
+            .chain(self.secrets.values().map(|row| RecordV1::Secret(Cow::Borrowed(row))))
+            .chain(self.namespaces.values().map(|row| RecordV1::Namespace(Cow::Borrowed(row))))
+            .chain(self.events.after(0).map(|event| RecordV1::Event(Cow::Borrowed(event))))
+            .chain(self.audit.after(0).map(|entry| RecordV1::Audit(Cow::Borrowed(entry))))
+            .chain(self.answers.values().map(|answer| RecordV1::Answer(Cow::Borrowed(answer))))
+            .chain(self.attestations.iter().map(|(at, node, hash)| RecordV1::Attestation(at, node, hash)));
+        let mut count = 0;
+        let counted = records.map(Some).chain(std::iter::once(None));
+        counted.map(move |record| {
+            let end = RecordV1::End(count);
+            count += 1;
+            record.unwrap_or(end)
+        })
+    }
+
+    /// The state whose [`records`](Self::records) these are.
+    ///
+    /// # Errors
+    /// The first record that cannot be one of these, or the rule of the state that they break together.
+    pub fn restore(records: &mut dyn Iterator<Item = io::Result<Vec<u8>>>) -> Result<Self, RestoreError> {
+        let mut restoring = Restoring { state: Self::empty(), records: 0, rank: 0, ended: false };
+        for bytes in records {
+            restoring.records += 1;
+            let record = restoring.records;
+            let bytes = bytes.map_err(|source| RestoreError::Read { record, source })?;
+            let (Record::V1(read), used) = bincode::serde::decode_from_slice(&bytes, bincode::config::standard())
+                .map_err(|source| RestoreError::Unknown { record, source })?;
+            if used != bytes.len() {
+                return Err(RestoreError::Misplaced { record, what: "is longer than what it holds" });
+            }
+            restoring.take(read)?;
+        }
+        restoring.finish()
+    }
+
+    /// The sha256 over all records. Members that applied the same log have the same one.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut out = Sha256::new();
+        for record in self.records() {
+            // A record says by itself where it ends, but nothing is lost by saying it twice.
+            out.update((record.len() as u64).to_le_bytes());
+            out.update(&record);
+        }
+        out.finalize().into()
+    }
+}
+
+struct Restoring {
+    state: State,
+    records: u64,
+    /// The place of the last record in the order of kinds.
+    rank: u8,
+    ended: bool,
+}
+
+impl Restoring {
+    fn take(&mut self, record: RecordV1<'_>) -> Result<(), RestoreError> {
+        self.refuse_disorder(&record)?;
+        let state = &mut self.state;
+        let twice = match record {
+            RecordV1::Head(head) => {
+                state.index = head.index;
+                state.next_placement = head.next_placement;
+                state.events = Ring::empty(EVENTS_MAX, head.newest_event);
+                state.audit = Ring::empty(AUDIT_MAX, head.newest_audit);
+                state.changes = Changes::since(head.index);
+                false
+            }
+            RecordV1::Cluster(row) => load(&mut state.cluster, row),
+            RecordV1::Node(row) => load(&mut state.nodes, row),
+            RecordV1::JoinToken(row) => load(&mut state.join_tokens, row),
+            RecordV1::ApiToken(row) => load(&mut state.api_tokens, row),
+            RecordV1::App(row) => load(&mut state.apps, row),
+            RecordV1::Revision(row) => load(&mut state.revisions, row),
+            RecordV1::Placement(row) => load(&mut state.placements, row),
+            RecordV1::Config(row) => load(&mut state.configs, row),
+            RecordV1::Secret(row) => load(&mut state.secrets, row),
+            RecordV1::Namespace(row) => load(&mut state.namespaces, row),
+            RecordV1::Event(event) => {
+                state.events.load(event.sequence, event.into_owned());
+                false
+            }
+            RecordV1::Audit(entry) => {
+                state.audit.load(entry.sequence, entry.into_owned());
+                false
+            }
+            RecordV1::Answer(answer) => {
+                state.answers.load(answer.into_owned());
+                false
+            }
+            RecordV1::Attestation(at, node, hash) => {
+                state.attestations.load(at, node, hash);
+                false
+            }
+            RecordV1::End(count) => {
+                self.ended = true;
+                count != self.records - 1
+            }
+        };
+        if twice { Err(self.misplaced("is there twice, or ends more than there is")) } else { Ok(()) }
+    }
+
+    fn refuse_disorder(&mut self, record: &RecordV1<'_>) -> Result<(), RestoreError> {
+        let rank = rank(record);
+        if self.ended {
+            return Err(self.misplaced("stands behind the end"));
+        }
+        if (rank == 0) != (self.records == 1) || rank < self.rank {
+            return Err(self.misplaced("does not stand where it belongs"));
+        }
+        self.rank = rank;
+        Ok(())
+    }
+
+    fn misplaced(&self, what: &'static str) -> RestoreError {
+        RestoreError::Misplaced { record: self.records, what }
+    }
+
+    fn finish(self) -> Result<State, RestoreError> {
+        if !self.ended {
+            return Err(RestoreError::CutOff { records: self.records });
+        }
+        let mut state = self.state;
+        state.derived = state.derive();
+        state.check().map_err(|rule| RestoreError::Broken { index: state.index, rule })?;
+        Ok(state)
+    }
+}
+
+/// Puts `row` in; says whether there was one like it.
+fn load<R: Row>(table: &mut Table<R>, row: Cow<'_, R>) -> bool {
+    let twice = table.contains(&row.key());
+    table.load(row.into_owned());
+    twice
+}
+
+fn rank(record: &RecordV1<'_>) -> u8 {
+    match record {
+        RecordV1::Head(_) => 0,
+        RecordV1::Cluster(_) => 1,
+        RecordV1::Node(_) => 2,
+        RecordV1::JoinToken(_) => 3,
+        RecordV1::ApiToken(_) => 4,
+        RecordV1::App(_) => 5,
+        RecordV1::Revision(_) => 6,
+        RecordV1::Placement(_) => 7,
+        RecordV1::Config(_) => 8,
+        RecordV1::Secret(_) => 9,
+        RecordV1::Namespace(_) => 10,
+        RecordV1::Event(_) => 11,
+        RecordV1::Audit(_) => 12,
+        RecordV1::Answer(_) => 13,
+        RecordV1::Attestation(..) => 14,
+        RecordV1::End(_) => u8::MAX,
+    }
+}
