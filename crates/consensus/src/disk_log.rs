@@ -16,12 +16,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use codeq::{Decode, Encode, OffsetSize};
 use raft_log::{RaftLog, api::raft_log_writer::RaftLogWriter, codeq};
 
 use crate::{
     frame::{self, Schema},
-    limits::{CACHE_BYTES_MAX, COMMAND_BYTES_MAX, FILE_BYTES_MAX, READ_BUFFER_BYTES},
+    limits::{CACHE_BYTES_MAX, COMMAND_BYTES_MAX, FILE_BYTES_MAX, READ_BUFFER_BYTES, ROOM_BYTES_KEPT},
     log::{Entry, Flushed, LogBackend, LogId, LogState, Vote},
 };
 
@@ -115,6 +116,12 @@ impl LogBackend for DiskLog {
             entries.push(Entry { id, payload });
         }
         Ok(entries)
+    }
+
+    fn room(&mut self, bytes: usize) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        let needed = bytes as u64 + ROOM_BYTES_KEPT;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < needed { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn recover(&mut self) -> io::Result<()> {
@@ -226,16 +233,16 @@ impl raft_log::Callback for Told {
     }
 }
 
-/// A log id as 24 bytes.
+/// A log id as 16 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(LogId);
 
 impl Encode for Place {
     fn encode<W: Write>(&self, mut out: W) -> io::Result<usize> {
-        for number in [self.0.term, self.0.leader, self.0.index] {
+        for number in [self.0.term, self.0.index] {
             out.write_all(&number.to_be_bytes())?;
         }
-        Ok(24)
+        Ok(16)
     }
 }
 
@@ -245,13 +252,13 @@ impl Decode for Place {
             let mut bytes = [0; 8];
             from.read_exact(&mut bytes).map(|()| u64::from_be_bytes(bytes))
         };
-        Ok(Self(LogId { term: number()?, leader: number()?, index: number()? }))
+        Ok(Self(LogId { term: number()?, index: number()? }))
     }
 }
 
 /// A frame, with its length guarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Framed(Vec<u8>);
+struct Framed(Bytes);
 
 impl Encode for Framed {
     fn encode<W: Write>(&self, mut out: W) -> io::Result<usize> {
@@ -275,7 +282,7 @@ impl Decode for Framed {
         }
         let mut bytes = vec![0; length as usize];
         from.read_exact(&mut bytes)?;
-        Ok(Self(bytes))
+        Ok(Self(Bytes::from(bytes)))
     }
 }
 
@@ -285,7 +292,7 @@ struct StoredVote(Vote);
 
 impl Encode for StoredVote {
     fn encode<W: Write>(&self, out: W) -> io::Result<usize> {
-        Framed(frame::encode(Schema::Vote, &self.0).map_err(invalid)?).encode(out)
+        Framed(frame::encode(Schema::Vote, &self.0).map_err(invalid)?.into()).encode(out)
     }
 }
 

@@ -25,6 +25,18 @@ pub enum Schema {
     Vote = 2,
     /// A record of the in-memory twin of the log.
     MemoryRecord = 3,
+    /// A message between two members, version 1 and later.
+    Message = 4,
+    /// The answer to a message.
+    Reply = 5,
+    /// What a snapshot is of.
+    SnapshotHeader = 6,
+    /// One record of a state, whose body is the state machine's own.
+    SnapshotRecord = 7,
+    /// What a snapshot must add up to.
+    SnapshotTrailer = 8,
+    /// Whose directory this is.
+    Identity = 9,
 }
 
 /// Why a frame cannot be read.
@@ -70,6 +82,19 @@ pub fn encode(schema: Schema, value: &impl Serialize) -> Result<Vec<u8>, FrameEr
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .map_err(|error| FrameError::Body(error.to_string()))?;
+    seal(schema, bytes)
+}
+
+/// `body` in a frame, as it is.
+pub fn wrap(schema: Schema, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.resize(HEADER_BYTES, 0);
+    bytes.extend_from_slice(body);
+    seal(schema, bytes)
+}
+
+/// Writes the header of a frame whose body stands behind room for it.
+fn seal(schema: Schema, mut bytes: Vec<u8>) -> Result<Vec<u8>, FrameError> {
     let length = u32::try_from(bytes.len() - HEADER_BYTES).map_err(|_| FrameError::Body("longer than 4 GiB".to_owned()))?;
     bytes[0] = MAGIC;
     bytes[1..3].copy_from_slice(&(schema as u16).to_be_bytes());
@@ -81,6 +106,14 @@ pub fn encode(schema: Schema, value: &impl Serialize) -> Result<Vec<u8>, FrameEr
 
 /// The value in `frame`, which must be one whole frame of `schema` and nothing more.
 pub fn decode<T: DeserializeOwned>(schema: Schema, frame: &[u8]) -> Result<T, FrameError> {
+    let body = unwrap(schema, frame)?;
+    let config = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
+    let (value, used) = bincode::serde::decode_from_slice(body, config).map_err(|error| FrameError::Body(error.to_string()))?;
+    if used == body.len() { Ok(value) } else { Err(FrameError::Body(format!("{} bytes are left over", body.len() - used))) }
+}
+
+/// The body of `frame`, which must be one whole frame of `schema` and nothing more.
+pub fn unwrap(schema: Schema, frame: &[u8]) -> Result<&[u8], FrameError> {
     let expected = length(frame)?;
     if frame.len() != expected {
         return Err(FrameError::Short { found: frame.len(), expected });
@@ -97,10 +130,7 @@ pub fn decode<T: DeserializeOwned>(schema: Schema, frame: &[u8]) -> Result<T, Fr
     if frame[3] != 0 {
         return Err(FrameError::Flags(frame[3]));
     }
-    let body = &frame[HEADER_BYTES..];
-    let config = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
-    let (value, used) = bincode::serde::decode_from_slice(body, config).map_err(|error| FrameError::Body(error.to_string()))?;
-    if used == body.len() { Ok(value) } else { Err(FrameError::Body(format!("{} bytes are left over", body.len() - used))) }
+    Ok(&frame[HEADER_BYTES..])
 }
 
 /// Bytes of the frame that `bytes` starts with, header included. Read from the header alone, so it is only as true as the checksum says later.

@@ -1,31 +1,50 @@
-//! The replicated log behind one door: a proposed command is on disk before it is answered, and is applied in order by every member.
+//! The replicated log behind one door: a proposed command is on the disks of a majority before it is answered, and is applied in order by every member.
 //!
-//! Owns the log, its frame and its one writer; generic over the state machine. Must never know what a command means.
-//! Start with [`Consensus`]; [`log`] is the seam under it, with [`disk_log`] for real and [`memory_log`] as its twin with a modelled disk.
+//! Owns the log, its frame, elections, membership and snapshots; generic over the state machine and over the runtime. Must never know what a command means.
+//! Start with [`Consensus`]; [`log`] is the seam under it, with [`disk_log`] for real and [`memory_log`] as its twin with a modelled disk; [`Network`] is the
+//! seam to the other members; [`snapshot`] says what a snapshot file is.
 
 pub mod disk_log;
 pub mod frame;
 pub mod limits;
 pub mod log;
 pub mod memory_log;
+pub mod snapshot;
 
+mod entry;
+mod errors;
+mod export;
+mod flight;
+mod group;
 mod handle;
-mod owner;
+mod health;
+mod identity;
+mod leadership;
+mod machine;
+mod members;
+mod message;
+mod network;
+mod propose;
+mod raft;
+mod read;
+mod settings;
+mod start;
+mod thread;
+mod transfer;
+mod work;
 
-use serde::{Serialize, de::DeserializeOwned};
+pub use openraft::{AsyncRuntime, Instant, TokioRuntime};
 
 pub use crate::{
-    handle::{Config, Consensus, Health, OpenError, ProposeError},
+    errors::{FoundError, MemberError, OpenError, ProposeError, ReadError, TransferError},
+    export::{RecoverError, begin_from_member, begin_from_snapshot},
+    group::{GroupId, Leadership, Membership, Peer, Profile, Progress, Shape, Timing},
+    handle::Consensus,
+    health::Health,
     log::{Entry, LogBackend, LogId, Vote},
+    machine::{Checkpoint, RestoreError, StateMachine},
+    network::{Alone, Lane, Network},
+    settings::{Config, Identity, Tuning},
+    snapshot::ImportError,
+    start::Storage,
 };
-
-/// What the log is applied to. A plain value: a clone is published after every batch, so it must be cheap.
-pub trait StateMachine: Clone + Send + Sync + 'static {
-    /// What may be proposed. Its encoding is for ever: variants are only appended, fields never change.
-    type Command: Serialize + DeserializeOwned + Send + 'static;
-    /// What the proposer gets back.
-    type Answer: Send + 'static;
-
-    /// Applies the entry at `index`. Must be a pure function of the machine, the index and the command; a panic ends the process.
-    fn apply(&mut self, index: u64, command: &Self::Command) -> Self::Answer;
-}

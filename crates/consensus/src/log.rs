@@ -9,28 +9,27 @@
 
 use std::{io, ops::Range, sync::mpsc};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Where an entry stands, and which leader wrote it. Ordered by term, leader, index.
+/// Where an entry stands, and in which term it was written. A term has one leader, so no two entries share both. Ordered by term, then index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct LogId {
-    /// The leader's term.
+    /// The term of the leader that wrote it.
     pub term: u64,
-    /// The leader.
-    pub leader: u64,
-    /// The place in the log, from 1.
+    /// The place in the log, from 0: the first entry names the first member.
     pub index: u64,
 }
 
-/// For whom a member voted.
+/// For whom a member voted. Ordered: within a term, what a majority granted comes after what one member wished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Vote {
     /// In which term.
     pub term: u64,
-    /// For which node.
-    pub node: u64,
     /// Whether a majority granted it, so that `node` leads.
     pub committed: bool,
+    /// For which node.
+    pub node: u64,
 }
 
 /// One entry: its place and its payload, a whole frame.
@@ -39,7 +38,7 @@ pub struct Entry {
     /// Its place.
     pub id: LogId,
     /// A [`crate::frame`] of schema `Entry`.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// What a log holds, flushed or not.
@@ -110,6 +109,9 @@ pub trait LogBackend: Send + 'static {
 
     /// The entries in `range` that are there, in order, at least one if any, and then no more than about `bytes_max` bytes of payload.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
+
+    /// Whether a write of `bytes` would find room, said early: a write that finds none is an error after which a member must restart.
+    fn room(&mut self, bytes: usize) -> io::Result<()>;
 
     /// After an error: forgets everything that was not flushed, on disk too, and accepts writes again. May be called as often as it fails.
     fn recover(&mut self) -> io::Result<()>;

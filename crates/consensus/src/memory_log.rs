@@ -20,6 +20,23 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct MemoryDisk(Arc<(Mutex<Platter>, Condvar)>);
 
+/// Takes a flush that is wanted, and does it some time later.
+type Later = Arc<dyn Fn(Due) + Send + Sync>;
+
+/// A flush that is wanted and not done yet.
+pub struct Due {
+    disk: MemoryDisk,
+    end: usize,
+    cuts: u64,
+}
+
+impl Due {
+    /// Does it: what was written before it was wanted survives from here on. After a power cut there is nothing to do.
+    pub fn flush(self) {
+        self.disk.flush_upto(self.end, self.cuts);
+    }
+}
+
 #[derive(Default)]
 struct Platter {
     bytes: Vec<u8>,
@@ -28,8 +45,13 @@ struct Platter {
     /// Flushes that wait for [`MemoryDisk::flush`], each with the length it makes safe.
     waiting: Vec<(usize, Flushed)>,
     flushes: usize,
+    /// Power cuts so far: a log that was opened before one is cut off from the disk.
+    cuts: u64,
+    /// Told about each flush that is wanted, instead of flushing at once.
+    later: Option<Later>,
     held: bool,
     full: bool,
+    crowded: bool,
     broken: bool,
 }
 
@@ -37,6 +59,13 @@ impl MemoryDisk {
     /// An empty disk that flushes at once.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A disk that takes its time: `later` gets every flush that is wanted.
+    pub fn slow(later: impl Fn(Due) + Send + Sync + 'static) -> Self {
+        let disk = Self::default();
+        disk.platter().later = Some(Arc::new(later));
+        disk
     }
 
     /// From here on flushes wait until [`Self::flush`] or [`Self::release`].
@@ -65,11 +94,21 @@ impl MemoryDisk {
 
     /// Completes every flush that waits.
     pub fn flush(&self) {
-        let waiting = std::mem::take(&mut self.platter().waiting);
-        for (end, flushed) in waiting {
-            let mut platter = self.platter();
-            platter.flushed = platter.flushed.max(end);
-            drop(platter);
+        let cuts = self.platter().cuts;
+        self.flush_upto(usize::MAX, cuts);
+    }
+
+    fn flush_upto(&self, upto: usize, cuts: u64) {
+        let mut platter = self.platter();
+        if platter.cuts != cuts {
+            return;
+        }
+        let (done, waiting) = std::mem::take(&mut platter.waiting).into_iter().partition(|(end, _)| *end <= upto);
+        let done: Vec<(usize, Flushed)> = done;
+        platter.waiting = waiting;
+        platter.flushed = done.iter().map(|(end, _)| *end).fold(platter.flushed, usize::max);
+        drop(platter);
+        for (_, flushed) in done {
             flushed.tell(Ok(()));
         }
     }
@@ -77,6 +116,11 @@ impl MemoryDisk {
     /// Whether there is room for more. A write without room keeps half of its bytes, as a real one may.
     pub fn set_full(&self, full: bool) {
         self.platter().full = full;
+    }
+
+    /// Whether it is so nearly full that proposals are refused. Small writes still find room.
+    pub fn set_crowded(&self, crowded: bool) {
+        self.platter().crowded = crowded;
     }
 
     /// From here on no flush succeeds, and it is not known what was kept.
@@ -91,8 +135,12 @@ impl MemoryDisk {
         let end = platter.flushed + kept.min(loose);
         platter.bytes.truncate(end);
         platter.flushed = end;
-        platter.waiting.clear();
+        platter.cuts += 1;
         (platter.held, platter.full, platter.broken) = (false, false, false);
+        let waiting = std::mem::take(&mut platter.waiting);
+        drop(platter);
+        // Whoever waits learns that nothing was promised.
+        drop(waiting);
         loose
     }
 
@@ -124,6 +172,8 @@ pub struct MemoryLog {
     held: Held,
     /// An error came back, and `recover` did not yet.
     poisoned: bool,
+    /// How many power cuts there had been when it was opened.
+    cuts: u64,
 }
 
 /// One stored write.
@@ -146,8 +196,10 @@ struct Held {
 impl MemoryLog {
     /// Opens the log on `disk`. A torn end is cut off; damage before it is refused.
     pub fn open(disk: &MemoryDisk) -> io::Result<Self> {
-        let held = load(&mut disk.platter())?;
-        Ok(Self { disk: disk.clone(), held, poisoned: false })
+        let mut platter = disk.platter();
+        let (held, cuts) = (load(&mut platter)?, platter.cuts);
+        drop(platter);
+        Ok(Self { disk: disk.clone(), held, poisoned: false, cuts })
     }
 
     fn write(&mut self, records: Vec<Record>, flushed: Option<Flushed>) -> io::Result<()> {
@@ -163,6 +215,10 @@ impl MemoryLog {
             bytes.extend(frame);
         }
         let mut platter = self.disk.platter();
+        if platter.cuts != self.cuts {
+            self.poisoned = true;
+            return Err(io::Error::other("the power was cut"));
+        }
         if platter.full {
             let torn = &bytes[..bytes.len() / 2];
             platter.bytes.extend_from_slice(torn);
@@ -181,10 +237,12 @@ impl MemoryLog {
         platter.waiting.push((end, flushed));
         platter.flushes += 1;
         self.disk.0.1.notify_all();
-        let held = platter.held;
+        let (held, later, cuts) = (platter.held, platter.later.clone(), platter.cuts);
         drop(platter);
-        if !held {
-            self.disk.flush();
+        match later {
+            _ if held => {}
+            Some(later) => later(Due { disk: self.disk.clone(), end, cuts }),
+            None => self.disk.flush(),
         }
         Ok(())
     }
@@ -227,6 +285,11 @@ impl LogBackend for MemoryLog {
         Ok(entries)
     }
 
+    fn room(&mut self, _: usize) -> io::Result<()> {
+        let platter = self.disk.platter();
+        if platter.full || platter.crowded { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
     fn recover(&mut self) -> io::Result<()> {
         let mut platter = self.disk.platter();
         if platter.broken {
@@ -235,6 +298,7 @@ impl LogBackend for MemoryLog {
         let end = platter.flushed;
         platter.bytes.truncate(end);
         platter.waiting.clear();
+        self.cuts = platter.cuts;
         self.held = load(&mut platter)?;
         self.poisoned = false;
         Ok(())

@@ -4,14 +4,14 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use consensus::{OpenError, ProposeError};
+use consensus::{Entry, LogBackend, OpenError, ProposeError, Vote, disk_log::DiskLog};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Journal, open, runtime};
+use support::{open, runtime};
 
 /// Set for the processes that these tests start: what to do, and where.
 const ROLE: &str = "CONSENSUS_TEST_ROLE";
@@ -23,10 +23,9 @@ fn a_log_dropped_without_shutting_down_is_there_again() {
     for round in 1..=5u64 {
         let consensus = open(directory.path()).expect("opens");
         assert_eq!(consensus.state().0.len() as u64, round - 1);
-        let (index, _) = runtime().block_on(consensus.propose(round.to_string())).expect("accepted");
-        assert_eq!(index, round);
+        runtime().block_on(consensus.propose(round.to_string())).expect("accepted");
     }
-    assert_eq!(*open(directory.path()).expect("opens").state(), Journal::of(["1", "2", "3", "4", "5"]));
+    assert_eq!(open(directory.path()).expect("opens").state().commands(), ["1", "2", "3", "4", "5"]);
 }
 
 #[test]
@@ -48,7 +47,7 @@ fn files_are_rotated_and_read_back() {
     }
     drop(consensus);
     assert!(files(directory.path()).len() > 1, "36 MiB fit into one file");
-    assert_eq!(*open(directory.path()).expect("opens").state(), Journal::of(large.iter().map(String::as_str)));
+    assert_eq!(open(directory.path()).expect("opens").state().commands(), large);
 }
 
 #[test]
@@ -56,16 +55,22 @@ fn a_file_torn_anywhere_keeps_what_came_before() {
     let (directory, ends) = written();
     let whole = last_file(directory.path());
     let length = fs::metadata(&whole).expect("the file is there").len();
-    let all = Journal::of(COMMANDS);
+    let (all, _) = held(directory.path()).expect("opens");
     for end in 0..=length {
         let copy = copy_of(directory.path());
         let torn = fs::OpenOptions::new().write(true).open(last_file(copy.path())).expect("the copy opens");
         torn.set_len(end).expect("cut");
         let before = ends.iter().filter(|at| **at <= end).count();
         // Refusing is always right; what is not refused has everything from before the tear.
-        if let Ok(consensus) = open(copy.path()) {
+        if let Ok((found, _)) = held(copy.path()) {
+            assert!(found.len() >= before && all.starts_with(&found), "cut at {end}, {before} entries were whole: {found:?}");
+        }
+        // Every so often all of the member is started over it: it is slower by far.
+        if end % 16 == 0
+            && let Ok(consensus) = open(copy.path())
+        {
             let found = consensus.state();
-            assert!(found.0.len() == before && all.0.starts_with(&found.0), "cut at {end}, {before} entries were whole: {found:?}");
+            assert!(found.0.len() >= before && COMMANDS.starts_with(&found.commands()), "cut at {end}: {found:?}");
         }
     }
 }
@@ -74,15 +79,15 @@ fn a_file_torn_anywhere_keeps_what_came_before() {
 fn a_damaged_byte_is_noticed() {
     let (directory, _) = written();
     let bytes = fs::read(last_file(directory.path())).expect("the file is read");
-    let all = Journal::of(COMMANDS);
+    let whole = held(directory.path()).expect("opens");
     for at in 0..bytes.len() {
         for mask in [0x01, 0x80, 0xff] {
             let copy = copy_of(directory.path());
             let mut damaged = bytes.clone();
             damaged[at] ^= mask;
             fs::write(last_file(copy.path()), damaged).expect("written");
-            if let Ok(consensus) = open(copy.path()) {
-                assert_eq!(*consensus.state(), all, "byte {at} changed by {mask:#04x} was not noticed");
+            if let Ok(found) = held(copy.path()) {
+                assert_eq!(found, whole, "byte {at} changed by {mask:#04x} was not noticed");
             }
         }
     }
@@ -101,21 +106,25 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         child.kill().expect("it runs");
         child.wait().expect("it ends");
         let found = open(directory.path()).expect("opens").state();
-        assert!(found.0.len() as u64 >= acknowledged, "{acknowledged} were acknowledged, {} are there", found.0.len());
-        assert!(found.0.iter().all(|(index, command)| *command == index.to_string()), "{found:?}");
+        let last = found.0.last().map_or(0, |(index, _)| *index);
+        assert!(last >= acknowledged, "entry {acknowledged} was acknowledged, {last} is the last that is there");
+        let expected = (1..=found.0.len()).map(|number| number.to_string());
+        assert!(expected.eq(found.commands()), "{found:?}");
     }
     assert!(acknowledged >= 120);
 }
 
 #[test]
-fn a_file_that_may_not_grow_refuses_and_recovers() {
+fn a_file_that_may_not_grow_ends_the_member_and_loses_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let child = start("fill", directory.path());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found = open(directory.path()).expect("opens").state();
-    let refused = found.0.iter().any(|(_, command)| command.starts_with("refused"));
-    assert!(!refused && found.0.last().is_some_and(|(_, command)| command == "after"), "{found:?}");
+    let answered = String::from_utf8(output.stdout).expect("text").lines().filter(|line| line.parse::<u64>().is_ok()).count();
+    let consensus = open(directory.path()).expect("opens");
+    let found = consensus.state().0.len();
+    assert!(answered > 50 && found >= answered, "{answered} were acknowledged, {found} are there");
+    runtime().block_on(consensus.propose("after".to_owned())).expect("there is room again");
 }
 
 const COMMANDS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
@@ -132,6 +141,12 @@ fn written() -> (tempfile::TempDir, Vec<u64>) {
     drop(consensus);
     assert_eq!(files(directory.path()).len(), 1);
     (directory, ends)
+}
+
+/// What the log in `directory` holds.
+fn held(directory: &Path) -> io::Result<(Vec<Entry>, Option<Vote>)> {
+    let log = DiskLog::open(directory)?;
+    Ok((log.read(0..u64::MAX, usize::MAX)?, log.state().vote))
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -183,27 +198,22 @@ fn write_for_ever(directory: &Path) {
     }
 }
 
-/// Writes until the file may not grow, is refused, and goes on once it may.
+/// Writes until the file may not grow, and is told that this is the end.
 fn fill(directory: &Path) {
     let unlimited = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(20_000), ..unlimited }).expect("limits are lowered");
     let consensus = open(directory).expect("opens");
     let runtime = runtime();
-    let mut accepted = 0;
+    println!();
     loop {
         let batch = (0..5).map(|_| "x".repeat(100)).collect();
         match runtime.block_on(consensus.propose_batch(batch)) {
-            Ok(answers) => accepted += answers.len(),
-            Err(ProposeError::Storage { .. }) => break,
+            Ok(answers) => answers.iter().for_each(|(index, _)| println!("{index}")),
+            Err(ProposeError::Failed { .. }) => break,
             Err(other) => panic!("{other:?}"),
         }
     }
-    for _ in 0..3 {
-        let refused = runtime.block_on(consensus.propose(format!("refused{}", "x".repeat(2_000))));
-        assert!(matches!(refused, Err(ProposeError::Storage { .. })), "{refused:?}");
-    }
-    assert!(accepted > 50 && consensus.state().0.len() == accepted);
-    setrlimit(Resource::Fsize, unlimited).expect("limits are restored");
-    let (index, _) = runtime.block_on(consensus.propose("after".to_owned())).expect("there is room again");
-    assert_eq!(index as usize, accepted + 1);
+    assert!(runtime.block_on(consensus.failed()).contains("File too large"));
+    let refused = runtime.block_on(consensus.propose("refused".to_owned()));
+    assert!(matches!(refused, Err(ProposeError::Failed { .. })), "{refused:?}");
 }

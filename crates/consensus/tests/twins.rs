@@ -45,7 +45,7 @@ fn perform(log: &mut dyn LogBackend, ask: &Ask) -> Result<Vec<Entry>, ()> {
     let done = match ask {
         Ask::Append { entries, later_term } => {
             let term = last.term.max(1) + u64::from(*later_term);
-            let entry = |index| Entry { id: LogId { term, leader: 1, index }, payload: vec![index as u8; 20] };
+            let entry = |index| Entry { id: LogId { term, index }, payload: vec![index as u8; 20].into() };
             log.append((last.index + 1..=last.index + u64::from(*entries)).map(entry).collect(), flushed)
         }
         Ask::Vote { term } if state.vote.is_some_and(|vote| vote.term > *term) => return Ok(vec![]),

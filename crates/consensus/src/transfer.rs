@@ -1,0 +1,43 @@
+//! Handing leadership over. Owns the choice of who gets it; must never force anybody.
+
+use std::time::Duration;
+
+use openraft::AsyncRuntime;
+
+use crate::{Consensus, Leadership, StateMachine, TransferError};
+
+impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
+    /// Hands leadership to `to`, or to the voter that has come furthest. Returns once another member leads. From the first moment on this member refuses
+    /// proposals, and when nobody takes over within `within` somebody is elected later.
+    pub async fn transfer_leadership(&self, to: Option<u64>, within: Duration) -> Result<(), TransferError> {
+        let own = self.0.identity.node_id;
+        if !self.0.leadership.borrow().is_leading() {
+            return Err(TransferError::NotLeader { leader: self.known_leader() });
+        }
+        let to = match to {
+            Some(id) if id == own || !self.0.membership.borrow().is_voter(id) => return Err(TransferError::NotAVoter { id }),
+            Some(id) => id,
+            None => self.furthest().ok_or(TransferError::NobodyElse)?,
+        };
+        let mut leadership = self.leadership();
+        let asked = self.0.raft.trigger().transfer_leader(to).await;
+        asked.map_err(|fatal| TransferError::Failed { message: fatal.to_string() })?;
+        // What a wait gives back holds a lock, which must not travel between threads.
+        let over = async { leadership.wait_for(|leadership| matches!(leadership, Leadership::Following { .. })).await.map(drop) };
+        match R::timeout(within, over).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(TransferError::Failed { message: "consensus ended".to_owned() }),
+            Err(_) => Err(TransferError::Late { to, within }),
+        }
+    }
+
+    /// The voter besides this one that answers and has come furthest.
+    fn furthest(&self) -> Option<u64> {
+        let own = self.0.identity.node_id;
+        let patience = Duration::from_millis(2 * self.0.tuning.timing.election_max_ms);
+        let membership = self.0.membership.borrow();
+        let answers = |heard: Option<Duration>| heard.is_some_and(|heard| heard <= patience);
+        let others = self.progress().into_iter().filter(|one| one.id != own && membership.is_voter(one.id) && answers(one.heard));
+        others.max_by_key(|one| one.matched).map(|one| one.id)
+    }
+}

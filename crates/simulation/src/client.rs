@@ -1,0 +1,78 @@
+//! Clients: they write, read, and keep what they were told. Owns what a client concludes from an error; must never know what goes wrong.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use consensus::{AsyncRuntime, ProposeError};
+use openraft_rt_sim::SimRuntime;
+
+use crate::{
+    Random, Subject,
+    oracle::Oracle,
+    wires::{Member, Wires},
+};
+
+/// How long a client waits for one answer.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// One client.
+pub(crate) struct Client<S: Subject> {
+    pub(crate) wires: Wires<S>,
+    pub(crate) oracle: Oracle,
+    pub(crate) random: Random,
+    /// Names its next write; no other client uses the same.
+    pub(crate) next: u64,
+}
+
+impl<S: Subject> Client<S> {
+    /// Writes, and reads now and then, until the round is over.
+    pub(crate) async fn work(mut self, over: Arc<AtomicBool>) -> Self {
+        while !over.load(Ordering::Relaxed) {
+            self.write().await;
+            if self.random.chance(250) {
+                self.read().await;
+            }
+            SimRuntime::sleep(Duration::from_millis(self.random.below(60))).await;
+        }
+        self
+    }
+
+    /// One write, to whoever leads or to anybody; says whether it was acknowledged.
+    pub(crate) async fn write(&mut self) -> bool {
+        let Some((_, member)) = self.somebody() else { return false };
+        let unique = self.next;
+        self.next += 1;
+        let command = S::write(unique, self.random.number());
+        let told = SimRuntime::timeout(PATIENCE, member.propose(command)).await;
+        match told {
+            Ok(Ok((index, _))) => {
+                self.oracle.acknowledged(unique, index);
+                return true;
+            }
+            Ok(Err(ProposeError::NotLeader { .. } | ProposeError::Storage { .. } | ProposeError::Stopped)) => self.oracle.refused(unique),
+            Ok(Err(_)) | Err(_) => self.oracle.unknown(),
+        }
+        false
+    }
+
+    /// One read that is promised to be current, of anybody.
+    async fn read(&mut self) {
+        let Some((id, member)) = self.random.pick(&self.wires.running()) else { return };
+        let promised = self.oracle.promised();
+        if member.read_barrier(PATIENCE).await.is_ok() {
+            let state = member.state();
+            self.oracle.read(id, &promised, |unique| state.holds(unique));
+        }
+    }
+
+    fn somebody(&mut self) -> Option<(u64, Member<S>)> {
+        let running = self.wires.running();
+        let leading: Vec<_> = running.iter().filter(|(_, member)| member.leadership().borrow().is_leading()).cloned().collect();
+        if leading.is_empty() || self.random.chance(50) { self.random.pick(&running) } else { self.random.pick(&leading) }
+    }
+}

@@ -1,0 +1,25 @@
+//! A whole group from a seed: members on modelled disks, a modelled network and virtual time, so that years of faults pass in minutes and any of them can be
+//! had again. Owns the world, what goes wrong in it and what must hold all the same; generic over the state machine. Must never look at a real clock, a real
+//! disk or a real network.
+//!
+//! Start with [`run`]; [`Scenario`] says how much goes wrong, [`Seams`] is where a test plants a bug, [`Subject`] is what a state machine must offer,
+//! and [`Ledger`] is the smallest one.
+
+mod client;
+mod ledger;
+mod nemesis;
+mod oracle;
+mod random;
+mod scenario;
+#[cfg(test)]
+mod steps;
+mod wires;
+mod world;
+
+pub use crate::{
+    ledger::{Ledger, Write},
+    oracle::Outcome,
+    random::Random,
+    scenario::{Fault, Honest, Replacement, Scenario, Seams, Subject},
+    world::{run, run_ledger},
+};

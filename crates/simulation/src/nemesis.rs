@@ -1,0 +1,208 @@
+//! What goes wrong, round after round. Owns the choice and how each misfortune is brought about and ended; must never know what must hold all the same.
+
+use std::time::Duration;
+
+use consensus::{AsyncRuntime, Instant, MemberError, Shape};
+use openraft_rt_sim::{SimInstant, SimRuntime};
+
+use crate::{
+    Fault, Replacement, Subject,
+    wires::{Member, Quality},
+    world::{World, peer},
+};
+
+/// How long a change of the membership is tried.
+const CHANGE: Duration = Duration::from_secs(20);
+
+impl<S: Subject> World<S> {
+    /// One fault, sometimes with bad ways on top, and its end.
+    pub(crate) async fn misfortune(&mut self) {
+        let Some(fault) = self.random.pick(&self.scenario.faults) else { return };
+        if self.scenario.faults.contains(&Fault::Lossy) && self.random.chance(150) {
+            self.wires.set_quality(Quality::BAD);
+        }
+        match fault {
+            Fault::CrashLeader => self.crash_leader().await,
+            Fault::CrashOne => self.crash_one().await,
+            Fault::CrashAll => self.crash_all().await,
+            Fault::Isolate => self.isolate().await,
+            Fault::OneWay => self.one_way().await,
+            Fault::Bridge => self.bridge().await,
+            Fault::Lossy => {
+                self.wires.set_quality(Quality::BAD);
+                self.pause(200, 3_000).await;
+            }
+            Fault::Transfer => self.transfer().await,
+            Fault::Snapshot => self.take_snapshot().await,
+            Fault::Replace => self.replace().await,
+            Fault::SlowDisk => self.slow_disk().await,
+            Fault::FullDisk => self.full_disk().await,
+        }
+        self.mend_all().await;
+    }
+
+    async fn crash_leader(&mut self) {
+        let Some((id, _)) = self.leader() else { return };
+        let began = SimInstant::now();
+        self.crash(id);
+        if self.until_acknowledged(Duration::from_secs(10)).await {
+            self.oracle.failover(SimInstant::now() - began);
+        }
+        self.pause(0, 2_000).await;
+        self.start(id).await;
+    }
+
+    async fn crash_one(&mut self) {
+        let Some(id) = self.anybody() else { return };
+        self.crash(id);
+        self.pause(0, 3_000).await;
+        self.start(id).await;
+    }
+
+    async fn crash_all(&mut self) {
+        if self.random.chance(600) {
+            // Much is under way then that is not flushed.
+            self.homes.values().for_each(|home| home.take_time(Duration::from_millis(150)));
+        }
+        self.pause(50, 600).await;
+        let all: Vec<u64> = self.homes.keys().copied().collect();
+        all.iter().for_each(|id| self.crash(*id));
+        for id in all {
+            self.pause(0, 100).await;
+            self.start(id).await;
+        }
+    }
+
+    async fn isolate(&mut self) {
+        let Some(id) = self.anybody() else { return };
+        for other in self.others(id) {
+            self.wires.cut(id, other);
+            self.wires.cut(other, id);
+        }
+        self.pause(200, 3_000).await;
+    }
+
+    async fn one_way(&mut self) {
+        let Some(id) = self.anybody() else { return };
+        let deaf = self.random.chance(500);
+        for other in self.others(id) {
+            if deaf { self.wires.cut(other, id) } else { self.wires.cut(id, other) }
+        }
+        self.pause(200, 3_000).await;
+    }
+
+    async fn bridge(&mut self) {
+        let Some(bridge) = self.anybody() else { return };
+        let (left, right): (Vec<u64>, Vec<u64>) = self.others(bridge).into_iter().partition(|_| self.random.chance(500));
+        for (one, other) in left.iter().flat_map(|one| right.iter().map(move |other| (*one, *other))) {
+            self.wires.cut(one, other);
+            self.wires.cut(other, one);
+        }
+        self.pause(200, 3_000).await;
+    }
+
+    async fn transfer(&mut self) {
+        let Some((_, leader)) = self.leader() else { return };
+        self.pause(0, 300).await;
+        // It may well be too late, or nobody may answer.
+        let _ = leader.transfer_leadership(None, Duration::from_secs(2)).await;
+        self.pause(0, 300).await;
+    }
+
+    async fn take_snapshot(&mut self) {
+        let Some((_, member)) = self.random.pick(&self.wires.running()) else { return };
+        self.pause(0, 300).await;
+        member.snapshot().await;
+    }
+
+    async fn slow_disk(&mut self) {
+        let Some(home) = self.anybody().and_then(|id| self.homes.get(&id).cloned()) else { return };
+        home.take_time(Duration::from_millis(400));
+        self.pause(200, 3_000).await;
+    }
+
+    async fn full_disk(&mut self) {
+        let Some(home) = self.anybody().and_then(|id| self.homes.get(&id).cloned()) else { return };
+        home.disk.set_crowded(true);
+        self.pause(200, 3_000).await;
+        home.disk.set_crowded(false);
+    }
+
+    /// A member's disk is gone for good. Whoever runs a group does not throw away a second disk before the first is replaced.
+    async fn replace(&mut self) {
+        let Some((_, leader)) = self.leader() else { return };
+        let membership = leader.membership().borrow().clone();
+        let voters: Vec<u64> = membership.voters.iter().map(|peer| peer.id).collect();
+        let (there, lost): (Vec<u64>, Vec<u64>) = voters.into_iter().partition(|id| self.homes.contains_key(id));
+        if self.seams.replacement() == Replacement::SameNumber {
+            let Some(id) = self.random.pick(&there) else { return };
+            self.crash(id);
+            let home = self.new_home();
+            self.homes.insert(id, home);
+            return self.start(id).await;
+        }
+        let lost = match lost.first() {
+            Some(lost) => *lost,
+            None if membership.shape == Shape::Joint || there.len() < 3 => return,
+            None => {
+                let Some(lost) = self.random.pick(&there) else { return };
+                self.crash(lost);
+                self.homes.remove(&lost);
+                lost
+            }
+        };
+        if self.leave(lost).await {
+            let id = self.new_member().await;
+            // One that cannot be given a vote follows without; nobody counts on it.
+            self.join(id).await;
+        }
+    }
+
+    /// Takes a lost member out, trying again while there is no leader.
+    async fn leave(&mut self, id: u64) -> bool {
+        let began = SimInstant::now();
+        while SimInstant::now() - began < CHANGE {
+            if let Some((_, leader)) = self.leader() {
+                match leader.remove(id).await {
+                    Ok(()) | Err(MemberError::NoSuchMember { .. }) => return true,
+                    Err(_) => {}
+                }
+            }
+            SimRuntime::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    /// Adds a member and gives it a vote once it has caught up.
+    pub(crate) async fn join(&mut self, id: u64) -> bool {
+        let began = SimInstant::now();
+        while SimInstant::now() - began < CHANGE {
+            if let Some((_, leader)) = self.leader()
+                && leader.add_learner(peer(id)).await.is_ok()
+                && leader.promote(id).await.is_ok()
+            {
+                return true;
+            }
+            SimRuntime::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    pub(crate) fn leader(&self) -> Option<(u64, Member<S>)> {
+        self.wires.running().into_iter().find(|(_, member)| member.leadership().borrow().is_leading())
+    }
+
+    fn anybody(&mut self) -> Option<u64> {
+        let all: Vec<u64> = self.homes.keys().copied().collect();
+        self.random.pick(&all)
+    }
+
+    fn others(&self, id: u64) -> Vec<u64> {
+        self.homes.keys().copied().filter(|other| *other != id).collect()
+    }
+
+    async fn pause(&mut self, low_ms: u64, high_ms: u64) {
+        let pause = self.random.between(low_ms, high_ms);
+        SimRuntime::sleep(Duration::from_millis(pause)).await;
+    }
+}

@@ -1,0 +1,134 @@
+//! Bugs that are put in on purpose, through the seams: a simulation that does not find them proves nothing.
+
+use std::{io, ops::Range, sync::Arc, time::SystemTime};
+
+use consensus::{
+    Entry, LogBackend, LogId, RestoreError, StateMachine, Vote,
+    log::{Flushed, LogState},
+    memory_log::{MemoryDisk, MemoryLog},
+};
+use simulation::{Fault, Honest, Ledger, Outcome, Replacement, Scenario, Seams, Subject, Write, run, run_ledger};
+
+/// A log that says it is flushed before it is.
+struct Hasty(MemoryLog);
+
+impl LogBackend for Hasty {
+    fn state(&self) -> LogState {
+        self.0.state()
+    }
+
+    fn append(&mut self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
+        self.0.append(entries, Flushed::new(drop))?;
+        flushed.tell(Ok(()));
+        Ok(())
+    }
+
+    fn save_vote(&mut self, vote: Vote, flushed: Flushed) -> io::Result<()> {
+        self.0.save_vote(vote, flushed)
+    }
+
+    fn save_committed(&mut self, committed: LogId) -> io::Result<()> {
+        self.0.save_committed(committed)
+    }
+
+    fn truncate_after(&mut self, last: Option<LogId>, flushed: Flushed) -> io::Result<()> {
+        self.0.truncate_after(last, flushed)
+    }
+
+    fn purge(&mut self, upto: LogId, flushed: Flushed) -> io::Result<()> {
+        self.0.purge(upto, flushed)
+    }
+
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        self.0.read(range, bytes_max)
+    }
+
+    fn room(&mut self, bytes: usize) -> io::Result<()> {
+        self.0.room(bytes)
+    }
+
+    fn recover(&mut self) -> io::Result<()> {
+        self.0.recover()
+    }
+}
+
+struct HastyDisks;
+
+impl Seams for HastyDisks {
+    fn log(&self, disk: &MemoryDisk) -> io::Result<Box<dyn LogBackend>> {
+        Ok(Box::new(Hasty(MemoryLog::open(disk)?)))
+    }
+}
+
+/// A machine that looks at a clock.
+#[derive(Debug, Clone)]
+struct Clocked(Ledger);
+
+impl StateMachine for Clocked {
+    type Command = Write;
+    type Answer = u64;
+
+    fn apply(&mut self, index: u64, command: &Write) -> u64 {
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
+        self.0.apply(index, &Write { key: u64::from(now) % 8, ..command.clone() })
+    }
+
+    fn records(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
+        self.0.records()
+    }
+
+    fn restore(records: &mut dyn Iterator<Item = io::Result<Vec<u8>>>) -> Result<Self, RestoreError> {
+        Ledger::restore(records).map(Self)
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        self.0.hash()
+    }
+}
+
+impl Subject for Clocked {
+    fn empty() -> Self {
+        Self(Ledger::empty())
+    }
+
+    fn write(unique: u64, choice: u64) -> Write {
+        Ledger::write(unique, choice)
+    }
+
+    fn holds(&self, unique: u64) -> bool {
+        self.0.holds(unique)
+    }
+}
+
+/// Whoever lost its disk comes back under its old number.
+struct SameNumber;
+
+impl Seams for SameNumber {
+    fn replacement(&self) -> Replacement {
+        Replacement::SameNumber
+    }
+}
+
+/// Whether what is planted shows in one of a few seeds, as something that contains `expected`.
+fn is_found(expected: &str, simulate: impl Fn(u64) -> Outcome) -> bool {
+    (0..20).any(|seed| simulate(seed).violations.iter().any(|violation| violation.contains(expected)))
+}
+
+#[test]
+fn a_log_that_answers_before_it_flushes_is_found() {
+    let scenario = Scenario { faults: vec![Fault::CrashAll], ..Scenario::of(3, 10) };
+    assert!(is_found("acknowledged", |seed| run_ledger(seed, &scenario, Arc::new(HastyDisks))));
+    assert!(!is_found("", |seed| run_ledger(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
+}
+
+#[test]
+fn a_machine_that_looks_at_a_clock_is_found() {
+    assert!(is_found("differ", |seed| run::<Clocked>(seed, &Scenario::of(3, 3), Arc::new(Honest))));
+}
+
+#[test]
+fn a_number_that_is_used_again_is_found() {
+    let scenario = Scenario { faults: vec![Fault::Replace, Fault::Isolate, Fault::CrashAll], ..Scenario::of(3, 10) };
+    assert!(is_found("", |seed| run_ledger(seed, &scenario, Arc::new(SameNumber))));
+    assert!(!is_found("", |seed| run_ledger(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
+}
