@@ -25,3 +25,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A stream without a byte for this long is dead: three keep-alives were missed.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(35);
+
+/// How long joining may take: a write to the log of every server, with an election in between.
+pub const JOIN_MAX: Duration = Duration::from_secs(20);

@@ -15,8 +15,10 @@ use crate::time::Time;
 
 /// `GET`, NDJSON of [`AssignmentPart`]: the whole assignment at once, then what changes.
 pub const ASSIGNMENTS_PATH: &str = "/node/v1/assignments";
-/// `POST`, JSON of [`Report`]; answers 204.
+/// `POST`, JSON of [`Report`]; answers [`ReportAnswer`].
 pub const REPORT_PATH: &str = "/node/v1/report";
+/// `POST`, JSON of [`crate::peer::RenewRequest`]; answers [`crate::peer::Certified`].
+pub const RENEW_PATH: &str = "/node/v1/renew";
 /// `GET`, with `/DIGEST` behind it: the artifact's bytes.
 pub const ARTIFACTS_PATH: &str = "/node/v1/artifacts";
 
@@ -49,6 +51,28 @@ pub struct AssignedApp {
     pub programs: Vec<AssignedProgram>,
     /// Its routes, only of its serving revision.
     pub routes: Vec<AssignedRoute>,
+}
+
+/// What a worker learns from a report: where the servers are by now, and by which keys it knows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportAnswer {
+    /// Every server, in order of id.
+    pub servers: Vec<KnownServer>,
+    /// Nodes up to this one that are not in the list are no servers, or gone.
+    pub complete_to: NodeId,
+}
+
+/// A server as a worker knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownServer {
+    /// Its id.
+    pub node: NodeId,
+    /// `HOST:PORT` of its peer port; empty when it has none.
+    pub peer: String,
+    /// The sha256 of its public key, as a digest prints.
+    pub key: Digest,
 }
 
 /// Parts as they come in.

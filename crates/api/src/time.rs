@@ -15,6 +15,12 @@ pub struct Time(pub Timestamp);
 pub struct InvalidTime(String);
 
 impl Time {
+    /// The moment of a `Date` header (RFC 9110), in whole seconds.
+    pub fn of_http_date(text: &str) -> Option<Self> {
+        let moment = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        u64::try_from(moment.as_millisecond()).ok().map(|millis| Self(Timestamp(millis)))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn millis(self) -> u64 {
         self.0.0
@@ -75,6 +81,8 @@ mod tests {
             assert_eq!(serde_json::from_str::<Time>(&text).expect("its own text"), time, "{text}");
         }
         assert_eq!(Time(Timestamp(1_763_701_821_042)).to_string(), "2025-11-21T05:10:21.042Z");
+        assert_eq!(Time::of_http_date("Fri, 21 Nov 2025 05:10:21 GMT"), Some(Time(Timestamp(1_763_701_821_000))));
+        assert_eq!(Time::of_http_date("soon"), None);
         assert!("yesterday".parse::<Time>().is_err());
         assert!("1900-01-01T00:00:00Z".parse::<Time>().is_err(), "before the epoch");
     }

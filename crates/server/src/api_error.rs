@@ -29,6 +29,11 @@ impl ApiError {
         self
     }
 
+    /// Its sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.detail.message
+    }
+
     /// `E0402`: there is no such thing.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new("E0402", format!("{what} does not exist"), "")
@@ -51,6 +56,11 @@ impl From<ProposeError> for ApiError {
     fn from(error: ProposeError) -> Self {
         let message = format!("cannot write to the log of the control plane: {}", chain(&error));
         match error {
+            ProposeError::NotLeader { .. } => crate::forward::no_leader(&chain(&error)),
+            ProposeError::Unknown => {
+                let help = "look whether it was done, or send it again with the same Idempotency-Key";
+                Self::new("E0407", "leadership moved while this was written; it may or may not have been done", help)
+            }
             ProposeError::Storage { .. } => Self::new("E0406", message, "free disk space under the data directory; nothing was changed"),
             ProposeError::TooLarge { .. } | ProposeError::Encode { .. } => Self::new("E0405", message, "split the app"),
             ProposeError::Failed { .. } | ProposeError::Stopped => Self::new("E0407", message, "try again in a moment"),
@@ -76,9 +86,10 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
     match code {
         "E0402" => StatusCode::NOT_FOUND,
         "E0401" | "E0403" => StatusCode::CONFLICT,
-        "E0211" | "E0404" => StatusCode::FORBIDDEN,
+        "E0211" | "E0404" | "E0421" => StatusCode::FORBIDDEN,
         "E0406" => StatusCode::INSUFFICIENT_STORAGE,
-        "E0407" => StatusCode::SERVICE_UNAVAILABLE,
+        "E0407" | "E0422" => StatusCode::SERVICE_UNAVAILABLE,
+        "E0423" => StatusCode::UNAUTHORIZED,
         "E0408" => StatusCode::BAD_REQUEST,
         "E0208" | "E0409" => StatusCode::PAYLOAD_TOO_LARGE,
         "E0410" => StatusCode::MISDIRECTED_REQUEST,
@@ -87,7 +98,7 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
 }
 
 /// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -183,7 +183,7 @@ mod tests {
     use model::id::{Digest, PlacementId, Timestamp};
     use state::{
         Command,
-        command::{CommandV1, Delete, Deploy, Join, Observe, Plan, SeenPhase},
+        command::{Change, CommandV1, Delete, Deploy, Found, NodeFacts, NodeKeys, Observe, Plan, Sealed, SeenPhase},
     };
 
     use super::*;
@@ -197,8 +197,19 @@ mod tests {
     impl World {
         fn new() -> Self {
             let mut world = Self { state: State::empty(), told: Told::default(), parts: 0 };
-            let join = Join { at: Timestamp(0), name: "one".into(), memory_bytes: 1 << 40, cpu_millis: 1_000 };
-            world.apply(CommandV1::Join(join));
+            let node = NodeFacts {
+                name: "one".into(),
+                keys: NodeKeys { server: Some([1; 32]), worker: Some([2; 32]) },
+                addresses: Default::default(),
+                place: Default::default(),
+                labels: Default::default(),
+                memory_bytes: 1 << 40,
+                cpu_millis: 1_000,
+                release: "1".into(),
+                schema: 1,
+            };
+            let (ca_certificate, ca_key) = (Vec::new(), Sealed(Vec::new()));
+            world.apply(CommandV1::Found(Found { at: Timestamp(0), cluster: [0; 16], ca_certificate, ca_key, node }));
             world
         }
 
@@ -210,6 +221,11 @@ mod tests {
             }
         }
 
+        fn ask(&mut self, change: Change) {
+            let Command::V1(command) = Command::user(Timestamp(0), "ana", change);
+            self.apply(command);
+        }
+
         fn deploy(&mut self, name: &str, env: &str) {
             let source = Digest::of(b"artifact");
             let text = format!(
@@ -217,7 +233,7 @@ mod tests {
             );
             let documents = model::manifest::parse(&text, "app.yaml", &Default::default()).expect("a manifest");
             let Some(model::manifest::Document::App(app)) = documents.into_iter().next() else { panic!("one app") };
-            self.apply(CommandV1::Deploy(Deploy::of(&app, Timestamp(0), "ana").expect("every source is a digest")));
+            self.ask(Change::Deploy(Deploy::of(&app).expect("every source is a digest")));
         }
 
         /// Everything that is said now, as one.
@@ -264,8 +280,7 @@ mod tests {
         let mut world = World::new();
         world.deploy("hello", "1");
         world.say().expect("a new app");
-        let delete = Delete { at: Timestamp(0), by: "ana".into(), app: "hello".parse().expect("an id") };
-        world.apply(CommandV1::Delete(delete));
+        world.ask(Change::Delete(Delete { app: "hello".parse().expect("an id") }));
         let stopping = world.say().expect("it is to stop");
         assert_eq!((stopping.apps[0].routes.len(), stopping.apps[0].programs[0].placements[0].wanted), (0, Wanted::Stop));
         let seen = Observe { at: Timestamp(1), node: NodeId(1), phases: vec![(PlacementId(1), SeenPhase::Stopped)] };

@@ -6,11 +6,13 @@ use consensus::Consensus;
 use model::id::NodeId;
 use scheduler::Observed;
 use state::State;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use transport::{ClusterKey, Identity};
 
 use crate::{
-    Settings, apps::Apps, artifacts::Artifacts, clock, live::Live, machine::Machine, mesh::Mesh, metrics::Metrics, views::Viewer,
-    writer::Writer,
+    Settings, apps::Apps, artifacts::Artifacts, clock, live::Live, machine::Machine, mesh::Mesh, metrics::Metrics, peers::Peers,
+    spread::Spread, views::Viewer, writer::Writer,
 };
 
 /// The parts of one control plane.
@@ -31,8 +33,18 @@ pub(crate) struct Core {
     pub(crate) writer: Writer,
     /// What is counted.
     pub(crate) metrics: Metrics,
-    /// The way to this node's worker.
+    /// The way to workers.
     pub(crate) mesh: Mesh,
+    /// The way to other nodes.
+    pub(crate) peers: Arc<Peers>,
+    /// What is known to lie on a majority.
+    pub(crate) spread: Spread,
+    /// Reports that may be passed on at once.
+    pub(crate) relays: Arc<Semaphore>,
+    /// Who this server is to others.
+    pub(crate) identity: Identity,
+    /// What opens the secrets of the log.
+    pub(crate) cluster_key: ClusterKey,
     /// When the process started.
     pub(crate) started: clock::Started,
     /// Cancelled when the process should end.

@@ -100,10 +100,32 @@ async fn components(app: &App, sources: &Sources<'_>, mut refuse: impl FnMut(Pro
                 );
             }
         }
+        later(name, component).into_iter().for_each(&mut refuse);
         known.push((name.clone(), facts));
         files(name, component, sources, &mut refuse);
     }
     Ok(known)
+}
+
+/// What a manifest may name and no node does yet: it is refused rather than left out in silence.
+fn later(name: &Name, component: &Component) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |field: &str, what: &str| {
+        let problem = Problem::new("E0107", format!("{what} of component `{name}` is not supported yet"));
+        problems.push(problem.at(format!("spec.components.{name}.{field}")).help("leave it out; `config` and `env` take plain values"));
+    };
+    if component.config_from.is_some() {
+        refuse("config", "a Config object for `config`");
+    }
+    if !component.secrets.is_empty() {
+        refuse("secrets", "`secrets`");
+    }
+    for (number, route) in component.routes.iter().enumerate() {
+        if route.tls.is_some() {
+            refuse(&format!("routes[{number}].tls"), "`tls`");
+        }
+    }
+    problems
 }
 
 /// Whether the files of a component are there, and not too large together. They are bytes: nobody looks into them.

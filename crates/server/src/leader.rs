@@ -16,7 +16,6 @@ use crate::{
     clock,
     core::Core,
     limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX, OBSERVE_WAIT, TICK},
-    machine::MEMBER,
 };
 
 /// Everything that can wake the leader.
@@ -45,7 +44,7 @@ struct Memory {
 
 /// Runs until the process stops.
 pub(crate) async fn run(core: Arc<Core>) {
-    let (mut applied, mut reported, leader) = (core.consensus.applied(), core.live.changes(), core.consensus.leader());
+    let (mut applied, mut reported, leader) = (core.consensus.applied(), core.live.changes(), core.consensus.leadership());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut memory, mut due) = (Memory::default(), None::<Instant>);
@@ -58,7 +57,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Recorded,
             _ = ticks.tick() => Wake::Tick,
         };
-        if *leader.borrow() != Some(MEMBER) {
+        if !leader.borrow().is_leading() {
             continue;
         }
         due = act(&core, &mut memory, wake, due).await;

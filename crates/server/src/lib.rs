@@ -4,6 +4,7 @@
 //! Must never run a guest, compile, or stand in the way of traffic. Start with [`run`], then `routes.rs` (what is answered), `writer.rs`
 //! (how a wish is written) and `leader.rs` (what is done about it).
 
+mod admit;
 mod api_error;
 mod apps;
 mod artifacts;
@@ -12,22 +13,32 @@ mod clock;
 mod core;
 mod documents;
 mod extract;
+mod forward;
+pub mod founding;
 mod guard;
 mod handlers;
 mod leader;
 mod limits;
 mod listen;
 mod live;
+mod log_lines;
 mod machine;
+mod members;
+mod membership;
 mod mesh;
 mod metrics;
 mod openapi;
+mod peers;
 mod permissions;
 mod planned;
+mod principal;
 mod process;
+mod relay;
+mod renewal;
 mod retention;
 mod routes;
 mod settings;
+mod spread;
 mod streams;
 mod views;
 mod why;
@@ -38,21 +49,33 @@ mod tests;
 
 use std::{io, sync::Arc};
 
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, task::JoinSet, time::timeout};
+use ::state::command::NodeKeys;
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
+use transport::{Acceptor, AcceptorConfig, Asks, ClusterKey, Credentials, Dialer, HANDSHAKE_MAX, Identity, Known, Members, SystemClock};
 
+pub use crate::{
+    api_error::chain,
+    limits::ARTIFACTS_BYTES_MAX,
+    settings::{Config, Profile, Settings},
+};
 use crate::{
     artifacts::Artifacts,
     core::Core,
-    limits::{FINISH_WAIT_MAX, WRITES_WAITING_MAX},
-    listen::Gate,
+    limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
     live::Live,
     machine::Machine,
+    peers::Peers,
 };
-pub use crate::{
-    limits::ARTIFACTS_BYTES_MAX,
-    settings::{Config, Settings},
-};
+
+/// The id of the node that begins a cluster.
+pub const FOUNDER: model::id::NodeId = state::FOUNDER;
 
 /// The control plane does not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +97,12 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// What says who this server is cannot be used.
+    #[error("cannot use the identity of this server: {message}")]
+    Identity {
+        /// Why.
+        message: String,
+    },
     /// The node cannot be written into the state.
     #[error("cannot join node `{node}`: {message}")]
     Join {
@@ -91,6 +120,7 @@ impl RunError {
             Self::Log(consensus::OpenError::Log { source, .. }) if artifacts::is_full(source) => "E0607",
             Self::Log(consensus::OpenError::Entry { .. } | consensus::OpenError::Gap { .. }) => "E0603",
             Self::Io { source, .. } if artifacts::is_full(source) => "E0607",
+            Self::Identity { .. } => "E0609",
             Self::Log(_) | Self::LogFailed { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
         }
     }
@@ -102,7 +132,7 @@ impl RunError {
 /// It cannot start, or its log fails.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
     let started = clock::Started::now();
-    let Config { settings, api, api_socket, control, metrics, lifeline } = config;
+    let Config { settings, api, api_socket, control, peer, metrics, lifeline } = config;
     let io = |attempt: &str| {
         let attempt = attempt.to_owned();
         move |source| RunError::Io { attempt, source }
@@ -112,21 +142,34 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     tasks.spawn(watch_lifeline(lifeline, stop.clone()));
 
     let hosts = guard::Hosts::of(&api, &settings.allowed_hosts).map_err(io("read the address of the API"))?;
-    let gates = listen::Gates { public: Gate::default(), node: Gate::default(), metrics: Gate::default() };
+    let identity = Standing::read(&settings)?;
+    let acceptor = Acceptor::new(AcceptorConfig {
+        identity: identity.identity.clone(),
+        known: identity.known.clone(),
+        clock: Arc::new(SystemClock),
+        asks: Asks::Optionally,
+        handshake_max: HANDSHAKE_MAX,
+    });
+    let gates = listen::Gates::default();
     let mut servers = JoinSet::new();
-    gates.serve(&mut servers, listen::Sockets { api, api_socket, control, metrics }, &hosts, &stop).map_err(io("listen"))?;
+    let sockets = listen::Sockets { api, api_socket, control, peer, metrics };
+    gates.serve(&mut servers, sockets, (&hosts, &acceptor), &stop).map_err(io("listen"))?;
 
-    let outcome = match start(settings, started, stop.clone()).await {
+    let outcome = match start(settings, identity, &gates, started, stop.clone()).await {
         Ok((core, writes)) => {
             tasks.spawn(writer::run(core.clone(), writes));
             tasks.spawn(leader::run(core.clone()));
+            tasks.spawn(members::run(core.clone()));
             tasks.spawn(retention::run(core.clone()));
+            tasks.spawn(spread::keep(core.clone()));
+            tasks.spawn(renewal::run(core.clone()));
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 message = core.consensus.failed() => Err(RunError::LogFailed { message }),
             };
+            hand_over(&core).await;
             stop.cancel();
             finish(servers).await;
             core.consensus.shutdown().await;
@@ -141,23 +184,55 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     outcome
 }
 
-/// Replays the log and joins this node.
+/// Who this server is: its certificate, whom it knows, what opens the secrets.
+struct Standing {
+    identity: Identity,
+    known: Known,
+    key: ClusterKey,
+}
+
+impl Standing {
+    fn read(settings: &Settings) -> Result<Self, RunError> {
+        let directory = settings.data.join("control/identity");
+        let unusable = |error: &dyn std::error::Error| RunError::Identity { message: chain(error) };
+        let credentials = Credentials::read(&directory).map_err(|error| unusable(&error))?;
+        let key = ClusterKey::read(&settings.data.join("control/cluster.key")).map_err(|error| unusable(&error))?;
+        // Without the list every key with a valid certificate passes, which is so until the log is read.
+        let known = Members::read(&directory.join(KNOWN_FILE)).unwrap_or_default();
+        Ok(Self { identity: Identity::new(credentials), known: Known::new(known), key })
+    }
+}
+
+/// Replays the log, and founds the cluster when this is its first start.
 async fn start(
     settings: Settings,
+    standing: Standing,
+    gates: &listen::Gates,
     started: clock::Started,
     stop: CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<writer::Write>), RunError> {
     let directory = settings.data.join("control");
+    let io = |attempt: String| move |source| RunError::Io { attempt, source };
     let artifacts = Artifacts::open(&directory.join("artifacts"), artifacts::Bounds::of(settings.artifact_bytes_max))
-        .map_err(|source| RunError::Io { attempt: format!("use {}", directory.join("artifacts").display()), source })?;
-    let config = consensus::Config { dir: directory.join("log"), node_id: machine::MEMBER };
-    let opened = tokio::task::spawn_blocking(move || consensus::Consensus::open(config, Machine::default())).await;
+        .map_err(io(format!("use {}", directory.join("artifacts").display())))?;
+    let Standing { identity, known, key } = standing;
+    let dialer = Dialer { identity: identity.clone(), known, clock: Arc::new(SystemClock), connect_max: CONNECT_MAX };
+    let peers = Arc::new(Peers::new(dialer));
+    let config = consensus::Config {
+        dir: directory.join("log"),
+        identity: consensus::Identity { group: consensus::GroupId(settings.cluster.to_bytes()), node_id: settings.node_id.0 },
+        profile: settings.profile.into(),
+    };
+    let network = Arc::new(peers::PeerNetwork(peers.clone()));
+    let opened = tokio::task::spawn_blocking(move || consensus::Consensus::open(config, Machine::default(), network)).await;
     let consensus = opened.expect("opening the log does not panic")?;
-    let node = machine::join(&consensus, &settings).await?;
+    peers.learn(&consensus.state().0);
     let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
-    let mesh = mesh::Mesh::new(settings.data.join("worker").join("mesh.sock"), stop.clone());
-    let core = Core {
-        node,
+    let mesh = mesh::Mesh::new(settings.data.join("worker").join("mesh.sock"), settings.node_id, peers.clone());
+    let founding = founding::Founding::read(&directory.join("founding.json")).map_err(io("read control/founding.json".into()))?;
+    let keys = node_keys(&settings, &identity)?;
+    let core = Arc::new(Core {
+        node: settings.node_id,
         consensus,
         artifacts,
         live: Live::new(started.at),
@@ -165,11 +240,40 @@ async fn start(
         writer: writer::Writer(writes),
         metrics: metrics::Metrics::default(),
         mesh,
+        peers,
+        spread: spread::Spread::default(),
+        relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+        identity,
+        cluster_key: key,
         started,
         stop,
         settings,
-    };
-    Ok((Arc::new(core), waiting))
+    });
+    // Others may be waiting for this member to elect a leader.
+    gates.open_to_peers(&core);
+    if let Some(founding) = founding {
+        machine::found(&core.consensus, &core.settings, &founding, keys).await?;
+        std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
+    }
+    Ok((core, waiting))
+}
+
+/// The keys of this node, by role.
+fn node_keys(settings: &Settings, server: &Identity) -> Result<NodeKeys, RunError> {
+    let worker = settings.worker_key.map(|key| key.0);
+    Ok(NodeKeys { server: Some(server.current().key_digest().to_bytes()), worker })
+}
+
+/// Lets another member lead before this one goes: then nobody waits for an election.
+async fn hand_over(core: &Core) {
+    if !core.consensus.leadership().borrow().is_leading() {
+        return;
+    }
+    match core.consensus.transfer_leadership(None, TRANSFER_MAX).await {
+        Ok(()) => tracing::info!("leadership is handed over"),
+        Err(consensus::TransferError::NobodyElse) => {}
+        Err(error) => tracing::warn!(error = %chain(&error), "leadership cannot be handed over; the others will elect"),
+    }
 }
 
 /// Waits for the requests under way.

@@ -94,3 +94,63 @@ pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
 
 /// Events of workers that wait for the log: a quarter of those the state keeps.
 pub const EVENTS_WAITING_MAX: usize = 256;
+
+/// Until a read knows everything that was acknowledged before it: an election takes a second at most.
+pub const READ_BARRIER_MAX: Duration = Duration::from_secs(5);
+
+/// How often the leader looks whether a server has caught up: nothing says so by itself.
+pub const MEMBERS_LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Bytes of one message of consensus: a batch of entries of the largest size, or a piece of a snapshot.
+pub const CONSENSUS_BYTES_MAX: usize = consensus::limits::MESSAGE_BYTES_MAX;
+
+/// Bytes of an answer of another server that is no stream.
+pub const PEER_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest key under which a call is done only once: a UUID with a word before it, and the number of a document behind.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 120;
+
+/// How long a token that lets nodes join may be good for: long enough for machines that are ordered today.
+pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a token of the API may be good for: two years, after which somebody should look who still uses it.
+pub const API_TOKEN_LIFE_MAX: Duration = Duration::from_secs(2 * 366 * 24 * 3600);
+
+/// Until a server has fetched an artifact from another: the largest at 16 MiB/s.
+pub const SPREAD_MAX: Duration = Duration::from_secs(20);
+
+/// Between two looks for artifacts that lack here: a deploy waits for none of them.
+pub const SPREAD_REST: Duration = Duration::from_millis(250);
+
+/// Until another member leads: an election, with room for a busy machine.
+pub const TRANSFER_MAX: Duration = Duration::from_secs(5);
+
+/// Until another server has taken a report that is passed on; the next one follows in a few seconds.
+pub const RELAY_MAX: Duration = Duration::from_secs(3);
+
+/// Reports that are passed on at once: 5,000 workers report every 3 s, and each takes about a millisecond.
+pub const RELAYS_MAX: usize = 64;
+
+/// After a connection could not be accepted: mostly for want of descriptors, which come back by themselves.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How often a quiet connection between nodes is tried.
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// A connection between nodes that does not answer for this long is gone.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes another node may send ahead: an artifact across an ocean at 30 MiB/s.
+pub const WINDOW_BYTES: u32 = 4 << 20;
+
+/// Where the keys of all nodes are kept for the next start, beside this server's own.
+pub const KNOWN_FILE: &str = "members.json";
+
+/// Until another node has taken a connection: a third of an election, so that one that is gone does not hold up the vote.
+pub const CONNECT_MAX: Duration = Duration::from_millis(2_000);
+
+/// How often certificates are looked at: they last a day, and are renewed at half of it.
+pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two looks at the members: an election takes longer.
+pub const MEMBERS_REST: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use model::{
 use scheduler::Observed;
 use state::{
     AppRecord, Applied, DeployOutcome, State,
-    command::{Deploy, Plan, SeenPhase, Step},
+    command::{Change, Deploy, Plan, SeenPhase, Step},
 };
 
 use crate::{
@@ -18,16 +18,14 @@ use crate::{
     artifacts::Artifacts,
     core::Core,
     documents::Checked,
-    limits::BY_BYTES_MAX,
     permissions,
     views::changes,
     writer::{Decision, Written},
 };
 
-/// The wishes for `checked`, asked for at `at` by `by`.
-pub(crate) fn deploys(checked: &[Checked], at: model::id::Timestamp, by: &str) -> Vec<Deploy> {
-    let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_BYTES_MAX / 4).collect();
-    let deploy = |one: &Checked| Deploy::of(&one.app, at, by.clone()).expect("a checked app has a digest for every source");
+/// The wishes for `checked`.
+pub(crate) fn deploys(checked: &[Checked]) -> Vec<Change> {
+    let deploy = |one: &Checked| Change::Deploy(Deploy::of(&one.app).expect("a checked app has a digest for every source"));
     checked.iter().map(deploy).collect()
 }
 
@@ -37,11 +35,7 @@ pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -
         let (app, revision, version, outcome) = match applied {
             Applied::Deployed { app, revision, version, outcome } => (app, *revision, *version, outcome_of(*outcome)),
             Applied::Undone { app, revision, version, .. } => (app, *revision, *version, Outcome::Changed),
-            Applied::Joined { .. }
-            | Applied::Deleted { .. }
-            | Applied::Carried { .. }
-            | Applied::Observed { .. }
-            | Applied::Noted { .. } => return None,
+            _ => return None,
         };
         Some(ObjectAnswer { app: app.clone(), outcome, revision, version, urls: urls(app), warnings: Vec::new() })
     };

@@ -43,11 +43,12 @@ pub(crate) async fn sweep(core: &Arc<Core>) {
 }
 
 /// Every digest that a kept revision names anywhere: components, files, and whatever else a manifest may name one day.
-fn referenced(state: &State) -> HashSet<Digest> {
+pub(crate) fn referenced(state: &State) -> HashSet<Digest> {
     state.all_revisions().flat_map(|revision| digests_in(&revision.frozen.canonical)).collect()
 }
 
-fn digests_in(text: &str) -> impl Iterator<Item = Digest> {
+/// Every digest that stands in `text`.
+pub(crate) fn digests_in(text: &str) -> impl Iterator<Item = Digest> {
     let ends = |at: usize| at + MARK.len() + 2 * size_of::<Digest>();
     text.match_indices(MARK).filter_map(move |(at, _)| text.get(at..ends(at))?.parse().ok())
 }

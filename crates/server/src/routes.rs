@@ -1,11 +1,11 @@
 //! Every endpoint in one table: from it come the router and the API's description, so that neither can miss one.
 //! Owns paths, deadlines and counting; must never know what a handler does.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use api::v1;
+use api::{peer::FORWARD_PATH, v1};
 use axum::{
-    Router,
+    Extension, Router,
     extract::{MatchedPath, Request, State},
     http::{Method, StatusCode},
     middleware::{Next, from_fn, from_fn_with_state},
@@ -13,12 +13,14 @@ use axum::{
     routing::{MethodRouter, delete, get, head, post, put},
 };
 use tokio::time::timeout;
+use tower::ServiceExt;
 
 use crate::{
+    admit,
     api_error::ApiError,
     core::Core,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, node, top, why},
-    limits::HANDLER_MAX,
+    forward,
+    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, why},
     openapi::{Content, Shape, shape},
 };
 
@@ -65,6 +67,8 @@ pub(crate) fn public_endpoints() -> Vec<Endpoint> {
     let mut endpoints = app_endpoints();
     endpoints.extend(write_endpoints());
     endpoints.extend(cluster_endpoints());
+    endpoints.extend(member_endpoints());
+    endpoints.extend(value_endpoints());
     endpoints
 }
 
@@ -131,36 +135,161 @@ fn cluster_endpoints() -> Vec<Endpoint> {
     ]
 }
 
+fn member_endpoints() -> Vec<Endpoint> {
+    const JOIN_TOKEN: &str = "/v1/join-tokens/{id}";
+    const TOKEN: &str = "/v1/tokens/{id}";
+    vec![
+        Endpoint::new(Method::GET, "/v1/cluster", "The group of servers that holds the state", get(members::cluster))
+            .answers(Content::Json(shape::<v1::ClusterView>())),
+        Endpoint::new(Method::POST, "/v1/members/{name}/promote", "Give a server a vote", post(members::promote))
+            .answers(Content::Json(shape::<v1::MemberAnswer>())),
+        Endpoint::new(Method::DELETE, "/v1/members/{name}", "Remove a server", delete(members::remove))
+            .answers(Content::Json(shape::<v1::MemberAnswer>())),
+        Endpoint::new(Method::DELETE, "/v1/nodes/{name}", "Remove a node with everything on it", delete(members::remove_node))
+            .query(shape::<members::Removal>())
+            .answers(Content::Json(shape::<v1::MemberAnswer>())),
+        Endpoint::new(Method::POST, "/v1/leader", "Hand leadership over", post(members::transfer))
+            .takes(Content::Json(shape::<v1::TransferRequest>()))
+            .answers(Content::Json(shape::<v1::MemberAnswer>())),
+        Endpoint::new(Method::POST, "/v1/join-tokens", "Make a token that lets nodes join", post(tokens::create_join_token))
+            .takes(Content::Json(shape::<v1::JoinTokenRequest>()))
+            .answers(Content::Json(shape::<v1::NewJoinToken>())),
+        Endpoint::new(Method::GET, "/v1/join-tokens", "List the tokens that let nodes join", get(tokens::join_tokens))
+            .answers(Content::List(shape::<v1::JoinTokenView>())),
+        Endpoint::new(Method::DELETE, JOIN_TOKEN, "Revoke a token that lets nodes join", delete(tokens::revoke_join_token))
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::POST, "/v1/tokens", "Make a token of the API", post(tokens::create_api_token))
+            .takes(Content::Json(shape::<v1::ApiTokenRequest>()))
+            .answers(Content::Json(shape::<v1::NewApiToken>())),
+        Endpoint::new(Method::GET, "/v1/tokens", "List the tokens of the API", get(tokens::api_tokens))
+            .answers(Content::List(shape::<v1::ApiTokenView>())),
+        Endpoint::new(Method::DELETE, TOKEN, "Revoke a token of the API", delete(tokens::revoke_api_token))
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::GET, "/v1/whoami", "Who asks, as the server sees it", get(tokens::whoami))
+            .answers(Content::Json(shape::<v1::Principal>())),
+    ]
+}
+
+fn value_endpoints() -> Vec<Endpoint> {
+    const CONFIG: &str = "/v1/namespaces/{namespace}/configs/{name}";
+    const SECRET: &str = "/v1/namespaces/{namespace}/secrets/{name}";
+    vec![
+        Endpoint::new(Method::GET, "/v1/configs", "List configs", get(values::configs))
+            .query(shape::<apps::Selection>())
+            .answers(Content::List(shape::<v1::ConfigView>())),
+        Endpoint::new(Method::GET, CONFIG, "Read a config", get(values::config)).answers(Content::Json(shape::<v1::ConfigView>())),
+        Endpoint::new(Method::PUT, CONFIG, "Write a config whole", put(values::put_config))
+            .takes(Content::Json(shape::<v1::ConfigRequest>()))
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::DELETE, CONFIG, "Delete a config", delete(values::delete_config))
+            .query(shape::<values::Expectation>())
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::GET, "/v1/secrets", "List secrets without their values", get(values::secrets))
+            .query(shape::<apps::Selection>())
+            .answers(Content::List(shape::<v1::SecretView>())),
+        Endpoint::new(Method::PUT, SECRET, "Set all values of a secret: a new version", put(values::put_secret))
+            .takes(Content::Json(shape::<v1::SecretRequest>()))
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::DELETE, SECRET, "Delete a secret with all its versions", delete(values::delete_secret))
+            .query(shape::<values::Expectation>())
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::GET, "/v1/snapshot", "The whole state as one file", get(snapshot::save))
+            .query(shape::<snapshot::Extent>())
+            .answers(Content::Bytes),
+        Endpoint::new(Method::GET, "/v1/audit", "Every change somebody asked for, the oldest first", get(values::audit))
+            .query(shape::<v1::AuditQuery>())
+            .answers(Content::List(shape::<v1::AuditView>())),
+    ]
+}
+
+fn peer_endpoints() -> Vec<Endpoint> {
+    use api::peer::{ARTIFACTS_PATH, CLUSTER_KEY_PATH, CONSENSUS_PATH, JOIN_PATH, MEMBER_PATH, RENEW_PATH, REPORT_PATH};
+    const ARTIFACT: &str = "/peer/v1/artifacts/{digest}";
+    debug_assert!(ARTIFACT.starts_with(ARTIFACTS_PATH));
+    vec![
+        Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(peer::join)),
+        Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(peer::renew)),
+        Endpoint::new(Method::POST, CONSENSUS_PATH, "A message of consensus", post(peer::consensus)),
+        Endpoint::new(Method::GET, CLUSTER_KEY_PATH, "The key that opens what is sealed", get(peer::cluster_key)),
+        Endpoint::new(Method::POST, REPORT_PATH, "A report that came to another server", post(peer::report)),
+        Endpoint::new(Method::POST, MEMBER_PATH, "What is new about a node", post(peer::member)),
+        Endpoint::new(Method::GET, ARTIFACT, "An artifact's bytes", get(artifacts::give)),
+        Endpoint::new(Method::POST, ARTIFACT, "Fetch an artifact from whoever asks", post(artifacts::fetch)),
+    ]
+}
+
 fn node_endpoints() -> Vec<Endpoint> {
-    use api::node::{ASSIGNMENTS_PATH, REPORT_PATH};
+    use api::node::{ASSIGNMENTS_PATH, RENEW_PATH, REPORT_PATH};
     vec![
         Endpoint::new(Method::GET, ASSIGNMENTS_PATH, "The assignment, and each newer one", get(node::assignments)),
         Endpoint::new(Method::POST, REPORT_PATH, "How everything is", post(node::report)),
+        Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(node::renew)),
         Endpoint::new(Method::GET, "/node/v1/artifacts/{digest}", "An artifact's bytes", get(artifacts::get)),
     ]
 }
 
-/// The public API.
+/// The public API: who asks is known before where it is answered, and that before what is done.
 pub(crate) fn public(core: &Arc<Core>) -> Router {
-    router(core, public_endpoints())
+    router(core, public_endpoints(), |handler, core| {
+        handler.layer(from_fn_with_state(core.clone(), forward::route)).layer(from_fn_with_state(core.clone(), admit::admit))
+    })
 }
 
-/// The node protocol.
+/// The node protocol, for the worker of this node.
 pub(crate) fn node(core: &Arc<Core>) -> Router {
-    router(core, node_endpoints())
+    router(core, node_endpoints(), |handler, _| handler).layer(Extension(node::Worker(core.node)))
+}
+
+/// What other nodes may call: the node protocol for workers, the public API for servers that pass a call on, and what is between servers.
+pub(crate) fn peer(core: &Arc<Core>) -> Router {
+    let (node, public) = (router(core, node_endpoints(), |handler, _| handler), public(core));
+    let own = router(core, peer_endpoints(), |handler, _| handler);
+    let core = core.clone();
+    Router::new().fallback(move |Extension(from): Extension<peer::From>, mut request: Request| async move {
+        if let Err(error) = from.still_known(&core) {
+            return error.into_response();
+        }
+        let path = request.uri().path();
+        let answered = if path.starts_with("/node/") {
+            match from.worker() {
+                Ok(worker) => {
+                    request.extensions_mut().insert(node::Worker(worker.node));
+                    node.oneshot(request).await
+                }
+                Err(error) => return error.into_response(),
+            }
+        } else if let Some(rest) = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix(FORWARD_PATH)) {
+            let (uri, server) = (rest.parse(), from.server());
+            match (uri, server) {
+                (Ok(uri), Ok(_)) => {
+                    *request.uri_mut() = uri;
+                    public.oneshot(request).await
+                }
+                (_, Err(error)) => return error.into_response(),
+                (Err(_), _) => return ApiError::new("E0408", "the path that was passed on is none", "").into_response(),
+            }
+        } else {
+            own.oneshot(request).await
+        };
+        answered.unwrap_or_else(|never| match never {})
+    })
 }
 
 /// The page Prometheus reads.
 pub(crate) fn metrics(core: &Arc<Core>) -> Router {
-    router(core, vec![Endpoint::new(Method::GET, "/metrics", "Metrics of this node", get(health::metrics))])
+    router(core, vec![Endpoint::new(Method::GET, "/metrics", "Metrics of this node", get(health::metrics))], |handler, _| handler)
 }
 
-fn router(core: &Arc<Core>, endpoints: Vec<Endpoint>) -> Router {
+fn router(
+    core: &Arc<Core>,
+    endpoints: Vec<Endpoint>,
+    guarded: impl Fn(MethodRouter<Arc<Core>>, &Arc<Core>) -> MethodRouter<Arc<Core>>,
+) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints {
         // An upload takes as long as it takes: what bounds it is the time between two pieces.
         let handler = if matches!(endpoint.request, Content::Bytes) { endpoint.handler } else { endpoint.handler.layer(from_fn(deadline)) };
-        router = router.route(endpoint.path, handler.layer(from_fn_with_state(core.clone(), count)));
+        router = router.route(endpoint.path, guarded(handler, core).layer(from_fn_with_state(core.clone(), count)));
     }
     router
         .fallback(|request: Request| async move {
@@ -173,13 +302,15 @@ fn router(core: &Arc<Core>, endpoints: Vec<Endpoint>) -> Router {
         .with_state(core.clone())
 }
 
-/// Until the head of the answer; a stream may go on after it.
+/// Until the head of the answer; a stream may go on after it. What was passed on has what is left of its time.
 async fn deadline(request: Request, next: Next) -> Response {
-    let late =
-        |after: Duration| ApiError::new("E0407", format!("no answer within {} s", after.as_secs()), "the disk may be slow; try again");
-    match timeout(HANDLER_MAX, next.run(request)).await {
+    let within = forward::time_left(&request);
+    match timeout(within, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => late(HANDLER_MAX).into_response(),
+        Err(_) => {
+            let message = format!("no answer within {} ms", within.as_millis());
+            ApiError::new("E0407", message, "the disk may be slow, or a majority of the servers away; try again").into_response()
+        }
     }
 }
 

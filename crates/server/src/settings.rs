@@ -6,7 +6,33 @@ use std::{
     path::PathBuf,
 };
 
+use api::peer::Introduction;
+use model::id::NodeId;
 use serde::{Deserialize, Serialize};
+use transport::ClusterId;
+
+/// How long members wait for each other: how soon a lost leader is replaced, and how much a slow disk or network may stall before one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Profile {
+    /// One network, own disks: heartbeats every 100 ms, an election after 250 to 400 ms of silence.
+    #[default]
+    Lan,
+    /// Several data centers of a region, or network disks: 150 ms, 500 to 900 ms.
+    Cloud,
+    /// Further apart: 500 ms, 1.5 to 3 s.
+    Wan,
+}
+
+impl From<Profile> for consensus::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Lan => Self::Lan,
+            Profile::Cloud => Self::Cloud,
+            Profile::Wan => Self::Wan,
+        }
+    }
+}
 
 /// What a control plane is told as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +40,17 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The node's name.
     pub node: String,
+    /// Its id.
+    pub node_id: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The digest of the key its worker has, when it has a worker.
+    #[serde(default)]
+    pub worker_key: Option<model::id::Digest>,
+    /// What it says of itself to others.
+    pub introduction: Introduction,
+    /// How long members wait for each other.
+    pub profile: Profile,
     /// The data directory, as this process reaches it.
     pub data: PathBuf,
     /// The gateway's port, for the URLs shown to users.
@@ -21,10 +58,6 @@ pub struct Settings {
     /// Names the API may be called by, besides the loopback ones and the address it is bound to.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
-    /// Bytes of memory the scheduler may book on this node.
-    pub memory_bytes: u64,
-    /// Thousandths of a core the scheduler may book on this node.
-    pub cpu_millis: u32,
     /// Bytes of artifacts from which on those that no kept revision names go.
     pub artifact_bytes_max: u64,
     /// The supervisor's process, for process metrics.
@@ -51,6 +84,8 @@ pub struct Config {
     pub api_socket: UnixListener,
     /// Where this node's worker connects.
     pub control: UnixListener,
+    /// Where other nodes connect.
+    pub peer: Option<TcpListener>,
     /// Where Prometheus connects.
     pub metrics: Option<TcpListener>,
     /// The other end is the supervisor's; its end means that the supervisor is gone.

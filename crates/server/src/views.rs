@@ -57,7 +57,7 @@ impl Viewer {
 
     fn status(&self, record: &AppRecord, app: &App) -> AppStatus {
         let instances: Vec<_> = self.state.placements_of(&record.id).map(|placement| self.instance(placement)).collect();
-        let components = components(record, app, &instances);
+        let components = components(record, app, &instances, self.state.workers());
         let waits: Vec<_> = self.waits(&record.id);
         let rollout = rollout(record, &components, &waits);
         AppStatus {
@@ -214,7 +214,9 @@ fn phase(placement: &Placement, live: Option<&Phase>, silent: bool) -> (Instance
     }
 }
 
-fn components(record: &AppRecord, app: &App, instances: &[InstanceView]) -> Vec<ComponentStatus> {
+/// Every worker runs one instance of every component.
+fn components(record: &AppRecord, app: &App, instances: &[InstanceView], workers: usize) -> Vec<ComponentStatus> {
+    let wanted = u32::try_from(workers).unwrap_or(u32::MAX);
     let mut ready: BTreeMap<&model::id::Name, u32> = BTreeMap::new();
     for instance in instances {
         if instance.phase == InstancePhase::Ready && instance.wanted == Wanted::Run && instance.revision == record.wanted {
@@ -225,7 +227,7 @@ fn components(record: &AppRecord, app: &App, instances: &[InstanceView]) -> Vec<
     let status = components.filter_map(|(name, component)| {
         let digest = component.source.digest()?;
         let ready = ready.get(name).copied().unwrap_or(0);
-        Some(ComponentStatus { name: name.clone(), digest, wanted: component.scale.replicas, ready })
+        Some(ComponentStatus { name: name.clone(), digest, wanted, ready })
     });
     status.collect()
 }

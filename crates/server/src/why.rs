@@ -137,6 +137,9 @@ pub(crate) fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
                 steps.push(WhyStep { code: line.code.clone(), ..step("answer", state, text) });
             }
             LogEntry::Line(line) => steps.push(step("log", WhyState::Warns, format!("{}: {}", line.component, line.text))),
+            LogEntry::Absent { node, reason } => {
+                steps.push(step("log", WhyState::Warns, format!("the lines of {node} are missing: {reason}")))
+            }
             LogEntry::Dropped { lines, .. } => steps.push(step("log", WhyState::Warns, format!("{lines} lines are missing"))),
         }
     }

@@ -11,21 +11,46 @@ use model::{
 use scheduler::Observed;
 use state::{
     Applied, Command, DeployOutcome, Refused, State,
-    command::{CommandV1, Delete, Deploy, Undo},
+    command::{Change, CommandV1, Deploy, UserCommand},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{api_error::ApiError, clock, core::Core, limits::WRITES_PER_BATCH_MAX};
+use crate::{admit::Caller, api_error::ApiError, clock, core::Core, limits::WRITES_PER_BATCH_MAX};
 
-/// What a user may ask to be written.
+/// What a user asks to be written: all of it or nothing.
 #[derive(Debug, Clone)]
-pub(crate) enum Wish {
-    /// All of these apps, or none; and, when their permissions were held against the revisions before them, which those were.
-    Deploy(Vec<Deploy>, Option<Vec<Option<RevisionNumber>>>),
-    /// An earlier revision.
-    Undo(Undo),
-    /// An app gone.
-    Delete(Delete),
+pub(crate) struct Wish {
+    /// In order.
+    commands: Vec<UserCommand>,
+    /// When permissions were held against the revisions before: which those were, by command.
+    held: Option<Vec<Option<RevisionNumber>>>,
+}
+
+impl Wish {
+    /// One change that `caller`, who calls itself `claimed`, asks for at `at`.
+    pub(crate) fn change(caller: &Caller, claimed: &str, at: Timestamp, change: Change) -> Self {
+        Self::changes(caller, claimed, at, vec![change])
+    }
+
+    /// Several changes, all or none.
+    pub(crate) fn changes(caller: &Caller, claimed: &str, at: Timestamp, changes: Vec<Change>) -> Self {
+        let by = caller.by(claimed);
+        let keyed = changes.len() > 1;
+        let commands = changes.into_iter().enumerate().map(|(number, change)| UserCommand {
+            at,
+            by: by.clone(),
+            from: caller.from.clone(),
+            // Each command of a request is remembered by itself.
+            key: caller.key.as_ref().map(|key| if keyed { format!("{key}/{number}") } else { key.clone() }),
+            change,
+        });
+        Self { commands: commands.collect(), held: None }
+    }
+
+    /// The same, refused when an app wishes for another revision by then than `held` says.
+    pub(crate) fn holding(self, held: Option<Vec<Option<RevisionNumber>>>) -> Self {
+        Self { held, ..self }
+    }
 }
 
 /// A wish and whoever waits for it.
@@ -73,14 +98,10 @@ pub(crate) struct Decision {
 
 /// Holds `wish` against `state`. All or nothing: one refusal refuses it whole, with every reason and the document it is about.
 pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize, Problem)>> {
-    let commands: Vec<Command> = match wish {
-        Wish::Deploy(deploys, _) => deploys.iter().map(|deploy| Command::V1(CommandV1::Deploy(deploy.clone()))).collect(),
-        Wish::Undo(undo) => vec![Command::V1(CommandV1::Undo(undo.clone()))],
-        Wish::Delete(delete) => vec![Command::V1(CommandV1::Delete(delete.clone()))],
-    };
+    let commands = wish.commands.iter().map(|command| Command::V1(CommandV1::User(command.clone())));
     let mut problems = changed_meanwhile(state, wish);
     let mut decision = Decision { state: state.clone(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
-    for (document, command) in commands.into_iter().enumerate() {
+    for (document, command) in commands.enumerate() {
         let mut after = decision.state.clone();
         match after.apply(after.index().next(), &command) {
             Ok(applied @ Applied::Deployed { outcome: DeployOutcome::Unchanged, .. }) => {
@@ -101,16 +122,21 @@ pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize,
 
 /// Apps that wish for another revision by now than the one their permissions were held against.
 fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
-    let Wish::Deploy(deploys, Some(held)) = wish else { return Vec::new() };
-    let changed = deploys.iter().zip(held).enumerate().filter(|(_, (deploy, held))| {
+    let deploys = wish.commands.iter().map(|command| match &command.change {
+        Change::Deploy(deploy) => Some(deploy),
+        _ => None,
+    });
+    let held = wish.held.iter().flatten();
+    let changed = deploys.zip(held).enumerate().filter_map(|(document, (deploy, held))| {
+        let deploy = deploy?;
         let now = state.app(&deploy.app).map(|record| record.wanted);
-        now != **held
+        (now != *held).then_some((document, deploy))
     });
     let problem = |deploy: &Deploy| {
         let message = format!("the app `{}` was changed by somebody else while its permissions were looked at", deploy.app);
         Problem::new("E0403", message).help("apply it again")
     };
-    changed.map(|(document, (deploy, _))| (document, problem(deploy))).collect()
+    changed.map(|(document, deploy)| (document, problem(deploy))).collect()
 }
 
 /// Writes until it is dropped, which is after the last request was answered.

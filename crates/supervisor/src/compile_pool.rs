@@ -33,7 +33,7 @@ pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<E
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
     let mut compiles: JoinSet<ToWorker> = JoinSet::new();
     let mut sets = node.certificates.as_ref().map(|keeper| keeper.subscribe());
-    if node.sockets.https.is_some() {
+    if node.sockets.worker.as_ref().is_some_and(|sockets| sockets.https.is_some()) {
         let bundle = sets.as_mut().map(|sets| sets.borrow_and_update().clone()).unwrap_or_default();
         say(&mut writer, &message(&bundle)).await?;
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::{child_main, node::Node, options::LogOptions, sockets::Inherited};
+use super::{child_main, enroll, node::Node, options::LogOptions, sockets::Inherited};
 
 /// What a control-plane process is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,14 +19,17 @@ pub struct ControlPlaneConfig {
 impl ControlPlaneConfig {
     /// The configuration of `node`'s control plane.
     pub fn of(node: &Node) -> Self {
-        let (memory_bytes, cpu_millis) = server::Settings::resources_of_this_machine();
+        let place = node.place();
         let settings = server::Settings {
             node: node.options.name.clone(),
+            node_id: place.node,
+            cluster: place.cluster,
+            worker_key: place.worker_key,
+            introduction: enroll::introduction(node, None),
+            profile: node.options.profile,
             data: Node::directory_of_children().to_owned(),
-            gateway_port: node.sockets.http.local_addr().map_or(node.options.http.port(), |address| address.port()),
+            gateway_port: node.sockets.gateway_port().unwrap_or(node.options.http.port()),
             allowed_hosts: Vec::new(),
-            memory_bytes,
-            cpu_millis,
             artifact_bytes_max: node.options.upkeep.artifact_bytes_max,
             supervisor_pid: std::process::id(),
         };
@@ -41,6 +44,7 @@ pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Resu
         api: inherited.tcp_listener("api")?,
         api_socket: inherited.unix_listener("api-socket")?,
         control: inherited.unix_listener("control")?,
+        peer: inherited.tcp_listener_if_lent("peer")?,
         metrics: inherited.tcp_listener_if_lent("metrics")?,
         lifeline: inherited.unix_stream("lifeline")?,
         settings: config.settings,

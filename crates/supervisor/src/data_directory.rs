@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The format this program reads and writes.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// A data directory that is ours as long as this value lives.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ fn check_format(path: &Path) -> Result<(), StartError> {
         Ok(text) if text.trim() == FORMAT => return Ok(()),
         Ok(text) => text.trim().chars().take(20).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.join("control").exists() => {
-            return write_format(path, &file).map_err(|source| StartError::File { attempt: "write", path: file.clone(), source });
+            return write_format(&file).map_err(|source| StartError::File { attempt: "write", path: file.clone(), source });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => "no number".to_owned(),
         Err(source) => return Err(StartError::File { attempt: "read", path: file, source }),
@@ -129,13 +129,18 @@ fn check_format(path: &Path) -> Result<(), StartError> {
     Err(StartError::Format { path: path.to_owned(), found, known: FORMAT })
 }
 
-fn write_format(directory: &Path, file: &Path) -> io::Result<()> {
+fn write_format(file: &Path) -> io::Result<()> {
+    write_whole(file, format!("{FORMAT}\n").as_bytes())
+}
+
+/// Writes `file` aside and renames it: it is there whole or not at all, also after a power cut.
+pub fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = file.with_extension("new");
-    let mut out = File::create(&aside)?;
-    writeln!(out, "{FORMAT}")?;
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    out.write_all(bytes)?;
     out.sync_all()?;
     fs::rename(&aside, file)?;
-    File::open(directory)?.sync_all()
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn wait_for_orphans(path: &Path) -> Result<File, StartError> {
@@ -165,7 +170,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Makes everything in `directory` the user's. What it is not alone in naming is left: it may be a name for somebody else's file.
-fn give_to(directory: &Path, user: User) -> io::Result<()> {
+pub fn give_to(directory: &Path, user: User) -> io::Result<()> {
     own(directory, user)?;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -206,10 +211,10 @@ mod tests {
     #[test]
     fn a_directory_of_another_format_is_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("format"), "2\n").unwrap();
+        fs::write(directory.path().join("format"), "1\n").unwrap();
         let error = DataDirectory::open(directory.path()).unwrap_err();
         assert_eq!(error.code(), "E0603");
-        assert_eq!(fs::read_to_string(directory.path().join("format")).unwrap(), "2\n");
+        assert_eq!(fs::read_to_string(directory.path().join("format")).unwrap(), "1\n");
         fs::remove_file(directory.path().join("format")).unwrap();
         fs::create_dir(directory.path().join("control")).unwrap();
         assert_eq!(DataDirectory::open(directory.path()).unwrap_err().code(), "E0603", "data without a number");

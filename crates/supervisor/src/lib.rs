@@ -10,7 +10,10 @@ mod compile;
 mod compile_pool;
 mod control_plane;
 mod data_directory;
+mod enroll;
 mod heap;
+mod invite;
+mod kernel;
 mod limits;
 mod node;
 mod notify;
@@ -33,7 +36,10 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use options::{InternalCommand, LogFormat, LogOptions, Ready, ServerOptions, Upkeep};
+pub use kernel::FileRules;
+pub use limits::FREE_BYTES_MIN;
+pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
+pub use server::Profile;
 
 use node::Node;
 use sockets::Inherited;
@@ -71,7 +77,7 @@ impl Running {
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
 /// # Errors
-/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0604, E0606, E0607, E0608.
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
     let (ready, told) = oneshot::channel();
     let (end, ended) = watch::channel(None);

@@ -59,3 +59,12 @@ pub const COMPILE_WORDS_BYTES_MAX: u64 = 16 << 10;
 
 /// Compile requests that may wait for a core.
 pub const COMPILES_WAITING_MAX: usize = 256;
+
+/// First wait before joining a cluster is tried again: whoever starts several nodes at once starts one of them first.
+pub const JOIN_WAIT_MIN: Duration = Duration::from_millis(100);
+
+/// Longest such wait.
+pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long the tokens that a new cluster prints are good for: long enough to set up the other machines, short enough to be harmless in a scrollback.
+pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);

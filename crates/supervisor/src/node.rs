@@ -2,8 +2,9 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -17,6 +18,7 @@ use super::{
     compile::CompileConfig,
     control_plane::ControlPlaneConfig,
     data_directory::DataDirectory,
+    enroll::Enrolled,
     options::{Ready, ServerOptions},
     sandbox_process::{self, User},
     sockets::{Lent, Sockets},
@@ -40,6 +42,8 @@ pub struct Node {
     pub certificates: Option<Arc<Keeper>>,
     /// One permit per compile child that may run at once: one per core.
     pub compiles: Semaphore,
+    /// Its place in its cluster, once it has one.
+    pub enrolled: OnceLock<Enrolled>,
     /// What of the code stays.
     code: Mutex<CodeDirectory>,
 }
@@ -47,9 +51,6 @@ pub struct Node {
 impl Node {
     /// Takes the directory and binds the sockets: everything that can be refused.
     pub fn prepare(options: ServerOptions) -> Result<Self, StartError> {
-        if !options.api.ip().is_loopback() {
-            return Err(StartError::ApiOffLoopback { address: options.api });
-        }
         for text in &options.trusted_proxies {
             text.parse::<gateway::Cidr>().map_err(|_| StartError::Network { text: text.clone() })?;
         }
@@ -72,7 +73,24 @@ impl Node {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let store = CodeStore::new(directory.path.join("code"));
         let code = CodeDirectory::new(store, Bounds::of(options.upkeep.code_bytes_max), Instant::now());
-        Ok(Self { options, directory, sockets, worker_user, certificates, compiles: Semaphore::new(cores), code: Mutex::new(code) })
+        Ok(Self {
+            options,
+            directory,
+            sockets,
+            worker_user,
+            certificates,
+            compiles: Semaphore::new(cores),
+            enrolled: OnceLock::new(),
+            code: Mutex::new(code),
+        })
+    }
+
+    /// Its place in its cluster.
+    ///
+    /// # Panics
+    /// Before it has one: no child starts earlier.
+    pub fn place(&self) -> &Enrolled {
+        self.enrolled.get().expect("a node has its place before its first child")
     }
 
     /// What of the code stays; held for a look into the directory at most.
@@ -80,38 +98,47 @@ impl Node {
         self.code.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is said once the node is ready.
+    /// What is said once the node is ready, but for tokens.
     pub fn ready(&self) -> io::Result<Ready> {
-        let at = |scheme: &str, listener: &std::net::TcpListener| Ok::<_, io::Error>(format!("{scheme}://{}", listener.local_addr()?));
-        let url = |listener| at("http", listener);
+        let at = |scheme: &str, listener: &TcpListener| Ok::<_, io::Error>(format!("{scheme}{}", listener.local_addr()?));
+        let url = |scheme: &str, listener: Option<&TcpListener>| listener.map(|listener| at(scheme, listener)).transpose();
+        let (control_plane, worker) = (self.sockets.control_plane.as_ref(), self.sockets.worker.as_ref());
+        let scheme = if self.options.api.ip().is_loopback() { "http://" } else { "https://" };
+        let metrics = url("http://", self.sockets.metrics.as_ref())?;
         Ok(Ready {
-            api: url(&self.sockets.api)?,
-            http: url(&self.sockets.http)?,
-            https: self.sockets.https.as_ref().map(|listener| at("https", listener)).transpose()?,
-            metrics: self.sockets.metrics.as_ref().map(|listener| Ok::<_, io::Error>(format!("{}/metrics", url(listener)?))).transpose()?,
+            api: url(scheme, control_plane.map(|sockets| &sockets.api))?,
+            http: url("http://", worker.map(|sockets| &sockets.http))?,
+            https: url("https://", worker.and_then(|sockets| sockets.https.as_ref()))?,
+            metrics: metrics.map(|url| format!("{url}/metrics")),
+            peer: url("", control_plane.and_then(|sockets| sockets.peer.as_ref()))?,
+            mesh: url("", worker.and_then(|sockets| sockets.mesh.as_ref()))?,
             node: self.options.name.clone(),
-            api_socket: self.directory.path.join("api.sock"),
+            api_socket: control_plane.map(|_| self.directory.path.join("api.sock")),
+            join: None,
+            join_command: None,
         })
     }
 
     /// Lends a child the sockets it serves.
     pub fn lend(&self, role: Role, lent: &mut Lent) -> io::Result<()> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "this node has no such part");
         match role {
             Role::ControlPlane => {
-                lent.lend("api", &self.sockets.api)?;
-                lent.lend("api-socket", &self.sockets.api_socket)?;
-                lent.lend("control", &self.sockets.control)?;
-                if let Some(metrics) = &self.sockets.metrics {
-                    lent.lend("metrics", metrics)?;
-                }
-                Ok(())
+                let sockets = self.sockets.control_plane.as_ref().ok_or_else(missing)?;
+                lent.lend("api", &sockets.api)?;
+                lent.lend("api-socket", &sockets.api_socket)?;
+                lent.lend("control", &sockets.control)?;
+                lend_some("peer", sockets.peer.as_ref(), lent)?;
+                lend_some("metrics", self.sockets.metrics.as_ref(), lent)
             }
             Role::Worker => {
-                lent.lend("http", &self.sockets.http)?;
-                if let Some(https) = &self.sockets.https {
-                    lent.lend("https", https)?;
-                }
-                lent.lend("mesh", &self.sockets.mesh)
+                let sockets = self.sockets.worker.as_ref().ok_or_else(missing)?;
+                lent.lend("http", &sockets.http)?;
+                lend_some("https", sockets.https.as_ref(), lent)?;
+                lent.lend("mesh-socket", &sockets.mesh_socket)?;
+                lend_some("mesh", sockets.mesh.as_ref(), lent)?;
+                let metrics = self.sockets.metrics.as_ref().filter(|_| self.sockets.control_plane.is_none());
+                lend_some("metrics", metrics, lent)
             }
         }
     }
@@ -140,6 +167,10 @@ impl Node {
     pub fn directory_of_children() -> &'static Path {
         Path::new(".")
     }
+}
+
+fn lend_some(name: &'static str, listener: Option<&TcpListener>, lent: &mut Lent) -> io::Result<()> {
+    listener.map_or(Ok(()), |listener| lent.lend(name, listener))
 }
 
 fn json(config: &impl serde::Serialize) -> String {

@@ -1,19 +1,88 @@
 //! What a node is started with, and what it says once it is ready. Owns these shapes; must never know how either came about.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
 use super::limits::CODE_DIRECTORY_BYTES_MAX;
 
-/// Everything `shoal server` and `shoal dev` are told by flags, environment and configuration together.
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Control plane, gateway and sandboxes.
+    Both,
+    /// A control plane that runs no guest.
+    ControlPlane,
+    /// Gateway and sandboxes for a control plane elsewhere.
+    Worker,
+}
+
+impl Part {
+    /// Whether it has a control plane.
+    pub fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Whether it has a gateway and sandboxes.
+    pub fn works(self) -> bool {
+        self != Self::ControlPlane
+    }
+}
+
+/// How a node becomes part of a cluster that is there already.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinOptions {
+    /// `HOST:PORT` of any server's peer port.
+    pub address: String,
+    /// The token as it was printed; not needed when the data directory already belongs to the cluster.
+    pub token: Option<String>,
+    /// The node whose name and place this one takes.
+    pub replaces: Option<String>,
+}
+
+impl std::fmt::Debug for JoinOptions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("JoinOptions").field("address", &self.address).field("replaces", &self.replaces).finish_non_exhaustive()
+    }
+}
+
+/// Where other nodes live with this one, and what it is called by them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its zone: what fails together.
+    pub zone: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// Words to select it by.
+    pub labels: BTreeMap<String, String>,
+    /// `HOST` or `HOST:PORT` under which others reach its peer port [the address it reaches the join target from].
+    pub advertise_peer: Option<String>,
+    /// The same for its mesh port.
+    pub advertise_mesh: Option<String>,
+    /// The same for its API.
+    pub advertise_api: Option<String>,
+}
+
+/// Everything `shoal server`, `shoal worker` and `shoal dev` are told by flags, environment and configuration together.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
+    /// What it is.
+    pub part: Part,
+    /// The cluster it joins; absent: it is a cluster of its own until others join.
+    pub join: Option<JoinOptions>,
+    /// Where its control plane listens for other nodes; absent: nobody can join (`shoal dev`).
+    pub peer: Option<SocketAddr>,
+    /// Where its worker listens for other nodes' control planes; absent as above.
+    pub mesh: Option<SocketAddr>,
+    /// Zone, labels, advertised addresses.
+    pub place: Place,
+    /// How long members wait for each other.
+    pub profile: server::Profile,
     /// Where the node keeps everything; made when absent.
     pub data_directory: PathBuf,
     /// The node's name, unique in the cluster.
     pub name: String,
-    /// Where the API listens [127.0.0.1:7070]; refused off loopback (E0604). Port 0 takes a free one.
+    /// Where the API listens [127.0.0.1:7070]; off loopback it speaks TLS and asks for tokens. Port 0 takes a free one.
     pub api: SocketAddr,
     /// Where the gateway listens [0.0.0.0:8080, `shoal dev` 127.0.0.1:8080]. Port 0 takes a free one.
     pub http: SocketAddr,
@@ -79,24 +148,54 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a node says once it is ready: the content of the ready file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a node says once it is ready: the content of the ready file. What it does not have is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ready {
     /// Base URL of the API.
-    pub api: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
     /// Base URL of the gateway.
-    pub http: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
     /// Base URL of the gateway over TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub https: Option<String>,
     /// URL of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// `HOST:PORT` where other nodes join.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// `HOST:PORT` where control planes reach its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<String>,
     /// The node's name.
     pub node: String,
     /// The API on this machine without a port: what the CLI on the node itself uses.
-    pub api_socket: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_socket: Option<PathBuf>,
+    /// Tokens that let others join, on the first start of a new cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<JoinTokens>,
+    /// The commands that use them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_command: Option<JoinTokens>,
+}
+
+/// One text for each kind of node.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct JoinTokens {
+    /// For servers.
+    pub server: String,
+    /// For workers.
+    pub worker: String,
+}
+
+impl std::fmt::Debug for JoinTokens {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("JoinTokens")
+    }
 }
 
 /// The hidden subcommands the supervisor starts itself with.

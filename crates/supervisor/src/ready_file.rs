@@ -36,16 +36,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ready.json");
         let ready = Ready {
-            api: "http://127.0.0.1:7070".into(),
-            http: "http://127.0.0.1:8080".into(),
+            api: Some("http://127.0.0.1:7070".into()),
+            http: Some("http://127.0.0.1:8080".into()),
             https: Some("https://127.0.0.1:8443".into()),
-            metrics: None,
+            peer: Some("10.0.0.1:7071".into()),
             node: "one".into(),
-            api_socket: "/data/api.sock".into(),
+            api_socket: Some("/data/api.sock".into()),
+            ..Ready::default()
         };
         write(&path, &ready).unwrap();
         expect_test::expect![[r#"
-            {"api":"http://127.0.0.1:7070","http":"http://127.0.0.1:8080","https":"https://127.0.0.1:8443","node":"one","apiSocket":"/data/api.sock"}
+            {"api":"http://127.0.0.1:7070","http":"http://127.0.0.1:8080","https":"https://127.0.0.1:8443","peer":"10.0.0.1:7071","node":"one","apiSocket":"/data/api.sock"}
         "#]]
         .assert_eq(&fs::read_to_string(&path).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

@@ -21,7 +21,7 @@ const WORKER_USER: &str = "shoal-worker";
 const WORKER_USER_ID: u32 = 60_772;
 
 /// The newest Landlock whose restrictions these rule sets were written for; older kernels apply what they know.
-const LANDLOCK: ABI = ABI::V6;
+pub(crate) const LANDLOCK: ABI = ABI::V6;
 
 /// A user id, and the group of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,41 +25,77 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Every listening socket of a node.
 #[derive(Debug)]
 pub struct Sockets {
+    /// Those of its control plane, when it has one.
+    pub control_plane: Option<ControlPlaneSockets>,
+    /// Those of its worker, when it has one.
+    pub worker: Option<WorkerSockets>,
+    /// Prometheus metrics: of the control plane where there is one, else of the worker.
+    pub metrics: Option<TcpListener>,
+}
+
+/// Where a control plane listens.
+#[derive(Debug)]
+pub struct ControlPlaneSockets {
     /// The API over TCP.
     pub api: TcpListener,
+    /// The API for programs on this machine.
+    pub api_socket: UnixListener,
+    /// Where this node's worker reaches it.
+    pub control: UnixListener,
+    /// Where other nodes reach it.
+    pub peer: Option<TcpListener>,
+}
+
+/// Where a worker listens.
+#[derive(Debug)]
+pub struct WorkerSockets {
     /// The gateway.
     pub http: TcpListener,
     /// The gateway over TLS.
     pub https: Option<TcpListener>,
-    /// Prometheus metrics.
-    pub metrics: Option<TcpListener>,
-    /// The API for programs on this machine.
-    pub api_socket: UnixListener,
-    /// Where this node's worker reaches its control plane.
-    pub control: UnixListener,
-    /// Where this node's control plane reaches its worker.
-    pub mesh: UnixListener,
+    /// Where this node's control plane reaches it.
+    pub mesh_socket: UnixListener,
+    /// Where the control planes of other nodes reach it.
+    pub mesh: Option<TcpListener>,
 }
 
 impl Sockets {
     /// Binds all of them, or none.
     pub fn bind(options: &ServerOptions, directory: &Path, worker: Option<User>) -> Result<Self, StartError> {
-        let sockets = Self {
-            api: tcp(options.api, "--api")?,
-            http: tcp(options.http, "--http")?,
-            https: options.https.map(|address| tcp(address, "--https")).transpose()?,
-            metrics: options.metrics.map(|address| tcp(address, "--metrics")).transpose()?,
-            api_socket: unix(directory, "api.sock", None)?,
-            control: unix(directory, "control.sock", worker)?,
-            mesh: unix(directory, "worker/mesh.sock", worker)?,
+        let if_given = |address: Option<SocketAddr>, flag| address.map(|address| tcp(address, flag)).transpose();
+        let control_plane = || {
+            Ok::<_, StartError>(ControlPlaneSockets {
+                api: tcp(options.api, "--api")?,
+                api_socket: unix(directory, "api.sock", None)?,
+                control: unix(directory, "control.sock", worker)?,
+                peer: if_given(options.peer, "--peer")?,
+            })
         };
-        Ok(sockets)
+        let of_worker = || {
+            Ok::<_, StartError>(WorkerSockets {
+                http: tcp(options.http, "--http")?,
+                https: if_given(options.https, "--https")?,
+                mesh_socket: unix(directory, "worker/mesh.sock", worker)?,
+                mesh: if_given(options.mesh, "--mesh")?,
+            })
+        };
+        Ok(Self {
+            control_plane: options.part.serves().then(control_plane).transpose()?,
+            worker: options.part.works().then(of_worker).transpose()?,
+            metrics: if_given(options.metrics, "--metrics")?,
+        })
     }
 
     /// Where this node answers over TCP: what guests must not reach by accident.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let listeners = [Some(&self.api), Some(&self.http), self.https.as_ref(), self.metrics.as_ref()];
-        listeners.into_iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
+        let control_plane = self.control_plane.iter().flat_map(|sockets| std::iter::once(&sockets.api).chain(&sockets.peer));
+        let worker = self.worker.iter().flat_map(|sockets| std::iter::once(&sockets.http).chain(&sockets.https).chain(&sockets.mesh));
+        control_plane.chain(worker).chain(&self.metrics).filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The gateway's port, when there is one.
+    pub fn gateway_port(&self) -> Option<u16> {
+        self.worker.as_ref().and_then(|sockets| sockets.http.local_addr().ok()).map(|address| address.port())
     }
 }
 

@@ -53,11 +53,19 @@ pub enum StartError {
         /// Ours.
         known: &'static str,
     },
-    /// The API would be reachable from elsewhere.
-    #[error("cannot serve the API on {address}: off loopback it needs tokens and TLS, which this version does not have")]
-    ApiOffLoopback {
-        /// What was asked for.
-        address: SocketAddr,
+    /// It cannot become part of a cluster.
+    #[error("cannot join the cluster{}: {why}", if address.is_empty() { String::new() } else { format!(" at {address}") })]
+    Join {
+        /// Where it was tried.
+        address: String,
+        /// Why not.
+        why: String,
+    },
+    /// What says who this node is cannot be made, read or written.
+    #[error("cannot use the identity of this node: {why}")]
+    Identity {
+        /// Why.
+        why: String,
     },
     /// A limit of the system is too low.
     #[error("cannot start the worker: it needs {needs} {what}, the system allows {allows}")]
@@ -119,13 +127,18 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Something is wrong with keys or certificates.
+    pub fn identity(error: impl std::error::Error) -> Self {
+        Self::Identity { why: server::chain(&error) }
+    }
+
     /// The code of the refusal; empty where there is only the machine's own word.
     pub fn code(&self) -> &'static str {
         match self {
             Self::PortInUse { .. } => "E0601",
             Self::Locked { .. } | Self::Orphans { .. } => "E0602",
             Self::Format { .. } => "E0603",
-            Self::ApiOffLoopback { .. } => "E0604",
+            Self::Join { .. } | Self::Identity { .. } => "E0609",
             Self::SystemLimit { .. } => "E0606",
             Self::DiskFull { .. } => "E0607",
             Self::Certificates(_) => "E0608",
@@ -142,9 +155,10 @@ impl StartError {
             Self::Locked { .. } => "stop that server first, or give this one a directory of its own with   --data-dir DIR".to_owned(),
             Self::Orphans { .. } => "they hold the file `children.lock`;   fuser -v DIR/children.lock   names them".to_owned(),
             Self::Format { .. } => "use the version of shoal that wrote it, or an empty directory".to_owned(),
-            Self::ApiOffLoopback { address } => {
-                format!("listen on loopback with   --api 127.0.0.1:{}   and reach it through ssh -L", address.port())
+            Self::Join { .. } => {
+                "make a token on a server with   shoal join-token create server|worker   and give it with --token-file".to_owned()
             }
+            Self::Identity { .. } => "the files are control/identity and worker/identity in the data directory".to_owned(),
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
             Self::Certificates(_) => {

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     child::{self, Ended, Restarts, Role},
-    compile_pool,
+    compile_pool, enroll, invite,
     limits::{READY_LOOK_EVERY, READY_WAIT_MAX, STARTS_MAX},
     node::Node,
     notify::notify,
@@ -35,15 +35,25 @@ pub enum Event {
 
 /// Runs the node until `stop`. Says on `ready` that it is ready, or why it will not be.
 pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartError>>, stop: CancellationToken) {
+    match stop.run_until_cancelled(enroll::enroll(&node)).await {
+        Some(Ok(place)) => node.enrolled.set(place).expect("a node gets its place once"),
+        // Whoever started the node may have stopped waiting for it.
+        Some(Err(error)) => return drop(ready.send(Err(error))),
+        None => return,
+    }
     let node = Arc::new(node);
     let (events, mut seen) = mpsc::channel(16);
     let (stop_worker, stop_control_plane) = (CancellationToken::new(), CancellationToken::new());
     // The guards stop the children whichever way this ends.
     let _guards = (stop_worker.clone().drop_guard(), stop_control_plane.clone().drop_guard());
-    let mut control_plane = JoinSet::new();
-    control_plane.spawn(keep(node.clone(), Role::ControlPlane, events.clone(), stop_control_plane.clone()));
-    let mut worker = JoinSet::new();
-    worker.spawn(keep(node.clone(), Role::Worker, events, stop_worker.clone()));
+    let (mut control_plane, mut worker) = (JoinSet::new(), JoinSet::new());
+    if node.options.part.serves() {
+        control_plane.spawn(keep(node.clone(), Role::ControlPlane, events.clone(), stop_control_plane.clone()));
+    }
+    if node.options.part.works() {
+        worker.spawn(keep(node.clone(), Role::Worker, events.clone(), stop_worker.clone()));
+    }
+    drop(events);
 
     let keeper = node.certificates.clone();
     let _certificates = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(certificates::keep(keeper))));
@@ -54,7 +64,14 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     };
     match outcome {
         Some(Ok(said)) => {
-            tracing::info!(api = said.api, http = said.http, https = said.https, node.name = said.node, "the node is ready");
+            tracing::info!(
+                api = said.api,
+                http = said.http,
+                https = said.https,
+                peer = said.peer,
+                node.name = said.node,
+                "the node is ready"
+            );
             notify("READY=1");
             // Whoever started the node may have stopped waiting for it.
             let _ = ready.send(Ok(said));
@@ -74,7 +91,8 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     notify("STOPPING=1");
     stop_worker.cancel();
     // Nobody will accept these any more: a refusal at once is better than a wait in the queue that ends in a reset.
-    for listener in std::iter::once(&node.sockets.http).chain(&node.sockets.https) {
+    let gateway = node.sockets.worker.iter().flat_map(|sockets| std::iter::once(&sockets.http).chain(&sockets.https));
+    for listener in gateway {
         if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
             tracing::warn!(error = %error, "new connections wait until the node is gone");
         }
@@ -151,7 +169,7 @@ async fn wait_ready(node: &Node, seen: &mut mpsc::Receiver<Event>) -> Result<Rea
     let late = |what| StartError::Late { what, waited_seconds: READY_WAIT_MAX.as_secs() };
     let start = Instant::now();
     let mut ends = [0_u32; 2];
-    let mut listens = false;
+    let mut listens = !node.options.part.works();
     while !listens {
         let left = READY_WAIT_MAX.saturating_sub(start.elapsed());
         match tokio::time::timeout(left, seen.recv()).await {
@@ -160,7 +178,11 @@ async fn wait_ready(node: &Node, seen: &mut mpsc::Receiver<Event>) -> Result<Rea
             Ok(Some(Event::Ended(role, status))) => count_end(&mut ends, role, status)?,
         }
     }
-    let api = api_answers(node);
+    let api = async {
+        if node.options.part.serves() {
+            api_answers(node).await;
+        }
+    };
     tokio::pin!(api);
     loop {
         tokio::select! {
@@ -174,7 +196,10 @@ async fn wait_ready(node: &Node, seen: &mut mpsc::Receiver<Event>) -> Result<Rea
         }
     }
     let unwritten = |source| StartError::File { attempt: "write", path: node.options.ready_file.clone().unwrap_or_default(), source };
-    let ready = node.ready().map_err(unwritten)?;
+    let mut ready = node.ready().map_err(unwritten)?;
+    if node.place().fresh && ready.peer.is_some() {
+        invite::invite(node, &mut ready).await;
+    }
     if let Some(path) = &node.options.ready_file {
         ready_file::write(path, &ready).map_err(unwritten)?;
     }

@@ -29,6 +29,7 @@ impl WorkerConfig {
     pub fn of(node: &Node) -> Self {
         let settings = worker::Settings {
             node: node.options.name.clone(),
+            servers: if node.options.part.serves() { Vec::new() } else { node.place().addresses(&node.options) },
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
             cluster_sockets: node.sockets.addresses(),
@@ -46,7 +47,9 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
     let config_of_worker = worker::Config {
         http: inherited.tcp_listener("http")?,
         https: inherited.tcp_listener_if_lent("https")?,
-        mesh: inherited.unix_listener("mesh")?,
+        mesh_socket: inherited.unix_listener("mesh-socket")?,
+        mesh: inherited.tcp_listener_if_lent("mesh")?,
+        metrics: inherited.tcp_listener_if_lent("metrics")?,
         lifeline: inherited.unix_stream("lifeline")?,
         settings: config.settings,
     };

@@ -1,4 +1,4 @@
-//! Talking to the control plane of this node over its socket: assignments come down, reports and artifact requests go up. Owns the exchanges and
+//! Talking to a control plane: assignments come down, reports and artifact requests go up. Owns the exchanges and
 //! their retries; must never decide what an assignment means. Losing the control plane stops changes, never traffic.
 
 use std::{
@@ -12,19 +12,19 @@ use std::{
 };
 
 use api::{
-    limits::{ARTIFACT_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX},
-    node::{AssignmentPart, Parts, Report},
+    limits::{ARTIFACT_BYTES_MAX, JSON_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX},
+    node::{AssignmentPart, Parts, RENEW_PATH, REPORT_PATH, Report, ReportAnswer},
+    peer::{Certified, RenewRequest},
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use model::id::{Digest, Generation};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::Digest as _;
 use tokio::{
     io::AsyncWriteExt,
-    net::UnixStream,
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
@@ -34,16 +34,17 @@ use crate::{
     agent::Seat,
     chronicle::Chronicle,
     limits::{CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN},
+    way::Way,
 };
 
 /// What went wrong between this worker and its control plane.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Nobody listens, or the connection broke.
-    #[error("cannot reach the control plane at {path}")]
+    #[error("cannot reach the control plane at {at}")]
     Unreachable {
-        /// The socket.
-        path: PathBuf,
+        /// The socket or the server.
+        at: String,
         /// Why.
         source: io::Error,
     },
@@ -84,7 +85,7 @@ pub enum ControlError {
 /// The way to the control plane. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
-    socket: PathBuf,
+    way: Way,
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
 }
@@ -105,9 +106,9 @@ pub struct Backoff {
 }
 
 impl Control {
-    /// The control plane that listens on `socket`.
-    pub fn new(socket: PathBuf) -> Self {
-        Self { socket, fetches: Arc::default() }
+    /// The control plane behind `way`.
+    pub fn new(way: Way) -> Self {
+        Self { way, fetches: Arc::default() }
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -208,10 +209,24 @@ impl Control {
     }
 
     async fn report(&self, report: &Report) -> Result<(), ControlError> {
-        let what = "a report";
-        let body = serde_json::to_vec(report).map_err(|error| ControlError::Broken { what: what.into(), source: error.into() })?;
-        let (response, _driver) = self.ask(Method::POST, "/node/v1/report", body.into()).await?;
-        expect_success(what, response).await.map(drop)
+        let answer: ReportAnswer = self.exchange("a report", REPORT_PATH, report).await?;
+        self.way.learn(answer);
+        Ok(())
+    }
+
+    /// Asks for a new certificate.
+    pub async fn renew(&self, request: &RenewRequest) -> Result<Certified, ControlError> {
+        self.exchange("a new certificate", RENEW_PATH, request).await
+    }
+
+    async fn exchange<A: DeserializeOwned>(&self, what: &str, path: &str, question: &impl Serialize) -> Result<A, ControlError> {
+        let broken = |source: io::Error| ControlError::Broken { what: what.into(), source };
+        let body = serde_json::to_vec(question).map_err(|error| broken(error.into()))?;
+        let (response, _driver) = self.ask(Method::POST, path, body.into()).await?;
+        let body = Limited::new(expect_success(what, response).await?.into_body(), JSON_BYTES_MAX).collect();
+        let body = timeout(CONTROL_WAIT_MAX, body).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
+        let body = body.map_err(|error| broken(io::Error::other(error)))?.to_bytes();
+        serde_json::from_slice(&body).map_err(|error| broken(error.into()))
     }
 
     /// Brings the artifact `digest` to `path`, whole or not at all; its bytes are checked on the way. Two may bring the same at once.
@@ -253,28 +268,23 @@ impl Control {
         Ok(())
     }
 
-    /// Sends one request on a connection of its own, which lives as long as the handle beside the response.
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ControlError> {
-        let unreachable = |source: io::Error| ControlError::Unreachable { path: self.socket.clone(), source };
-        let exchange = async {
-            let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(io::Error::other(error)))?;
-            let driver = AbortOnDropHandle::new(tokio::spawn(async move {
-                // Whoever reads the response sees the same error, with more context.
-                let _ = connection.await;
-            }));
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header(http::header::HOST, "localhost")
-                .header(http::header::CONTENT_TYPE, "application/json")
-                .body(Full::new(body))
-                .map_err(|error| unreachable(io::Error::other(error)))?;
-            let response = sender.send_request(request).await.map_err(|error| unreachable(io::Error::other(error)))?;
-            Ok((response, driver))
-        };
-        timeout(CONTROL_WAIT_MAX, exchange).await.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
+    /// Sends one request; a connection of its own lives as long as the handle beside the response.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, Option<AbortOnDropHandle<()>>), ControlError> {
+        let unreachable = |source: io::Error| ControlError::Unreachable { at: self.way.to_string(), source };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::HOST, "localhost")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| unreachable(io::Error::other(error)))?;
+        let answer = timeout(CONTROL_WAIT_MAX, self.way.send(request)).await;
+        answer.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?.map_err(unreachable)
     }
 }
 

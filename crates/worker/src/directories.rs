@@ -32,6 +32,11 @@ impl Directories {
         self.root.join("worker/assignment.json")
     }
 
+    /// This worker's key and certificate, and the servers it knows.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("worker/identity")
+    }
+
     /// Logs of guests and requests.
     pub fn logs(&self) -> PathBuf {
         self.root.join("worker/logs")

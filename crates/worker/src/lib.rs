@@ -30,10 +30,12 @@ mod sandboxes;
 mod saved;
 mod shared;
 mod spans;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod way;
 
 use std::{
     io,
@@ -75,6 +77,7 @@ use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigur
 use programs::Programs;
 use sandboxes::Sandboxes;
 use spans::Spans;
+use standing::Standing;
 use upkeep::Upkeep;
 
 /// What a worker is told as text.
@@ -83,6 +86,9 @@ use upkeep::Upkeep;
 pub struct Settings {
     /// The node's name.
     pub node: String,
+    /// Where servers were when the node joined, when it has no control plane of its own.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// The data directory, as this process reaches it.
     pub data: PathBuf,
     /// Networks whose forwarding headers are believed.
@@ -108,8 +114,12 @@ pub struct Config {
     pub http: TcpListener,
     /// Where they speak TLS; the certificates come over the lifeline.
     pub https: Option<TcpListener>,
-    /// Where the control plane connects.
-    pub mesh: UnixListener,
+    /// Where this node's control plane connects.
+    pub mesh_socket: UnixListener,
+    /// Where control planes of other nodes connect.
+    pub mesh: Option<TcpListener>,
+    /// Where Prometheus connects, on a node without a control plane.
+    pub metrics: Option<TcpListener>,
     /// The other end is the supervisor's; its end means that the supervisor is gone.
     pub lifeline: std::os::unix::net::UnixStream,
 }
@@ -130,6 +140,12 @@ pub enum RunError {
         attempt: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// What says who this worker is cannot be used.
+    #[error("cannot use the identity of this worker: {message}")]
+    Identity {
+        /// Why.
+        message: String,
     },
     /// The engine does not start.
     #[error("cannot start the engine")]
@@ -177,15 +193,16 @@ async fn serve<E>(
 where
     E: Engine<Program: Answers>,
 {
-    let Config { settings, http, https, mesh, lifeline } = config;
+    let Config { settings, http, https, mesh_socket, mesh, metrics, lifeline } = config;
     let io = |attempt| move |source| RunError::Io { attempt, source };
     let started_at = Instant::now();
     let directories = Directories::new(&settings.data);
-    let control = Control::new(directories.control_socket());
+    let standing = Standing::read(&directories).map_err(|message| RunError::Identity { message })?;
+    let control = Control::new(standing.way(&settings, &directories));
     let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
-    let mesh = tokio::net::UnixListener::from_std(mesh).map_err(io("listen for the control plane"))?;
+    let mesh_socket = tokio::net::UnixListener::from_std(mesh_socket).map_err(io("listen for the control plane"))?;
 
     let counts = register(&mut registry, &engine, &logs);
     let chronicle = counts.chronicle.clone();
@@ -217,11 +234,13 @@ where
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
     let told = chronicle.clone();
+    tasks.spawn(standing.clone().keep_renewed(control.clone()));
     tasks.spawn(async move { control.send_reports(reports, kept, &told).await });
     tasks.spawn(upkeep.run());
     let (registry, figures) = (Arc::new(registry), figures.reader());
     let mesh_state = mesh::Mesh { logs, registry, seat: seats.clone(), connected, gateway: handle, figures, started_at };
-    tasks.spawn(mesh::serve(mesh, mesh_state));
+    tasks.spawn(mesh::serve(mesh_socket, mesh_state.clone()));
+    listen_to_others(&mut tasks, (mesh, metrics), &standing, mesh_state).map_err(io("listen for other machines"))?;
 
     open(&lifeline, resuming.then(|| seats.clone()), started_at).await;
     tell_start(&chronicle, &seats);
@@ -229,6 +248,22 @@ where
     tasks.shutdown().await;
     Tracing::end(tracing).await;
     result
+}
+
+/// Answers control planes of other nodes and Prometheus, where the worker listens for them.
+fn listen_to_others(
+    tasks: &mut JoinSet<()>,
+    (mesh, metrics): (Option<TcpListener>, Option<TcpListener>),
+    standing: &Standing,
+    state: mesh::Mesh,
+) -> io::Result<()> {
+    if let Some(mesh) = mesh {
+        tasks.spawn(mesh::serve_servers(tokio::net::TcpListener::from_std(mesh)?, standing.acceptor(), state.clone()));
+    }
+    if let Some(metrics) = metrics {
+        tasks.spawn(mesh::serve_metrics(tokio::net::TcpListener::from_std(metrics)?, state));
+    }
+    Ok(())
 }
 
 /// Has `registry` show what is counted beside the gateway.

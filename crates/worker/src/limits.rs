@@ -100,8 +100,8 @@ pub const LOG_BURST_SECONDS: f64 = 4.0;
 /// How long dropped lines are gathered before their number is written: a line a second says enough.
 pub const LOG_TELL_DROPPED_EVERY: Duration = Duration::from_secs(1);
 
-/// Access records waiting for the writer: two looks of the writer at 100,000 requests per second.
-pub const ACCESS_RECORDS_WAITING_MAX: usize = 4_096;
+/// Bytes of access lines waiting for the writer: two looks of the writer at 100,000 requests per second, with lines of half a kilobyte.
+pub const ACCESS_BYTES_WAITING_MAX: usize = 2 << 20;
 
 /// Longest text of one guest line; the rest is cut and said.
 pub const LOG_TEXT_BYTES_MAX: usize = 16 << 10;
@@ -153,3 +153,9 @@ pub const EVENTS_KEPT_MAX: usize = 64;
 
 /// After a component's traps were told, how long others are not: one bad release is one event, not a hundred.
 pub const TRAPS_TOLD_EVERY: Duration = Duration::from_secs(300);
+
+/// Connections of control planes of other nodes: seven servers with a stream for each follower of a log, and an accident.
+pub const MESH_CONNECTIONS_MAX: usize = 256;
+
+/// How often the certificate is looked at: it lasts a day, and is renewed at half of it.
+pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);

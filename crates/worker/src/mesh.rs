@@ -1,6 +1,6 @@
 //! What a worker answers its control plane: logs, metrics, why, status. Owns these handlers; must never change anything.
 
-use std::{convert::Infallible, process, sync::Arc, time::Instant};
+use std::{convert::Infallible, net::SocketAddr, process, sync::Arc, time::Instant};
 
 use api::{
     mesh::{FIGURES_PATH, FiguresQuery, InstanceLoad, LOGS_PATH, METRICS_PATH, STATUS_PATH, WHY_PATH, WorkerFigures, WorkerStatus},
@@ -15,13 +15,20 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::quantity::Millis;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt;
+use transport::{Acceptor, Caller, Protocol, Role};
 
 use crate::{
     agent::Seat,
     figures::Read,
+    limits::{MESH_CONNECTIONS_MAX, RETRY_WAIT_MIN},
     logs::{Filter, LogStore},
 };
 
@@ -48,6 +55,63 @@ pub struct Mesh {
 pub async fn serve(listener: tokio::net::UnixListener, mesh: Mesh) {
     if let Err(error) = axum::serve(listener, router(mesh)).await {
         tracing::error!(error = %error, "the mesh listener ended");
+    }
+}
+
+/// Answers the control planes of other nodes: whoever shows the certificate of a server.
+pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor, mesh: Mesh) {
+    let places = Arc::new(Semaphore::new(MESH_CONNECTIONS_MAX));
+    let router = router(mesh);
+    let mut connections = JoinSet::new();
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the places are never closed");
+        tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    let (acceptor, router) = (acceptor.clone(), router.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = converse(stream, from, &acceptor, router).await {
+                            tracing::debug!(client.addr = %from, error = %error, "a connection of a server ended with an error");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection cannot be accepted");
+                    tokio::time::sleep(RETRY_WAIT_MIN).await;
+                }
+            },
+        }
+    }
+}
+
+/// One connection of a server, from its handshake to its end.
+async fn converse(
+    stream: tokio::net::TcpStream,
+    from: SocketAddr,
+    acceptor: &Acceptor,
+    router: Router,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let accepted = acceptor.accept_tcp(stream, from).await?;
+    match accepted.caller {
+        Caller::Node(peer) if peer.identity.role == Role::Server => {}
+        _ => return Err("only servers may ask a worker".into()),
+    }
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| router.clone().oneshot(request));
+    let io = TokioIo::new(accepted.stream);
+    match accepted.protocol {
+        Protocol::Http1 => Ok(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await?),
+        Protocol::Http2 => Ok(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await?),
+    }
+}
+
+/// Answers Prometheus, where no control plane does.
+pub async fn serve_metrics(listener: tokio::net::TcpListener, mesh: Mesh) {
+    let router = Router::new().route("/metrics", get(metrics)).with_state(mesh);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(error = %error, "the metrics listener ended");
     }
 }
 

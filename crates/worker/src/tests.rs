@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use api::node::{AssignedProgram, Assignment, AssignmentPart, Phase, Report, Wanted};
+use api::node::{AssignedProgram, Assignment, AssignmentPart, Phase, Report, ReportAnswer, Wanted};
 use axum::{
     Json, Router,
     body::Body,
@@ -163,9 +163,9 @@ async fn assignments(State(state): State<ControlState>) -> Body {
     Body::from_stream(lines)
 }
 
-async fn take_report(State(state): State<ControlState>, Json(report): Json<Report>) -> StatusCode {
+async fn take_report(State(state): State<ControlState>, Json(report): Json<Report>) -> Json<ReportAnswer> {
     state.report.send_replace(Some(report));
-    StatusCode::OK
+    Json(ReportAnswer::default())
 }
 
 async fn artifact(axum::extract::Path(digest): axum::extract::Path<String>) -> Response<Body> {
@@ -189,6 +189,7 @@ impl Fixture {
         for name in ["worker/incoming", "worker/logs", "code"] {
             std::fs::create_dir_all(directory.join(name)).unwrap();
         }
+        identify(directory);
         let http = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = http.local_addr().unwrap();
         let _ = std::fs::remove_file(directory.join("worker/mesh.sock"));
@@ -199,6 +200,7 @@ impl Fixture {
         ours.set_nonblocking(true).unwrap();
         let settings = Settings {
             node: "one".into(),
+            servers: Vec::new(),
             data: directory.to_owned(),
             trusted_proxies: Vec::new(),
             cluster_sockets: Vec::new(),
@@ -208,7 +210,7 @@ impl Fixture {
         };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
         let stop = CancellationToken::new();
-        let config = Config { settings, http, https: None, mesh, lifeline: theirs };
+        let config = Config { settings, http, https: None, mesh_socket: mesh, mesh: None, metrics: None, lifeline: theirs };
         let (listening, mut listens) = watch::channel(false);
         let supervisor = tokio::spawn(supervise(UnixStream::from_std(ours).unwrap(), engine.clone(), listening));
         let worker = tokio::spawn(serve(config, engine, logs, Registry::default(), stop.clone()));
@@ -231,6 +233,21 @@ impl Fixture {
         self.stop.cancel();
         timeout(DEADLINE, self.worker).await.expect("the drain ends").unwrap().unwrap();
     }
+}
+
+/// Gives the worker in `directory` a key and a certificate, unless it has them.
+fn identify(directory: &Path) {
+    use transport::{Authority, Clock, ClusterId, Credentials, Issue, KeyPair, NODE_LIFETIME, NodeIdentity, Role, SystemClock};
+    let directory = directory.join("worker/identity");
+    if directory.exists() {
+        return;
+    }
+    let (cluster, now, key) = (ClusterId::random(), SystemClock.now(), KeyPair::generate());
+    let authority = Authority::create(cluster, now).unwrap();
+    let identity = NodeIdentity { cluster, node: model::id::NodeId(1), role: Role::Worker };
+    let issue = Issue { identity, key: &key.public(), names: &[], now, lifetime: NODE_LIFETIME };
+    let certificate = authority.issue(&issue).unwrap();
+    Credentials::new(key, &certificate, authority.certificate().clone()).unwrap().write(&directory).unwrap();
 }
 
 /// Makes "code" of whatever the worker asks for.

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 connection per call, over a Unix socket or TCP. Owns dialing and reading whole answers; must never outlive the answer's body.
 
-use std::{fmt, io, path::PathBuf, pin::Pin, str::FromStr, task, time::Duration};
+use std::{fmt, io, path::PathBuf, pin, str::FromStr, sync::Arc, task, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,9 +15,10 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
 
 use super::ClientError;
-use crate::limits::CONNECT_MAX;
+use crate::{limits::CONNECT_MAX, time::Time};
 
 /// A request's body.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -29,6 +30,27 @@ pub enum Server {
     Socket(PathBuf),
     /// `HOST:PORT`, without TLS.
     Http(String),
+    /// `HOST:PORT` of a server of the cluster with this authority.
+    Https(String, AuthorityDigest),
+}
+
+impl Server {
+    /// Reads `https://HOST:PORT` of a cluster whose authority is known.
+    ///
+    /// # Errors
+    /// It is written otherwise.
+    pub fn pinned(text: &str, authority: AuthorityDigest) -> Result<Self, ClientError> {
+        let found = text.strip_prefix("https://").and_then(host_and_port);
+        found.map(|found| Self::Https(found, authority)).ok_or_else(|| ClientError::Address { text: text.to_owned() })
+    }
+}
+
+/// `HOST:PORT` and nothing else.
+fn host_and_port(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let parsed: http::uri::Authority = text.parse().ok()?;
+    let is_plain = parsed.port_u16().is_some() && !parsed.host().is_empty() && !text.contains('@');
+    is_plain.then(|| text.to_owned())
 }
 
 impl FromStr for Server {
@@ -39,12 +61,7 @@ impl FromStr for Server {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Socket(path.strip_prefix("//").unwrap_or(path).into()));
         }
-        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-        let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong())?;
-        match parsed.port_u16() {
-            Some(_) => Ok(Self::Http(authority.to_owned())),
-            None => Err(wrong()),
-        }
+        host_and_port(text.strip_prefix("http://").unwrap_or(text)).map(Self::Http).ok_or_else(wrong)
     }
 }
 
@@ -53,6 +70,7 @@ impl fmt::Display for Server {
         match self {
             Self::Socket(path) => write!(out, "unix:{}", path.display()),
             Self::Http(authority) => write!(out, "http://{authority}"),
+            Self::Https(authority, _) => write!(out, "https://{authority}"),
         }
     }
 }
@@ -67,8 +85,11 @@ impl http_body::Body for Tied {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    fn poll_frame(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        pin::Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -107,7 +128,7 @@ impl Server {
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Tied>, ClientError> {
         let host = match self {
             Self::Socket(_) => "localhost",
-            Self::Http(authority) => authority.as_str(),
+            Self::Http(authority) | Self::Https(authority, _) => authority.as_str(),
         };
         let host = HeaderValue::from_str(host).map_err(|_| ClientError::Address { text: host.to_owned() })?;
         request.headers_mut().insert(header::HOST, host);
@@ -128,6 +149,11 @@ impl Server {
                 let stream = timeout(CONNECT_MAX, TcpStream::connect(authority)).await.map_err(late)?.map_err(unreachable)?;
                 stream.set_nodelay(true).map_err(unreachable)?;
                 self.start(stream).await
+            }
+            Self::Https(authority, pinned) => {
+                let pin = Pin { authority: *pinned, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: CONNECT_MAX };
+                let dialed = transport::dial_pinned(authority, &pin).await.map_err(|error| ClientError::of_dial(self, error))?;
+                self.start(dialed.stream).await
             }
         }
     }
@@ -156,16 +182,35 @@ pub(super) async fn exchange(
     deadline: Duration,
     bytes_max: usize,
 ) -> Result<(StatusCode, Bytes), ClientError> {
-    let request = request(server, method, path, body)?;
+    let request = request(server, method, path, body.map(Bytes::from))?;
+    answer(server, request, deadline, bytes_max).await.map(|answer| (answer.status, answer.bytes))
+}
+
+/// A whole answer and what its head says that calls look at.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// When the server asks to be asked again.
+    pub(super) retry_after: Option<Duration>,
+    /// The server's clock.
+    pub(super) date: Option<Time>,
+    pub(super) bytes: Bytes,
+}
+
+/// Sends `request` and reads the whole answer, at most `bytes_max`, within `deadline`.
+pub(super) async fn answer(server: &Server, request: Request<Body>, deadline: Duration, bytes_max: usize) -> Result<Answer, ClientError> {
     let exchange = async {
         let (head, body) = server.send(request).await?.into_parts();
-        Ok((head.status, read(server, body, bytes_max).await?))
+        let text = |name: header::HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let retry_after = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let date = text(header::DATE).and_then(Time::of_http_date);
+        Ok(Answer { status: head.status, retry_after, date, bytes: read(server, body, bytes_max).await? })
     };
     timeout(deadline, exchange).await.map_err(|_| ClientError::Deadline { server: server.clone(), after: deadline })?
 }
 
 /// A request with a JSON body or none.
-pub(super) fn request(server: &Server, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Request<Body>, ClientError> {
+pub(super) fn request(server: &Server, method: Method, path: &str, body: Option<Bytes>) -> Result<Request<Body>, ClientError> {
     let builder = Request::builder().method(method).uri(path);
     let request = match body {
         Some(json) => builder.header(header::CONTENT_TYPE, "application/json").body(full(json)),
@@ -176,6 +221,14 @@ pub(super) fn request(server: &Server, method: Method, path: &str, body: Option<
 
 /// The whole body, at most `bytes_max`.
 pub(super) async fn read(server: &Server, body: Tied, bytes_max: usize) -> Result<Bytes, ClientError> {
+    read_all(server, body, bytes_max).await
+}
+
+/// The same of any body.
+pub(super) async fn read_all<B>(server: &Server, body: B, bytes_max: usize) -> Result<Bytes, ClientError>
+where
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
     let whole = Limited::new(body, bytes_max).collect().await;
     Ok(whole.map_err(|source| ClientError::Broken { server: server.clone(), source })?.to_bytes())
 }
@@ -200,8 +253,24 @@ mod tests {
         check("unix:/run/shoal/api.sock", Some("unix:/run/shoal/api.sock"));
         check("unix:///run/shoal/api.sock", Some("unix:/run/shoal/api.sock"));
         check("https://example.com", None);
+        check("https://example.com:7070", None);
         check("localhost", None);
+        check(":7070", None);
+        check("user@host:7070", None);
         check("", None);
+    }
+
+    #[test]
+    fn an_encrypted_address_needs_the_authority() {
+        let pin = AuthorityDigest::from_bytes([7; 32]);
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(Server::pinned(text, pin).ok().map(|server| server.to_string()).as_deref(), expected, "{text}");
+        };
+        check("https://10.0.0.1:7070/", Some("https://10.0.0.1:7070"));
+        check("https://[::1]:7070", Some("https://[::1]:7070"));
+        check("http://10.0.0.1:7070", None);
+        check("10.0.0.1:7070", None);
+        check("https://10.0.0.1", None);
     }
 
     #[tokio::test]

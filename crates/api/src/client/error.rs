@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use http::StatusCode;
+use transport::DialError;
 
 use super::{Server, seconds};
 use crate::v1::{ErrorBody, ErrorDetail};
@@ -17,6 +18,20 @@ pub enum ClientError {
         server: Server,
         /// Why not.
         source: io::Error,
+    },
+    /// Nobody listens at any of the servers. Nothing was sent: safe to try again.
+    #[error("cannot reach any server: {}", each(.tried))]
+    NoneReachable {
+        /// One `Unreachable` for each.
+        tried: Vec<ClientError>,
+    },
+    /// Whoever answers there could not show that it belongs to the cluster that was pinned. Nothing was sent.
+    #[error("{server} is not a server of the cluster that was pinned")]
+    Untrusted {
+        /// Where it answered.
+        server: Server,
+        /// What it showed in place of that.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The connection broke before the whole answer came; the call may have had its effect.
     #[error("the server at {server} broke off")]
@@ -69,7 +84,7 @@ pub enum ClientError {
         max: u64,
     },
     /// The address cannot be a server's.
-    #[error("`{text}` is not a server: write http://HOST:PORT or unix:PATH")]
+    #[error("`{text}` is not a server: write https://HOST:PORT, http://HOST:PORT or unix:PATH")]
     Address {
         /// What was given.
         text: String,
@@ -80,11 +95,22 @@ impl ClientError {
     /// The code of the error: the server's own, or the one for what happened on the way.
     pub fn code(&self) -> &str {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => "E0605",
+            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => "E0605",
+            Self::Untrusted { .. } => "E0610",
             Self::Refused { error, .. } => &error.code,
             Self::Unreadable { .. } | Self::Address { .. } => "E0408",
             Self::File { .. } => "E0207",
             Self::TooLarge { .. } => "E0208",
+        }
+    }
+
+    /// A connection that did not come about, told apart by whether somebody else may be asked.
+    pub(super) fn of_dial(server: &Server, error: DialError) -> Self {
+        let unreachable = |source| Self::Unreachable { server: server.clone(), source };
+        match error {
+            DialError::Resolve { source, .. } | DialError::Connect { source, .. } | DialError::Left { source, .. } => unreachable(source),
+            DialError::Late { .. } => unreachable(io::ErrorKind::TimedOut.into()),
+            other => Self::Untrusted { server: server.clone(), source: Box::new(other) },
         }
     }
 
@@ -94,4 +120,13 @@ impl ClientError {
             Err(_) => Self::Unreadable { server: server.clone(), source: format!("status {status} without an error body").into() },
         }
     }
+}
+
+/// Every server with why it was not reached, in one line.
+fn each(tried: &[ClientError]) -> String {
+    let one = |error: &ClientError| match error {
+        ClientError::Unreachable { server, source } => format!("{server} ({source})"),
+        other => other.to_string(),
+    };
+    tried.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{ClientError, Server, Tied, connection};
+use super::{ClientError, Server, Tied, Token, connection};
 use crate::limits::{JSON_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX};
 
 /// JSON objects as they come. Dropping it ends the call.
@@ -67,8 +67,16 @@ impl<L: DeserializeOwned> Lines<L> {
 }
 
 /// Opens the stream at `path`; its head must come within `deadline`.
-pub(super) async fn open<L: DeserializeOwned>(server: &Server, path: &str, deadline: Duration) -> Result<Lines<L>, ClientError> {
-    let request = connection::request(server, Method::GET, path, None)?;
+pub(super) async fn open<L: DeserializeOwned>(
+    server: &Server,
+    token: Option<&Token>,
+    path: &str,
+    deadline: Duration,
+) -> Result<Lines<L>, ClientError> {
+    let mut request = connection::request(server, Method::GET, path, None)?;
+    if let Some(token) = token {
+        token.sign(request.headers_mut());
+    }
     let late = |_| ClientError::Deadline { server: server.clone(), after: deadline };
     let (head, body) = timeout(deadline, server.send(request)).await.map_err(late)??.into_parts();
     if head.status.is_success() {

@@ -1,27 +1,41 @@
-//! Typed clients: one method per endpoint, a deadline on every call that is not a stream. Owns dialing and the translation of answers;
-//! must never retry, print, or decide what an error means for the user.
+//! Typed clients: one method per endpoint, a deadline on every call that is not a stream. Owns dialing, the choice among several servers and the translation
+//! of answers; must never send twice what may have had its effect, print, or decide what an error means for the user.
 
+mod cluster;
 mod connection;
+mod download;
 mod error;
 mod lines;
 mod node;
+mod peer;
 mod query;
+mod servers;
+mod token;
 mod upload;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use model::id::{AppId, Digest, Name};
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::servers::Servers;
 pub use self::{
     connection::{Body, Server, Tied, empty, full},
+    download::{DIGEST_HEADER, Download},
     error::ClientError,
     lines::Lines,
     node::NodeClient,
+    peer::join,
+    token::{InvalidToken, Token},
 };
 use crate::{
     limits::{CALL_MAX, JSON_BYTES_MAX},
+    time::Time,
     v1::{
         AppView, ApplyAnswer, ApplyRequest, DeleteAnswer, EventQuery, EventView, InstanceView, List, LogEntry, LogQuery, NodeView,
         ObjectAnswer, PlanAnswer, PlanRequest, ReadyView, RevisionView, TopQuery, TopView, UndoRequest, VersionView, WatchEvent, WhyAnswer,
@@ -29,21 +43,57 @@ use crate::{
     },
 };
 
-/// Calls the public API of one server. Cheap to clone; dials anew for each call.
+/// Calls the public API of one cluster. Cheap to clone; dials anew for each call.
 #[derive(Debug, Clone)]
 pub struct Client {
-    server: Server,
+    servers: Servers,
 }
 
 impl Client {
     /// A client of `server`. Nothing is dialed yet.
     pub fn new(server: Server) -> Self {
-        Self { server }
+        Self::of(vec![server])
     }
 
-    /// The server it calls.
+    /// A client of a cluster with these servers, at least one: a call goes to the one that answered last, and to the next when nobody listens there.
+    pub fn of(servers: Vec<Server>) -> Self {
+        Self { servers: Servers::new(servers) }
+    }
+
+    /// The same client, showing `token` with every call.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.servers.token = Some(token);
+        self
+    }
+
+    /// The same client, asking again for as long as `patience` while no server leads; without it, it never does.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.servers.patience = patience;
+        self
+    }
+
+    /// The server that answered last; before the first call, the one it will begin with.
     pub fn server(&self) -> &Server {
-        &self.server
+        self.servers.preferred()
+    }
+
+    /// All its servers.
+    pub fn servers(&self) -> &[Server] {
+        self.servers.all()
+    }
+
+    /// As [`Client::version`], and the server's clock in whole seconds, when it tells it.
+    ///
+    /// # Errors
+    /// Those of a call.
+    pub async fn version_and_date(&self) -> Result<(VersionView, Option<Time>), ClientError> {
+        let (server, answer) = self.servers.exchange(Method::GET, "/v1/version", None, JSON_BYTES_MAX).await?;
+        if !answer.status.is_success() {
+            return Err(ClientError::refused(&server, answer.status, &answer.bytes));
+        }
+        Ok((connection::parse(&server, &answer.bytes)?, answer.date))
     }
 
     /// Version and limits of the server.
@@ -53,20 +103,22 @@ impl Client {
 
     /// Whether the server answers reads and writes, and what it waits for when not.
     pub async fn ready(&self) -> Result<ReadyView, ClientError> {
-        let (status, bytes) = self.exchange(Method::GET, "/readyz", None).await?;
-        match status {
-            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => connection::parse(&self.server, &bytes),
-            _ => Err(ClientError::refused(&self.server, status, &bytes)),
+        // That it is not ready is the answer: asking again would only hide it.
+        let impatient = self.clone().with_patience(Duration::ZERO);
+        let (server, answer) = impatient.servers.exchange(Method::GET, "/readyz", None, JSON_BYTES_MAX).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => connection::parse(&server, &answer.bytes),
+            status => Err(ClientError::refused(&server, status, &answer.bytes)),
         }
     }
 
     /// Whether the server has the artifact.
     pub async fn has_artifact(&self, digest: &Digest) -> Result<bool, ClientError> {
-        let (status, bytes) = self.exchange(Method::HEAD, &format!("/v1/artifacts/{digest}"), None).await?;
-        match status {
+        let (server, answer) = self.servers.exchange(Method::HEAD, &format!("/v1/artifacts/{digest}"), None, JSON_BYTES_MAX).await?;
+        match answer.status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(ClientError::refused(&self.server, status, &bytes)),
+            status => Err(ClientError::refused(&server, status, &answer.bytes)),
         }
     }
 
@@ -77,7 +129,13 @@ impl Client {
         path: &Path,
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> Result<(), ClientError> {
-        upload::put_artifact(&self.server, digest, path, Box::new(progress)).await
+        let progress: upload::Progress = Arc::new(Mutex::new(progress));
+        let token = self.servers.token.as_ref();
+        let put = |server| {
+            let progress = progress.clone();
+            async move { upload::put_artifact(&server, token, digest, path, progress).await }
+        };
+        self.servers.first(put).await
     }
 
     /// What an apply would do.
@@ -173,17 +231,30 @@ impl Client {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<A, ClientError> {
-        let (status, bytes) = self.exchange(method, path, body).await?;
-        if status.is_success() { connection::parse(&self.server, &bytes) } else { Err(ClientError::refused(&self.server, status, &bytes)) }
+    async fn put<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, ClientError> {
+        let body = serde_json::to_vec(request).expect("wire types have string keys only");
+        self.call(Method::PUT, path, Some(body)).await
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<(StatusCode, bytes::Bytes), ClientError> {
-        connection::exchange(&self.server, method, path, body, CALL_MAX, JSON_BYTES_MAX * 4).await
+    async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<A, ClientError> {
+        let (server, answer) = self.servers.exchange(method, path, body, JSON_BYTES_MAX * 4).await?;
+        if answer.status.is_success() {
+            connection::parse(&server, &answer.bytes)
+        } else {
+            Err(ClientError::refused(&server, answer.status, &answer.bytes))
+        }
     }
 
     async fn stream<L: DeserializeOwned>(&self, path: &str) -> Result<Lines<L>, ClientError> {
-        lines::open(&self.server, path, CALL_MAX).await
+        let token = self.servers.token.as_ref();
+        self.servers.first(|server| async move { lines::open(&server, token, path, CALL_MAX).await }).await
+    }
+
+    fn signed(&self, mut request: Request<Body>) -> Request<Body> {
+        if let Some(token) = &self.servers.token {
+            token.sign(request.headers_mut());
+        }
+        request
     }
 }
 

@@ -27,7 +27,7 @@ impl NodeClient {
     /// # Errors
     /// Those of a call; the stream ends when the control plane stops.
     pub async fn assignments(&self) -> Result<Lines<AssignmentPart>, ClientError> {
-        lines::open(&self.server, ASSIGNMENTS_PATH, CALL_MAX).await
+        lines::open(&self.server, None, ASSIGNMENTS_PATH, CALL_MAX).await
     }
 
     /// Tells the control plane how everything is.

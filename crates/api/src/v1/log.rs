@@ -50,6 +50,13 @@ pub enum LogEntry {
     Line(LogLine),
     /// A request was answered.
     Access(AccessLine),
+    /// The lines of a node are missing: its worker does not answer.
+    Absent {
+        /// Which.
+        node: String,
+        /// Why not.
+        reason: String,
+    },
     /// Lines are missing here: they came faster than they could be kept or sent.
     Dropped {
         /// How many.

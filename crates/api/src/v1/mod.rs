@@ -4,7 +4,9 @@ mod app;
 mod apply;
 mod cluster;
 mod error;
+mod kinds;
 mod log;
+mod member;
 mod plan;
 mod top;
 mod why;
@@ -16,7 +18,12 @@ pub use app::{
 pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, UndoRequest};
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
+pub use kinds::{ConfigRequest, ConfigView, SecretRequest, SecretVersionView, SecretView, WriteAnswer};
 pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
+pub use member::{
+    ApiRole, ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, ClusterView, JoinRole, JoinTokenRequest, JoinTokenView, MemberAnswer,
+    MemberRole, MemberView, NewApiToken, NewJoinToken, Principal, TransferRequest,
+};
 pub use plan::{
     ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedFile, PlannedObject, PlannedPlacement,
 };

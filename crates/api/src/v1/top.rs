@@ -60,7 +60,8 @@ pub struct NodeUsage {
     /// Whether its worker speaks.
     pub state: NodeState,
     /// The process that answers the API.
-    pub control_plane: ProcessUsage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ProcessUsage>,
     /// The process that serves; absent while it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<ProcessUsage>,

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use api::v1::{AppView, DeleteAnswer, List, ObjectAnswer, RevisionView, UndoRequest, WatchEvent};
-use axum::{extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use model::id::{AppId, Name};
 use serde::Deserialize;
 use state::{
     AppRecord,
-    command::{Delete, Undo},
+    command::{Change, Delete, Undo},
 };
 use utoipa::ToSchema;
 
 use crate::{
+    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, AppPath, Json, Query},
     limits::{APPS_PER_PAGE_MAX, PAGE_BYTES},
-    planned,
+    planned, principal,
     streams::{self, Next, Wakes},
     writer::Wish,
 };
@@ -53,11 +54,16 @@ pub(crate) struct By {
     pub(crate) by: String,
 }
 
-pub(crate) async fn list(State(core): State<Arc<Core>>, Query(page): Query<Page>) -> Answer<List<AppView>> {
+pub(crate) async fn list(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(page): Query<Page>,
+) -> Result<Answer<List<AppView>>, ApiError> {
+    let namespace = principal::listed(&caller.principal, page.namespace)?;
     let viewer = core.viewer();
     let (mut items, mut bytes, mut next, mut last) = (Vec::new(), 0, None, None);
     let after = |record: &&AppRecord| page.after.as_ref().is_none_or(|after| record.id > *after);
-    let within = |record: &&AppRecord| page.namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
+    let within = |record: &&AppRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
     for record in viewer.state.apps().filter(after).filter(within) {
         if items.len() >= APPS_PER_PAGE_MAX || bytes >= PAGE_BYTES {
             next = last;
@@ -67,7 +73,7 @@ pub(crate) async fn list(State(core): State<Arc<Core>>, Query(page): Query<Page>
         bytes += viewer.state.revision(&record.id, record.wanted).map_or(0, |revision| revision.frozen.canonical.len());
         last = Some(record.id.clone());
     }
-    Answer(List { resource_version: viewer.state.index(), items, next })
+    Ok(Answer(List { resource_version: viewer.state.index(), items, next }))
 }
 
 pub(crate) async fn read(State(core): State<Arc<Core>>, AppPath(id): AppPath) -> Result<Answer<AppView>, ApiError> {
@@ -93,10 +99,12 @@ pub(crate) async fn watch(State(core): State<Arc<Core>>, AppPath(id): AppPath) -
 
 pub(crate) async fn delete(
     State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
     AppPath(app): AppPath,
     Query(By { by }): Query<By>,
 ) -> Result<Answer<DeleteAnswer>, ApiError> {
-    let written = core.writer.write(Wish::Delete(Delete { at: clock::now(), by, app: app.clone() })).await?;
+    let wish = Wish::change(&caller, &by, clock::now(), Change::Delete(Delete { app: app.clone() }));
+    let written = core.writer.write(wish).await?;
     let instances = core.state().placements_of(&app).count();
     Ok(Answer(DeleteAnswer { index: written.index, app, instances }))
 }
@@ -109,10 +117,11 @@ pub(crate) async fn revisions(State(core): State<Arc<Core>>, AppPath(id): AppPat
 
 pub(crate) async fn undo(
     State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
     AppPath(app): AppPath,
     Json(request): Json<UndoRequest>,
 ) -> Result<Answer<ObjectAnswer>, ApiError> {
-    let wish = Wish::Undo(Undo { at: clock::now(), by: request.by, app: app.clone(), to: request.to });
+    let wish = Wish::change(&caller, &request.by, clock::now(), Change::Undo(Undo { app: app.clone(), to: request.to }));
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     let urls = |id: &_| planned::applied_app(&core, id).map(|app| viewer.urls(&app)).unwrap_or_default();

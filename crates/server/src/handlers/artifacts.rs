@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use api::limits::ARTIFACT_BYTES_MAX;
 use axum::{
+    Extension,
     body::{Body, BodyDataStream},
     extract::{Request, State},
     http::{StatusCode, header},
@@ -13,7 +14,8 @@ use futures_util::StreamExt;
 use model::id::Digest;
 use tokio_util::io::ReaderStream;
 
-use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention};
+use super::peer::From;
+use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention, spread};
 
 /// Bytes read from disk at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -56,7 +58,35 @@ async fn read_to_end(pieces: &mut BodyDataStream) {
     }
 }
 
+/// To a worker: what lacks here another server has.
 pub(crate) async fn get(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
+    spread::bring(&core, &digest).await;
+    send(&core, digest).await
+}
+
+/// To another server.
+pub(crate) async fn give(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    IdPath(digest): IdPath<Digest>,
+) -> Result<Response, ApiError> {
+    from.server()?;
+    send(&core, digest).await
+}
+
+/// From whichever server asks this one to have it.
+pub(crate) async fn fetch(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    IdPath(digest): IdPath<Digest>,
+) -> Result<StatusCode, ApiError> {
+    let server = from.server()?;
+    let failed = |why| ApiError::new("E0407", format!("artifact {digest} cannot be fetched from {}: {why}", server.node), "");
+    spread::bring_from(&core, server.node.0, &digest).await.map_err(failed)?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn send(core: &Core, digest: Digest) -> Result<Response, ApiError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => unknown(&digest),
         _ => ApiError::new("E0406", format!("cannot read artifact {digest}: {error}"), ""),

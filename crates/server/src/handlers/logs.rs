@@ -1,19 +1,19 @@
-//! Logs: asked of the worker, passed on as they come.
+//! Logs: asked of every worker, passed on as one stream.
 
 use std::sync::Arc;
 
-use api::{mesh::LOGS_PATH, v1::LogQuery};
+use api::v1::LogQuery;
 use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
 
-use crate::{api_error::ApiError, core::Core, extract::Query};
+use crate::{api_error::ApiError, core::Core, extract::Query, log_lines};
 
 pub(crate) async fn logs(
     State(core): State<Arc<Core>>,
-    Query(_checked): Query<LogQuery>,
+    Query(question): Query<LogQuery>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    core.mesh.stream(LOGS_PATH, query.as_deref().unwrap_or_default()).await
+    log_lines::gather(&core, &question, query.as_deref().unwrap_or_default()).await
 }

@@ -1,36 +1,75 @@
-//! What this node's worker asks: its assignment, to take its report.
+//! What workers ask, of this node over its socket and of others over the peer port: their assignment, to take their report.
 
 use std::sync::Arc;
 
-use api::node::Report;
-use axum::{extract::State, http::StatusCode, response::Response};
+use api::{
+    node::{KnownServer, Report, ReportAnswer},
+    peer::{Certified, NodeRole, RenewRequest},
+};
+use axum::{Extension, extract::State, http::StatusCode, response::Response};
+use model::id::{Digest, NodeId};
+use state::NodeRecord;
 
 use crate::{
     api_error::ApiError,
     assignment, clock,
     core::Core,
-    extract::Json,
+    extract::{Answer, Json},
+    handlers::peer,
     limits::REPORTED_MAX,
+    relay,
     streams::{self, Next, Wakes},
 };
 
-pub(crate) async fn assignments(State(core): State<Arc<Core>>) -> Response {
+/// Whose worker calls: its certificate says so, or that it is on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worker(pub(crate) NodeId);
+
+pub(crate) async fn assignments(State(core): State<Arc<Core>>, Extension(Worker(node)): Extension<Worker>) -> Response {
     let mut told = assignment::Told::default();
-    streams::lines(&core, Wakes::State, move |core| match told.next(&core.state(), core.node, |revision| core.apps.of(revision)) {
-        None => Next::Nothing,
-        Some(part) if told.is_under_way() => Next::Begun(vec![part]),
-        Some(part) => Next::Lines(vec![part]),
+    streams::lines(&core, Wakes::State, move |core| {
+        let state = core.state();
+        if state.node(node).is_none() {
+            // A server that has not caught up does not know the node yet, and one that was removed has nothing to do: nobody says it has nothing to run.
+            return Next::Nothing;
+        }
+        match told.next(&state, node, |revision| core.apps.of(revision)) {
+            None => Next::Nothing,
+            Some(part) if told.is_under_way() => Next::Begun(vec![part]),
+            Some(part) => Next::Lines(vec![part]),
+        }
     })
 }
 
-pub(crate) async fn report(State(core): State<Arc<Core>>, Json(report): Json<Report>) -> Result<StatusCode, ApiError> {
-    if report.node != core.node {
-        let message = format!("the report of {} came to {}", report.node, core.node);
+pub(crate) async fn report(
+    State(core): State<Arc<Core>>,
+    Extension(Worker(node)): Extension<Worker>,
+    Json(report): Json<Report>,
+) -> Result<Answer<ReportAnswer>, ApiError> {
+    if report.node != node {
+        let message = format!("the report of {} came from {node}", report.node);
         return Err(ApiError::new("E0403", message, "start the worker anew: its assignment is of another cluster"));
     }
     if report.placements.len() > REPORTED_MAX {
         return Err(ApiError::new("E0405", format!("a report has more than {REPORTED_MAX} placements"), ""));
     }
+    relay::to_servers(&core, &report);
     core.live.report(report, clock::now());
-    Ok(StatusCode::NO_CONTENT)
+    let state = core.state();
+    let server = |node: &NodeRecord| {
+        let key = Digest(node.keys.server?);
+        Some(KnownServer { node: node.id, peer: node.addresses.peer.clone(), key })
+    };
+    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0) }))
+}
+
+pub(crate) async fn renew(
+    State(core): State<Arc<Core>>,
+    Extension(Worker(node)): Extension<Worker>,
+    Json(request): Json<RenewRequest>,
+) -> Result<Answer<Certified>, ApiError> {
+    if request.request.role != NodeRole::Worker {
+        return Err(ApiError::new("E0421", "a worker renews its own certificate only", "").status(StatusCode::FORBIDDEN));
+    }
+    peer::renew_of(&core, RenewRequest { node: Some(node), ..request }).await.map(Answer)
 }

@@ -12,14 +12,20 @@ use std::{
 use api::{
     client::{Client, ClientError, Lines, NodeClient, Server},
     node::{Assignment, AssignmentPart, Parts, Phase, Report, ReportedPlacement, Wanted},
+    peer::Introduction,
     v1::{AppView, ApplyAnswer, ApplyRequest, ErrorDetail, WatchEvent},
 };
 use model::id::{AppId, Digest, Generation, NodeId};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use transport::{Credentials, Role};
 
-use crate::{Config, RunError, Settings, run};
+use crate::{
+    Config, FOUNDER, Profile, RunError, Settings, clock,
+    founding::{self, Begun},
+    run,
+};
 
 /// Long enough for a slow disk, short enough for a failing test.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -52,17 +58,21 @@ impl ControlPlane {
         let (api_address, metrics_address) = (address(&api), address(&metrics));
         let (lifeline, theirs) = UnixStream::pair().expect("a pair");
         theirs.set_nonblocking(true).expect("a socket");
+        let begun = begin(data);
         let settings = Settings {
             node: "one".into(),
+            node_id: FOUNDER,
+            cluster: begun.cluster,
+            worker_key: begun.worker_key,
+            introduction: introduction(),
+            profile: Profile::Lan,
             data: data.to_owned(),
             gateway_port: 8080,
             allowed_hosts: Vec::new(),
-            memory_bytes: 1024 * 1024 * 1024,
-            cpu_millis: 2_000,
             artifact_bytes_max: 1 << 30,
             supervisor_pid: std::process::id(),
         };
-        let config = Config { settings, api, api_socket, control, metrics: Some(metrics), lifeline: theirs };
+        let config = Config { settings, api, api_socket, control, peer: None, metrics: Some(metrics), lifeline: theirs };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(config, stop.clone()));
         let (client, node) = (Client::new(public), NodeClient::new(node));
@@ -133,6 +143,30 @@ impl ControlPlane {
         let mut answer = Vec::new();
         let _ = within(stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// What the node says of itself.
+fn introduction() -> Introduction {
+    Introduction {
+        name: "one".into(),
+        peer: None,
+        mesh: None,
+        api: None,
+        zone: None,
+        region: None,
+        labels: Default::default(),
+        memory_bytes: 1024 * 1024 * 1024,
+        cpu_millis: 2_000,
+    }
+}
+
+/// The cluster whose files lie in `data`, begun when there are none.
+fn begin(data: &Path) -> Begun {
+    let read = |role| Credentials::read(&founding::identity_of(data, role));
+    match (read(Role::Server), read(Role::Worker)) {
+        (Ok(server), Ok(worker)) => Begun { cluster: server.identity().cluster, worker_key: Some(Digest(worker.key_digest().to_bytes())) },
+        _ => founding::begin(data, &introduction(), true, clock::now()).expect("a directory of ours"),
     }
 }
 

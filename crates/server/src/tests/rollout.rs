@@ -17,15 +17,15 @@ async fn an_app_is_applied_placed_ready_and_gone() {
     let digest = plane.upload(&component("one")).await;
     assert!(plane.client.has_artifact(&digest).await.expect("an answer"));
 
-    let answer = plane.apply(vec![document("hello", &digest, "hello.localhost", 2)]).await.expect("a good app");
+    let answer = plane.apply(vec![document("hello", &digest, "hello.localhost", 1)]).await.expect("a good app");
     assert_eq!((answer.objects[0].outcome, answer.objects[0].revision), (Outcome::Created, RevisionNumber(1)));
     assert_eq!(answer.objects[0].urls, ["http://hello.localhost:8080/"]);
-    let again = plane.apply(vec![document("hello", &digest, "hello.localhost", 2)]).await.expect("the same app");
+    let again = plane.apply(vec![document("hello", &digest, "hello.localhost", 1)]).await.expect("the same app");
     assert_eq!((again.objects[0].outcome, again.objects[0].version), (Outcome::Unchanged, answer.objects[0].version));
 
     let assignment = worker.next().await;
     let program = &assignment.programs[0];
-    assert_eq!((program.component.to_string().as_str(), program.digest, program.placements.len()), ("hello/web", digest, 2));
+    assert_eq!((program.component.to_string().as_str(), program.digest, program.placements.len()), ("hello/web", digest, 1));
     assert_eq!((assignment.routes[0].host.as_str(), assignment.routes[0].revision), ("hello.localhost", RevisionNumber(1)));
     let progressing = plane.app("hello").await;
     assert_eq!(progressing.status.rollout.phase, RolloutPhase::Progressing, "{:?}", progressing.status);
@@ -37,10 +37,10 @@ async fn an_app_is_applied_placed_ready_and_gone() {
     assert!(!app.status.waits.is_empty(), "everything that waits says for what");
     worker.obey().await;
     let app = status(&mut lines, |app| app.status.rollout.phase == RolloutPhase::Done).await;
-    assert_eq!((app.status.serving, app.status.components[0].ready), (Some(RevisionNumber(1)), 2));
+    assert_eq!((app.status.serving, app.status.components[0].ready), (Some(RevisionNumber(1)), 1));
     assert_eq!(app.metadata.resource_version, Some(answer.objects[0].version));
     let nodes = plane.client.nodes().await.expect("a list");
-    assert_eq!((nodes.items[0].id, nodes.items[0].state, nodes.items[0].instances), (worker.node(), NodeState::Ready, 2));
+    assert_eq!((nodes.items[0].id, nodes.items[0].state, nodes.items[0].instances), (worker.node(), NodeState::Ready, 1));
     let why = plane.client.why(&WhyQuery { app: Some("hello/web.1".into()), ..WhyQuery::default() }).await.expect("an answer");
     assert!(why.works, "{why:?}");
 
@@ -122,16 +122,27 @@ async fn a_failed_revision_leaves_the_old_one_serving() {
 }
 
 #[tokio::test]
+async fn more_than_one_instance_per_node_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plane = ControlPlane::start(directory.path()).await;
+    let digest = plane.upload(&component("one")).await;
+    let refused = plane.apply(vec![document("hello", &digest, "hello.localhost", 2)]).await.expect_err("every worker runs one");
+    assert_eq!((refused.code.as_str(), refused.details.problems[0].problem.path.as_str()), ("E0107", "spec.components.web.scale.replicas"));
+    assert!(refused.help.contains("join another worker"), "{refused:?}");
+    plane.stop().await;
+}
+
+#[tokio::test]
 async fn a_plan_changes_nothing_and_says_what_would() {
     let directory = tempfile::tempdir().expect("a directory");
     let plane = ControlPlane::start(directory.path()).await;
     let digest = plane.upload(&component("one")).await;
-    let request = PlanRequest { documents: vec![document("hello", &digest, "hello.localhost", 2)], expect: None, artifacts: Vec::new() };
+    let request = PlanRequest { documents: vec![document("hello", &digest, "hello.localhost", 1)], expect: None, artifacts: Vec::new() };
     let before = plane.client.apps(None).await.expect("a list");
     let plan = plane.client.plan(&request).await.expect("a plan");
     let object = &plan.objects[0];
     assert!(plan.has_changes());
-    assert_eq!((object.outcome, object.version, object.placements.len()), (Outcome::Created, Index(0), 2));
+    assert_eq!((object.outcome, object.version, object.placements.len()), (Outcome::Created, Index(0), 1));
     assert_eq!((object.placements[0].node.as_str(), object.compile[0].stored), ("one", true));
     assert!(object.changes.iter().any(|change| change.path.ends_with("source") && change.before.is_none()), "{:?}", object.changes);
     assert!(object.permissions.iter().all(|permission| permission.direction == Direction::Gained));

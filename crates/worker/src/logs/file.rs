@@ -47,6 +47,17 @@ impl BoundedFile {
         Ok(())
     }
 
+    /// Appends whole lines, each with its end; in one piece where no file ends among them.
+    pub fn append_all(&mut self, lines: &[u8]) -> io::Result<()> {
+        let more = lines.len() as u64;
+        if self.bytes + more <= self.bytes_max {
+            self.out.write_all(lines)?;
+            self.bytes += more;
+            return Ok(());
+        }
+        lines.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| self.append(line.strip_suffix(b"\n").unwrap_or(line)))
+    }
+
     /// Gives what was appended to the kernel.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
@@ -101,6 +112,17 @@ mod tests {
         file.flush().unwrap();
         assert_eq!(text(freeze(&path)), "three\nfour\n");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn lines_in_one_piece_are_kept_as_lines_one_by_one_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lines.ndjson");
+        let mut file = BoundedFile::open(&path, 12).unwrap();
+        file.append_all(b"one\ntwo\n").unwrap();
+        file.append_all(b"three\nfour\nfive\nsix\n").unwrap();
+        file.flush().unwrap();
+        assert_eq!(text(freeze(&path)), "three\nfour\nfive\nsix\n");
     }
 
     #[test]

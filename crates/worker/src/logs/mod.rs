@@ -6,9 +6,11 @@
 mod file;
 mod query;
 mod share;
+mod waiting;
 mod writer;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashSet},
     io,
     path::PathBuf,
@@ -20,7 +22,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use api::v1::{AccessLine, LogEntry, LogLine};
+use api::v1::{LogEntry, LogLine};
 use model::id::ComponentId;
 use tokio::sync::{broadcast, oneshot};
 
@@ -28,13 +30,14 @@ pub use query::Filter;
 pub use share::LogRate;
 
 use share::Shares;
+use waiting::Waiting;
 
-use crate::limits::{ACCESS_RECORDS_WAITING_MAX, LOG_FILE_BYTES_MAX, LOG_TEXT_BYTES_MAX};
+use crate::limits::{LOG_FILE_BYTES_MAX, LOG_TEXT_BYTES_MAX};
 
 /// The logs of a node. Dropping it writes what waits and ends the thread.
 #[derive(Debug)]
 pub struct LogStore {
-    access: Option<SyncSender<AccessLine>>,
+    node: String,
     commands: Option<SyncSender<Command>>,
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
@@ -80,10 +83,14 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     /// The writer waits to be woken; while it is busy it looks by itself.
     asleep: AtomicBool,
+    /// No line comes any more.
+    ended: AtomicBool,
+    /// Access lines on their way to the writer.
+    access: Waiting,
     /// Guest lines on their way to the writer.
     shares: Shares,
     lines_dropped: AtomicU64,
-    /// Access lines not taken since the writer last looked, by component. A short lock, held only when the channel is full.
+    /// Access lines not taken since the writer last looked, by component. A short lock, held only when there is no room.
     access_untold: Mutex<BTreeMap<Option<ComponentId>, u64>>,
     access_dropped: AtomicU64,
 }
@@ -99,12 +106,12 @@ impl LogStore {
     /// Starts the writer thread; fails when the directory cannot be made.
     pub fn start(config: LogConfig) -> io::Result<Self> {
         std::fs::create_dir_all(&config.directory)?;
-        let (access, access_waiting) = sync_channel(ACCESS_RECORDS_WAITING_MAX);
         let (commands, commands_waiting) = sync_channel(crate::limits::LOG_QUERIES_MAX);
         let shared = Arc::new(Shared::new(config.rate));
-        let writer = writer::Writer::new(config, shared.clone(), access_waiting, commands_waiting);
+        let node = config.node.clone();
+        let writer = writer::Writer::new(config, shared.clone(), commands_waiting);
         let writer = std::thread::Builder::new().name("logs".into()).spawn(move || writer.run())?;
-        Ok(Self { access: Some(access), commands: Some(commands), shared, writer: Some(writer) })
+        Ok(Self { node, commands: Some(commands), shared, writer: Some(writer) })
     }
 
     /// Keeps a guest's line, or counts it when its component writes too fast. Never waits.
@@ -116,14 +123,20 @@ impl LogStore {
         self.wake();
     }
 
-    /// Keeps an access line. Never waits.
-    pub fn access(&self, line: AccessLine) {
-        let Some(access) = &self.access else { return };
-        if let Err(error) = access.try_send(line) {
-            let line = match error {
-                std::sync::mpsc::TrySendError::Full(line) | std::sync::mpsc::TrySendError::Disconnected(line) => line,
-            };
-            self.shared.lose_access(line.component);
+    /// Keeps an access line of `component`, which `write` appends as JSON; it is given the node's name. Waits for nothing but others who do the same.
+    pub fn access(&self, component: Option<&ComponentId>, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        thread_local! {
+            /// Where this thread makes its lines, so that others need not wait while it does.
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let fits = LINE.with_borrow_mut(|line| {
+            line.clear();
+            write(&self.node, line);
+            line.push(b'\n');
+            self.shared.access.put(component, line)
+        });
+        if !fits {
+            self.shared.lose_access(component.cloned(), 1);
         }
         self.wake();
     }
@@ -175,7 +188,7 @@ impl LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
-        self.access = None;
+        self.shared.ended.store(true, Ordering::SeqCst);
         self.commands = None;
         if let Some(writer) = self.writer.take() {
             writer.thread().unpark();
@@ -190,6 +203,8 @@ impl Shared {
     fn new(rate: LogRate) -> Self {
         Self {
             asleep: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            access: Waiting::default(),
             shares: Shares::new(rate),
             lines_dropped: AtomicU64::new(0),
             access_untold: Mutex::default(),
@@ -197,21 +212,21 @@ impl Shared {
         }
     }
 
-    /// A line that was taken could not be written.
-    fn lose(&self, (component, kind): &FileKey) {
+    /// Lines that were taken could not be written.
+    fn lose(&self, (component, kind): &FileKey, lines: u64) {
         match (component, kind) {
             (Some(component), Kind::Lines) => {
-                self.lines_dropped.fetch_add(1, Ordering::Relaxed);
+                self.lines_dropped.fetch_add(lines, Ordering::Relaxed);
                 self.shares.lost(component);
             }
-            _ => self.lose_access(component.clone()),
+            _ => self.lose_access(component.clone(), lines),
         }
     }
 
-    fn lose_access(&self, component: Option<ComponentId>) {
-        self.access_dropped.fetch_add(1, Ordering::Relaxed);
+    fn lose_access(&self, component: Option<ComponentId>, lines: u64) {
+        self.access_dropped.fetch_add(lines, Ordering::Relaxed);
         if let Ok(mut untold) = self.access_untold.lock() {
-            *untold.entry(component).or_default() += 1;
+            *untold.entry(component).or_default() += lines;
         }
     }
 

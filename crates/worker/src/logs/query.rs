@@ -92,6 +92,8 @@ impl Filter {
         let (kind, component, at, request) = match entry {
             LogEntry::Line(line) => (Kind::Lines, Some(&line.component), line.at, line.request_id.as_deref()),
             LogEntry::Access(line) => (Kind::Access, line.component.as_ref(), line.at, Some(line.request_id.as_str())),
+            // Only control planes say it, about workers.
+            LogEntry::Absent { .. } => return false,
             // Whoever looks for one thing does not ask how much is missing around it.
             LogEntry::Dropped { component, access, .. } => {
                 let kind = if *access { Kind::Access } else { Kind::Lines };
@@ -197,7 +199,7 @@ fn read_file(frozen: Frozen, filter: &Filter) -> VecDeque<(Timestamp, String)> {
         last_at = match &entry {
             LogEntry::Line(line) => line.at.0,
             LogEntry::Access(line) => line.at.0,
-            LogEntry::Dropped { .. } => last_at,
+            LogEntry::Dropped { .. } | LogEntry::Absent { .. } => last_at,
         };
         if filter.selects(&entry, &line) {
             bytes += line.len();

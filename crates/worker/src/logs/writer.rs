@@ -1,21 +1,17 @@
 //! The thread that writes log files. Owns them and the order of lines; must never make a producer wait.
 //!
-//! While lines come it looks at its channels every 20 ms, so that producers pay no system call for waking it; after a second without lines it
+//! While lines come it looks for them every 20 ms, so that producers pay no system call for waking it; after a second without lines it
 //! sleeps until it is woken, so that an idle node costs nothing.
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, TryRecvError},
-    },
+    sync::{Arc, atomic::Ordering, mpsc::Receiver},
     thread,
     time::{Duration, Instant},
 };
 
-use api::v1::{AccessLine, LogEntry};
+use api::v1::LogEntry;
 use model::id::{AppId, ComponentId, Name};
 use tokio::sync::broadcast;
 
@@ -23,6 +19,7 @@ use super::{
     Command, FileKey, Filter, Kind, LogConfig, Shared, Snapshot,
     file::{self, BoundedFile},
     share::{Share, Taken},
+    waiting::Lines,
 };
 use crate::limits::{LOG_COMPONENTS_MAX, LOG_FILES_OPEN_MAX, LOG_FOLLOW_LINES_MAX, LOG_LOOK_EVERY, LOG_TELL_DROPPED_EVERY};
 
@@ -35,8 +32,9 @@ const UNROUTED: &str = "_unrouted";
 pub(super) struct Writer {
     config: LogConfig,
     shared: Arc<Shared>,
-    access: Receiver<AccessLine>,
     commands: Receiver<Command>,
+    /// The memory of the access lines written last, while more come.
+    spare: Lines,
     open: HashMap<FileKey, OpenFile>,
     after: broadcast::Sender<Arc<LogEntry>>,
     buffer: Vec<u8>,
@@ -52,13 +50,13 @@ struct OpenFile {
 }
 
 impl Writer {
-    pub(super) fn new(config: LogConfig, shared: Arc<Shared>, access: Receiver<AccessLine>, commands: Receiver<Command>) -> Self {
+    pub(super) fn new(config: LogConfig, shared: Arc<Shared>, commands: Receiver<Command>) -> Self {
         let (after, _) = broadcast::channel(LOG_FOLLOW_LINES_MAX);
         Self {
             config,
             shared,
-            access,
             commands,
+            spare: Lines::default(),
             open: HashMap::new(),
             after,
             buffer: Vec::new(),
@@ -90,18 +88,9 @@ impl Writer {
 
     /// Writes everything that waits; says whether there was something, and whether nobody can send any more.
     fn look(&mut self) -> (bool, bool) {
-        let mut found = false;
-        let ended = loop {
-            match self.access.try_recv() {
-                Ok(mut line) => {
-                    line.node.clone_from(&self.config.node);
-                    self.write((line.component.clone(), Kind::Access), LogEntry::Access(line));
-                }
-                Err(error) => break error == TryRecvError::Disconnected,
-            }
-            found = true;
-        };
-        // After the look at the end: whoever ended the access lines sends no other line after that.
+        // Before the look: whoever ended the lines sends none after that.
+        let ended = self.shared.ended.load(Ordering::SeqCst);
+        let mut found = self.write_access();
         for share in self.shared.shares.take_ready() {
             found = true;
             self.write_share(share);
@@ -116,6 +105,25 @@ impl Writer {
             self.obey(command);
         }
         (found, ended)
+    }
+
+    /// Writes the access lines that wait; says whether there were any.
+    fn write_access(&mut self) -> bool {
+        let lines = self.shared.access.take(std::mem::take(&mut self.spare));
+        for (component, count, bytes) in lines.runs() {
+            let key = (component.clone(), Kind::Access);
+            self.append(&key, count, |file| file.append_all(bytes));
+            if self.after.receiver_count() > 0 {
+                let entries = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+                // Whoever follows may have gone meanwhile.
+                entries.for_each(|entry: LogEntry| drop(self.after.send(Arc::new(entry))));
+            }
+        }
+        let found = !lines.is_empty();
+        if found {
+            self.spare = lines.emptied();
+        }
+        found
     }
 
     fn write_share(&mut self, share: Arc<Share>) {
@@ -146,18 +154,25 @@ impl Writer {
         if serde_json::to_writer(&mut self.buffer, &entry).is_err() {
             return;
         }
-        if let Err(error) = self.append(&key) {
-            // Retried with a fresh handle by the next line: the disk may have space again by then.
-            self.open.remove(&key);
-            self.complain(&error);
-            self.shared.lose(&key);
-        }
+        let line = std::mem::take(&mut self.buffer);
+        self.append(&key, 1, |file| file.append(&line));
+        self.buffer = line;
         if self.after.receiver_count() > 0 {
             let _ = self.after.send(Arc::new(entry));
         }
     }
 
-    fn append(&mut self, key: &FileKey) -> std::io::Result<()> {
+    /// Has `lines` lines appended to a file, or counts them as lost.
+    fn append(&mut self, key: &FileKey, lines: u64, append: impl FnOnce(&mut BoundedFile) -> std::io::Result<()>) {
+        if let Err(error) = self.opened(key).and_then(append) {
+            // Retried with a fresh handle by the next line: the disk may have space again by then.
+            self.open.remove(key);
+            self.complain(&error);
+            self.shared.lose(key, lines);
+        }
+    }
+
+    fn opened(&mut self, key: &FileKey) -> std::io::Result<&mut BoundedFile> {
         if !self.open.contains_key(key) {
             self.make_room();
             let path = path_of(&self.config.directory, key);
@@ -169,7 +184,7 @@ impl Writer {
         }
         let open = self.open.get_mut(key).expect("it was opened above");
         open.dirty = true;
-        open.file.append(&self.buffer)
+        Ok(&mut open.file)
     }
 
     fn flush(&mut self) {

@@ -36,6 +36,13 @@ fn access(component: Option<&str>, at: u64, request: &str, status: u16) -> Acces
     }
 }
 
+fn keep(store: &LogStore, line: AccessLine) {
+    let component = line.component.clone();
+    store.access(component.as_ref(), |node, out| {
+        serde_json::to_writer(out, &LogEntry::Access(AccessLine { node: node.to_owned(), ..line })).unwrap();
+    });
+}
+
 struct Fixture {
     rate: LogRate,
     store: Option<Arc<LogStore>>,
@@ -79,7 +86,11 @@ fn brief(text: &str) -> String {
             assert_eq!(line.node, "one");
             format!("{} {}", line.component, line.text)
         }
-        LogEntry::Access(line) => format!("{} {}", line.request_id, line.status),
+        LogEntry::Access(line) => {
+            assert_eq!(line.node, "one");
+            format!("{} {}", line.request_id, line.status)
+        }
+        LogEntry::Absent { node, .. } => panic!("a worker says nothing of other nodes, not even of {node}"),
         LogEntry::Dropped { lines, component, .. } => format!("dropped {lines} {}", component.unwrap()),
     }
 }
@@ -96,9 +107,9 @@ async fn every_filter_selects_what_it_says() {
     store.line(line("hello/api", 20, None, "second"));
     store.line(line("team/other/web", 15, None, "elsewhere"));
     store.line(line("hello/web", 30, Some("b"), "third"));
-    store.access(access(Some("hello/web"), 12, "a", 200));
-    store.access(access(Some("hello/web"), 32, "b", 503));
-    store.access(access(None, 40, "c", 404));
+    keep(store, access(Some("hello/web"), 12, "a", 200));
+    keep(store, access(Some("hello/web"), 32, "b", 503));
+    keep(store, access(None, 40, "c", 404));
 
     fixture.check(query("hello"), &["hello/web first", "hello/api second", "hello/web third"]).await;
     fixture.check(query("team/other"), &["team/other/web elsewhere"]).await;
@@ -174,6 +185,23 @@ async fn a_follower_gets_what_was_there_and_everything_after_once() {
         told.extend(std::str::from_utf8(&chunk).unwrap().lines().map(brief));
     }
     assert_eq!(told, ["hello/web before", "hello/web after", "hello/web last"]);
+}
+
+#[tokio::test]
+async fn a_follower_of_access_lines_gets_each_as_the_file_has_it() {
+    let fixture = Fixture::new(1 << 20);
+    keep(fixture.store(), access(Some("hello/web"), 1, "before", 200));
+    let follow = LogQuery { follow: true, access: true, ..query("hello") };
+    let mut chunks = fixture.store().query(follow.try_into().unwrap()).await.unwrap();
+    for (component, request) in [("hello/web", "one"), ("hello/web", "two"), ("other/web", "not asked for"), ("hello/web", "last")] {
+        keep(fixture.store(), access(Some(component), 2, request, 503));
+    }
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last| last != "last 503") {
+        let chunk = tokio::time::timeout(DEADLINE, chunks.recv()).await.unwrap().expect("the stream goes on");
+        told.extend(std::str::from_utf8(&chunk).unwrap().lines().map(brief));
+    }
+    assert_eq!(told, ["before 200", "one 503", "two 503", "last 503"]);
 }
 
 #[test]

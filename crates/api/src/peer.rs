@@ -1,0 +1,157 @@
+//! What control planes say to each other and to a node that joins, on the peer port. Owns these shapes and paths; must never know how either side acts on them.
+//!
+//! A node that joins has checked who it talks to before it sends any of this: its token carries the digest of the cluster's authority.
+
+use model::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// `POST` [`JoinRequest`] by a node without a certificate; answers [`JoinAnswer`].
+pub const JOIN_PATH: &str = "/peer/v1/join";
+/// `POST` [`RenewRequest`] by any node; answers [`Certified`].
+pub const RENEW_PATH: &str = "/peer/v1/renew";
+/// `POST`, one message of consensus each way, by a server.
+pub const CONSENSUS_PATH: &str = "/peer/v1/consensus";
+/// `GET`, the key that opens what is sealed in the log, by a server: 32 bytes.
+pub const CLUSTER_KEY_PATH: &str = "/peer/v1/cluster-key";
+/// `POST` [`crate::node::Report`], passed on by the server it came to; answers 204.
+pub const REPORT_PATH: &str = "/peer/v1/report";
+/// `GET`, with `/DIGEST` behind it: the artifact's bytes, by a server. `POST` to the same: fetch it from whoever asks, and answer when it is on disk.
+pub const ARTIFACTS_PATH: &str = "/peer/v1/artifacts";
+/// Before the path of the public API: a request that another server has let in and passes on to the leader.
+pub const FORWARD_PATH: &str = "/peer/v1/forward";
+/// `POST` [`MemberRequest`]: a node says what is new about itself.
+pub const MEMBER_PATH: &str = "/peer/v1/member";
+
+/// Who let a forwarded request in, as JSON of what the API knows of them.
+pub const PRINCIPAL_HEADER: &str = "x-shoal-principal";
+/// Milliseconds a forwarded request has left.
+pub const DEADLINE_HEADER: &str = "x-shoal-deadline";
+
+/// What a node can be, as it asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeRole {
+    /// It has a control plane.
+    Server,
+    /// It runs gateway and sandboxes.
+    Worker,
+}
+
+/// A node asks to join.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinRequest {
+    /// The whole token.
+    pub token: String,
+    /// Names and addresses.
+    pub node: Introduction,
+    /// Certificate requests (DER) by role: one for `server` when it has a control plane, one for `worker` when it runs sandboxes.
+    pub requests: Vec<CertificateRequest>,
+    /// The node whose name and place this one takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("JoinRequest").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Introduction {
+    /// Unique in the cluster.
+    pub name: String,
+    /// Where other control planes reach it: `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Where control planes reach its worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<String>,
+    /// Where users' tools reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Its zone, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Its region, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Words to select it by.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Bytes of memory the scheduler may book.
+    pub memory_bytes: u64,
+    /// Thousandths of a core the scheduler may book.
+    pub cpu_millis: u32,
+}
+
+/// A certificate is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateRequest {
+    /// For which role.
+    pub role: NodeRole,
+    /// PKCS#10, DER.
+    pub request: Vec<u8>,
+}
+
+/// A certificate was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certified {
+    /// For which role.
+    pub role: NodeRole,
+    /// X.509, DER.
+    pub certificate: Vec<u8>,
+}
+
+/// The node is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinAnswer {
+    /// The cluster, as it prints.
+    pub cluster: String,
+    /// Its id from now on.
+    pub node: NodeId,
+    /// One per request.
+    pub certificates: Vec<Certified>,
+    /// Where the servers are.
+    pub servers: Vec<ServerAddress>,
+}
+
+/// A server as others reach it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerAddress {
+    /// Its id.
+    pub node: NodeId,
+    /// `HOST:PORT` of its peer port.
+    pub peer: String,
+}
+
+/// A node asks for a new certificate over the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewRequest {
+    /// What it wants.
+    pub request: CertificateRequest,
+    /// For which node, when a server passes on what another asked of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+}
+
+/// What a node says about itself anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MemberRequest {
+    /// It is reached, and offers, as it says here.
+    Introduce {
+        /// Which.
+        node: NodeId,
+        /// All of it.
+        introduction: Introduction,
+    },
+}

@@ -1,0 +1,157 @@
+//! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `principal.rs`'s.
+//!
+//! The socket of the data directory and loopback belong to the machine's owner. From elsewhere every call needs a token; a call that another server passes on
+//! carries the principal that server let in, and only servers can send one: their certificate says so.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use api::{
+    peer::PRINCIPAL_HEADER,
+    v1::{ApiRole, Principal},
+};
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use model::id::Timestamp;
+use state::State as ClusterState;
+use transport::{ApiToken, TokenHash};
+
+use crate::{
+    api_error::ApiError,
+    clock,
+    core::Core,
+    limits::IDEMPOTENCY_KEY_BYTES_MAX,
+    principal::{self, Needs},
+};
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// Over the socket in the data directory, which only its owner can open.
+    Socket,
+    /// Over TCP from this machine, without TLS.
+    Loopback,
+    /// Over TLS, from this address.
+    Tls(SocketAddr),
+    /// Passed on by another server, which has let it in.
+    Server,
+}
+
+/// What a handler knows of its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Who, and what they may.
+    pub(crate) principal: Principal,
+    /// Whether a token says so; if not, the name is what the caller calls itself.
+    pub(crate) by_token: bool,
+    /// From where, for the audit log; empty when over no network.
+    pub(crate) from: String,
+    /// What the call is remembered by, when it is to be done only once.
+    pub(crate) key: Option<String>,
+}
+
+impl Caller {
+    /// The name the history shows: the token's, or what the owner of this machine calls itself.
+    pub(crate) fn by(&self, claimed: &str) -> String {
+        let claimed: String = claimed.chars().filter(|letter| !letter.is_control()).take(crate::limits::BY_BYTES_MAX / 4).collect();
+        if self.by_token || claimed.is_empty() { self.principal.name.clone() } else { claimed }
+    }
+}
+
+/// Who calls.
+///
+/// # Errors
+/// E0423 when the token is missing, unknown or over.
+pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: Timestamp) -> Result<Caller, ApiError> {
+    if via == Via::Server {
+        let passed = headers.get(PRINCIPAL_HEADER).and_then(|value| serde_json::from_slice::<Passed>(value.as_bytes()).ok());
+        let passed = passed.ok_or_else(|| ApiError::new("E0408", "a forwarded request says not who asks", ""))?;
+        return Ok(Caller { principal: passed.principal, by_token: passed.by_token, from: passed.from, key: key(headers)? });
+    }
+    let key = key(headers)?;
+    let from = match via {
+        Via::Tls(address) => address.ip().to_string(),
+        Via::Socket | Via::Loopback | Via::Server => String::new(),
+    };
+    match bearer(headers)? {
+        Some(token) => of_token(&token, state, now).map(|principal| Caller { principal, by_token: true, from, key }),
+        None if matches!(via, Via::Socket | Via::Loopback) => {
+            let principal = Principal { name: "owner of this machine".to_owned(), role: ApiRole::Admin, namespace: None };
+            Ok(Caller { principal, by_token: false, from, key })
+        }
+        None => Err(refused("this call shows no token", "log in with   shoal login URL   or set SHOAL_TOKEN")),
+    }
+}
+
+/// A caller as one server tells another.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Passed {
+    principal: Principal,
+    by_token: bool,
+    from: String,
+}
+
+/// The caller as the value of [`PRINCIPAL_HEADER`].
+pub(crate) fn passed(caller: &Caller) -> Vec<u8> {
+    let Caller { principal, by_token, from, .. } = caller.clone();
+    serde_json::to_vec(&Passed { principal, by_token, from }).expect("a principal has string keys only")
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
+    let wrong = || ApiError::new("E0408", "the Idempotency-Key is empty, too long or no text", "send a random one, such as a UUID");
+    text.map(|text| Some(text.to_owned())).ok_or_else(wrong)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<ApiToken>, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, token) = text.ok_or_else(|| refused("the Authorization header is not `Bearer TOKEN`", ""))?;
+    token.trim().parse().map(Some).map_err(|error| refused(&format!("the token cannot be read: {error}"), "copy it again, whole"))
+}
+
+fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<Principal, ApiError> {
+    let known = token.id.to_string().parse().ok().and_then(|id| state.api_token(&id));
+    // The same words for a wrong id and a wrong secret: whoever guesses learns nothing.
+    let known = known.filter(|known| token.hash() == TokenHash::from_bytes(known.secret_hash));
+    let Some(known) = known else { return Err(refused("this token is not known", "ask an admin for another one")) };
+    if known.expired(now) {
+        return Err(refused(&format!("the token `{}` has expired", known.id), "ask an admin for another one"));
+    }
+    Ok(Principal { name: known.name.clone(), role: role(known.role), namespace: known.namespace.clone() })
+}
+
+/// The role as the wire has it.
+pub(crate) fn role(role: state::command::ApiRole) -> ApiRole {
+    match role {
+        state::command::ApiRole::Viewer => ApiRole::Viewer,
+        state::command::ApiRole::Deployer => ApiRole::Deployer,
+        state::command::ApiRole::Admin => ApiRole::Admin,
+    }
+}
+
+fn refused(why: &str, help: &str) -> ApiError {
+    ApiError::new("E0423", why, help).status(StatusCode::UNAUTHORIZED)
+}
+
+/// The middleware: lets in who may, and tells the handler who it is.
+pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
+    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Socket);
+    let path = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
+    let needs = principal::needs(request.method(), &path);
+    if needs != Needs::Nobody {
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let let_in = caller(via, request.headers(), &core.state(), clock::now())
+            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller));
+        match let_in {
+            Ok(caller) => request.extensions_mut().insert(caller),
+            Err(error) => return error.into_response(),
+        };
+    }
+    next.run(request).await
+}

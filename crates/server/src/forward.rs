@@ -1,0 +1,165 @@
+//! Which server answers: writes go to the leader, once; reads wait until this server knows everything that was acknowledged before they were asked.
+//! Owns these two waits; must never answer by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use api::peer::{DEADLINE_HEADER, FORWARD_PATH, PRINCIPAL_HEADER};
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use consensus::Leadership;
+use transport::Sent;
+
+use crate::{
+    admit::{self, Caller, Via},
+    api_error::{ApiError, chain},
+    core::Core,
+    limits::{HANDLER_MAX, READ_BARRIER_MAX},
+    peers::Lane,
+    principal::{self, Needs},
+};
+
+/// Where a request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Here, with whatever is known here.
+    Here,
+    /// Here, once everything acknowledged before is known.
+    Fresh,
+    /// By the leader.
+    Leader,
+}
+
+fn place(method: &Method, path: &str, query: &str) -> Place {
+    // Bytes belong to the server they were sent to; what it tells of itself needs nobody else.
+    let own = path.starts_with("/v1/artifacts/") || principal::needs(method, path) == Needs::Nobody;
+    let stale = query.split('&').any(|pair| pair == "consistency=stale");
+    match () {
+        () if own => Place::Here,
+        () if path == "/v1/cluster" && !stale => Place::Leader,
+        () if method.is_safe() || path == "/v1/plan" => {
+            if stale {
+                Place::Here
+            } else {
+                Place::Fresh
+            }
+        }
+        () => Place::Leader,
+    }
+}
+
+/// The middleware.
+pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
+    let forwarded = request.extensions().get::<Via>() == Some(&Via::Server);
+    let place = place(request.method(), &path, request.uri().query().unwrap_or_default());
+    if let Some(uri) = without_consistency(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    match place {
+        Place::Here => next.run(request).await,
+        Place::Fresh => match core.consensus.read_barrier(READ_BARRIER_MAX).await {
+            Ok(_) => next.run(request).await,
+            Err(error) => no_leader(&chain(&error)).into_response(),
+        },
+        Place::Leader => {
+            let leadership = core.consensus.leadership().borrow().clone();
+            match leadership {
+                Leadership::Leading { .. } => next.run(request).await,
+                // A second hop would only chase a leader that moves.
+                _ if forwarded => no_leader("the server this was passed on to does not lead").into_response(),
+                Leadership::Following { leader, .. } => match pass_on(&core, leader.id, request).await {
+                    Ok(response) => response,
+                    Err(error) => error.into_response(),
+                },
+                Leadership::Unknown => no_leader("no server leads at the moment").into_response(),
+            }
+        }
+    }
+}
+
+/// The same without the word on consistency, which handlers do not know.
+fn without_consistency(uri: &Uri) -> Option<Uri> {
+    let query = uri.query().filter(|query| query.contains("consistency="))?;
+    let rest: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("consistency=")).collect();
+    let separator = if rest.is_empty() { "" } else { "?" };
+    format!("{}{separator}{}", uri.path(), rest.join("&")).parse().ok()
+}
+
+/// Nothing can be written or read at the moment.
+pub(crate) fn no_leader(why: &str) -> ApiError {
+    let help = "try again in a moment; `shoal member list` on a server shows which members answer";
+    ApiError::new("E0422", format!("the cluster has no leader that answers: {why}"), help).status(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let target = format!("{FORWARD_PATH}{}", parts.uri.path_and_query().map_or("/", |text| text.as_str()));
+    parts.uri = Uri::try_from(target).map_err(|error| ApiError::new("E0408", format!("the request cannot be passed on: {error}"), ""))?;
+    let caller = parts.extensions.get::<Caller>().expect("nobody gets here without being let in");
+    let caller = HeaderValue::from_bytes(&admit::passed(caller));
+    let caller = caller.map_err(|_| ApiError::new("E0408", "the name of whoever asks cannot be passed on", ""))?;
+    parts.headers.insert(PRINCIPAL_HEADER, caller);
+    parts.headers.insert(DEADLINE_HEADER, HeaderValue::from(u64::try_from(HANDLER_MAX.as_millis()).unwrap_or(u64::MAX)));
+    parts.headers.remove(header::AUTHORIZATION);
+    parts.headers.remove(header::HOST);
+    parts.headers.remove(header::CONNECTION);
+    parts.extensions.clear();
+    let answer = core.peers.request(leader, Lane::Calls, Request::from_parts(parts, body), HANDLER_MAX).await;
+    let mut answer = answer.map_err(|error| {
+        let why = format!("node-{leader} does not answer: {}", chain(&error));
+        match error.sent() {
+            Sent::Never => no_leader(&why),
+            Sent::Perhaps => {
+                let help = "look whether it was done, or send it again with the same Idempotency-Key";
+                ApiError::new("E0407", format!("the leader broke off, and it may or may not have been done: {why}"), help)
+            }
+        }
+    })?;
+    answer.headers_mut().remove(header::CONNECTION);
+    Ok(answer.map(Body::new))
+}
+
+/// What is left of a request's time.
+pub(crate) fn time_left(request: &Request) -> Duration {
+    let told = request.headers().get(DEADLINE_HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    told.map_or(HANDLER_MAX, |millis| Duration::from_millis(millis).min(HANDLER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_do_not_hear_of_consistency() {
+        let check = |from: &str, expected: Option<&str>| {
+            let found = without_consistency(&from.parse().expect("a path"));
+            assert_eq!(found.map(|uri| uri.to_string()).as_deref(), expected, "{from}");
+        };
+        check("/v1/apps", None);
+        check("/v1/apps?namespace=a", None);
+        check("/v1/apps?consistency=stale", Some("/v1/apps"));
+        check("/v1/apps?namespace=a&consistency=stale&after=b", Some("/v1/apps?namespace=a&after=b"));
+    }
+
+    #[test]
+    fn writes_go_to_the_leader_and_reads_stay() {
+        let check = |method: Method, path: &str, query: &str, expected| {
+            assert_eq!(place(&method, path, query), expected, "{method} {path}?{query}")
+        };
+        check(Method::GET, "/healthz", "", Place::Here);
+        check(Method::GET, "/v1/version", "", Place::Here);
+        check(Method::GET, "/v1/apps", "", Place::Fresh);
+        check(Method::GET, "/v1/apps", "namespace=a&consistency=stale", Place::Here);
+        check(Method::GET, "/v1/cluster", "", Place::Leader);
+        check(Method::GET, "/v1/cluster", "consistency=stale", Place::Here);
+        check(Method::POST, "/v1/plan", "", Place::Fresh);
+        check(Method::POST, "/v1/apply", "", Place::Leader);
+        check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);
+        check(Method::DELETE, "/v1/namespaces/{namespace}/apps/{app}", "consistency=stale", Place::Leader);
+    }
+}

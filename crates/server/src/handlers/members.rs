@@ -1,0 +1,165 @@
+//! Members: who they are, promote, remove, hand leadership over; and the removal of nodes. Owns the order of the steps that a removal is.
+
+use std::sync::Arc;
+
+use api::v1::{ClusterView, MemberAnswer, MemberRole, MemberView, TransferRequest};
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
+use consensus::{Leadership, MemberError, Peer, TransferError};
+use model::{id::NodeId, quantity::Millis};
+use serde::Deserialize;
+use state::{
+    NodeRecord, State as ClusterState,
+    command::{Change, RemoveNode},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    admit::Caller,
+    api_error::{ApiError, chain},
+    clock,
+    core::Core,
+    extract::{Answer, Json, Query},
+    forward::no_leader,
+    limits::TRANSFER_MAX,
+    writer::Wish,
+};
+
+/// How a node is removed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Removal {
+    /// It will not come back: nobody waits for it.
+    #[serde(default)]
+    lost: bool,
+}
+
+pub(crate) async fn cluster(State(core): State<Arc<Core>>) -> Result<Answer<ClusterView>, ApiError> {
+    let state = core.state();
+    let record = state.cluster().ok_or_else(|| no_leader("the cluster is not founded yet"))?;
+    let (membership, leadership) = (core.consensus.membership().borrow().clone(), core.consensus.leadership().borrow().clone());
+    let (leader, term) = match leadership {
+        Leadership::Leading { term, .. } => (Some(core.node.0), term),
+        Leadership::Following { leader, term } => (Some(leader.id), term),
+        Leadership::Unknown => (None, 0),
+    };
+    let progress = core.consensus.progress();
+    let last = *core.consensus.applied().borrow();
+    let member = |peer: &Peer, role| {
+        let id = NodeId(peer.id);
+        let known = progress.iter().find(|known| known.id == peer.id);
+        MemberView {
+            id,
+            name: state.node(id).map_or_else(|| id.to_string(), |node| node.name.clone()),
+            role,
+            leader: leader == Some(peer.id),
+            address: state
+                .node(id)
+                .map(|node| node.addresses.peer.clone())
+                .filter(|at| !at.is_empty())
+                .unwrap_or_else(|| peer.address.clone()),
+            behind: known.and_then(|known| known.matched).map(|matched| last.saturating_sub(matched)),
+            heard: known.and_then(|known| known.heard).map(|heard| Millis(u64::try_from(heard.as_millis()).unwrap_or(u64::MAX))),
+        }
+    };
+    let voters = membership.voters.iter().map(|peer| member(peer, MemberRole::Voter));
+    let mut members: Vec<_> = voters.chain(membership.learners.iter().map(|peer| member(peer, MemberRole::Learner))).collect();
+    members.sort_by_key(|member| member.id);
+    Ok(Answer(ClusterView {
+        id: transport::ClusterId::from_bytes(record.id).to_string(),
+        authority: core.identity.current().authority().digest().to_string(),
+        leader: leader.map(|id| state.node(NodeId(id)).map_or_else(|| NodeId(id).to_string(), |node| node.name.clone())),
+        term,
+        index: state.index(),
+        members,
+        tolerates: membership.voters.len().saturating_sub(1) / 2,
+    }))
+}
+
+pub(crate) async fn promote(State(core): State<Arc<Core>>, Path(name): Path<String>) -> Result<Answer<MemberAnswer>, ApiError> {
+    let node = server(&core.state(), &name)?;
+    core.consensus.promote(node.id.0).await.map_err(|error| refused(&name, "promoted", &error))?;
+    Ok(Answer(MemberAnswer { message: format!("{name} votes"), node: name }))
+}
+
+pub(crate) async fn remove(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Answer<MemberAnswer>, ApiError> {
+    let node = server(&core.state(), &name)?;
+    leave(&core, &caller, &node, false).await?;
+    Ok(Answer(MemberAnswer { message: format!("{name} is no member any more, and nothing runs on it"), node: name }))
+}
+
+pub(crate) async fn remove_node(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(removal): Query<Removal>,
+) -> Result<Answer<MemberAnswer>, ApiError> {
+    let state = core.state();
+    let node = state.node_named(&name).cloned().ok_or_else(|| ApiError::not_found(&format!("node `{name}`")))?;
+    leave(&core, &caller, &node, removal.lost).await?;
+    Ok(Answer(MemberAnswer { message: format!("{name} is gone from the cluster"), node: name }))
+}
+
+/// First its vote goes, so that nobody waits for it; then the node with everything on it. Breaking off in between leaves a node that can be removed again.
+async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool) -> Result<(), ApiError> {
+    let membership = core.consensus.membership().borrow().clone();
+    if node.is_server() && core.state().servers().count() == 1 {
+        let message = format!("{} is the last server: without it the cluster is gone", node.name);
+        return Err(ApiError::new("E0413", message, "join another server first, or stop this one and delete its data directory"));
+    }
+    if membership.member(node.id.0).is_some() {
+        core.consensus.remove(node.id.0).await.map_err(|error| refused(&node.name, "removed", &error))?;
+    }
+    let change = Change::RemoveNode(RemoveNode { node: node.id, lost });
+    core.writer.write(Wish::change(caller, "", clock::now(), change)).await.map(drop)
+}
+
+pub(crate) async fn transfer(
+    State(core): State<Arc<Core>>,
+    Json(request): Json<TransferRequest>,
+) -> Result<Answer<MemberAnswer>, ApiError> {
+    let to = request.to.as_deref().map(|name| server(&core.state(), name)).transpose()?.map(|node| node.id.0);
+    let outcome = core.consensus.transfer_leadership(to, TRANSFER_MAX).await;
+    outcome.map_err(|error| match error {
+        TransferError::NotLeader { .. } | TransferError::Failed { .. } => no_leader(&chain(&error)),
+        TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Late { .. } => {
+            ApiError::new("E0407", format!("leadership stays where it is: {}", chain(&error)), "`shoal member list` shows who could lead")
+        }
+    })?;
+    let leadership = core.consensus.leadership().borrow().clone();
+    let leader = match leadership {
+        Leadership::Following { leader, .. } => Some(NodeId(leader.id)),
+        Leadership::Leading { .. } | Leadership::Unknown => None,
+    };
+    let state = core.state();
+    let name = leader.and_then(|id| state.node(id)).map(|node| node.name.clone()).or(request.to);
+    let name = name.unwrap_or_else(|| "another server".to_owned());
+    Ok(Answer(MemberAnswer { message: format!("{name} leads"), node: name }))
+}
+
+fn server(state: &ClusterState, name: &str) -> Result<NodeRecord, ApiError> {
+    let node = state.node_named(name).filter(|node| node.is_server());
+    node.cloned().ok_or_else(|| ApiError::not_found(&format!("server `{name}`")))
+}
+
+/// Why consensus does not change its members.
+fn refused(name: &str, what: &str, error: &MemberError) -> ApiError {
+    let message = format!("{name} cannot be {what}: {}", chain(error));
+    match error {
+        MemberError::NotLeader { .. } => no_leader(&chain(error)),
+        MemberError::LastVoter { .. } => {
+            ApiError::new("E0413", message, "join another server first and wait until it votes: `shoal member list`")
+        }
+        MemberError::NoQuorumAfter { .. } => {
+            ApiError::new("E0407", message, "bring the other members back first; `shoal member list` shows them")
+        }
+        MemberError::NoSuchMember { .. } => ApiError::new("E0402", message, ""),
+        _ => ApiError::new("E0407", message, "try again in a moment"),
+    }
+}

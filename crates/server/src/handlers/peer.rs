@@ -1,0 +1,311 @@
+//! What other nodes ask of a control plane: to be let in, a new certificate, a message of consensus, the cluster's key, an artifact.
+//! Owns who may ask for what: a certificate of the role server opens all of it, one of the role worker its own things, none only the door.
+
+use std::sync::Arc;
+
+use api::{
+    node::Report,
+    peer::{
+        Certified, Introduction, JOIN_PATH, JoinAnswer, JoinRequest, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH,
+        RenewRequest, ServerAddress,
+    },
+};
+use axum::{
+    Extension,
+    body::Bytes,
+    extract::State,
+    http::{Request, StatusCode},
+};
+use consensus::Leadership;
+use model::id::{NodeId, Timestamp};
+use state::{
+    Applied, Command, Refused, State as ClusterState,
+    command::{Addresses, Admission, CommandV1, Join, NodeFacts, NodeKeys, Place, UpdateNode},
+};
+use transport::{Caller as Peer, Issue, JoinToken, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
+
+use crate::{
+    api_error::{ApiError, chain},
+    clock,
+    core::Core,
+    extract::{Answer, Json},
+    forward::no_leader,
+    founding::{certificate_names, open_authority},
+    limits::{CONSENSUS_BYTES_MAX, HANDLER_MAX},
+    peers::Lane,
+};
+
+/// Who called on the peer port.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct From(pub(crate) Peer);
+
+impl From {
+    /// The server that calls.
+    pub(crate) fn server(self) -> Result<NodeIdentity, ApiError> {
+        match self.0 {
+            Peer::Node(peer) if peer.identity.role == Role::Server => Ok(peer.identity),
+            _ => Err(ApiError::new("E0421", "only servers may ask for this", "").status(StatusCode::FORBIDDEN)),
+        }
+    }
+
+    /// Whether the caller is a node still: its connection may be older than its removal.
+    pub(crate) fn still_known(self, core: &Core) -> Result<(), ApiError> {
+        match self.0 {
+            Peer::Node(peer) if !core.peers.admits(&peer) => {
+                let message = format!("{} was removed from the cluster", peer.identity.node);
+                Err(ApiError::new("E0421", message, "join again with a token and an empty data directory").status(StatusCode::FORBIDDEN))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The worker that calls.
+    pub(crate) fn worker(self) -> Result<NodeIdentity, ApiError> {
+        match self.0 {
+            Peer::Node(peer) if peer.identity.role == Role::Worker => Ok(peer.identity),
+            _ => Err(ApiError::new("E0421", "only workers may ask for this", "").status(StatusCode::FORBIDDEN)),
+        }
+    }
+
+    /// The node that calls.
+    pub(crate) fn node(self) -> Result<NodeIdentity, ApiError> {
+        match self.0 {
+            Peer::Node(peer) => Ok(peer.identity),
+            Peer::Anonymous => Err(ApiError::new("E0421", "only nodes may ask for this", "").status(StatusCode::FORBIDDEN)),
+        }
+    }
+}
+
+pub(crate) async fn join(State(core): State<Arc<Core>>, Json(request): Json<JoinRequest>) -> Result<Answer<JoinAnswer>, ApiError> {
+    if let Some(leader) = elsewhere(&core)? {
+        return ask_leader(&core, leader, JOIN_PATH, &request).await.map(Answer);
+    }
+    let wrong = |why: String| ApiError::new("E0423", why, "make another token with   shoal join-token create server|worker");
+    let token: JoinToken = request.token.parse().map_err(|error| wrong(format!("the join token cannot be read: {error}")))?;
+    let keys = keys(&request)?;
+    let id = token.id.to_string().parse().map_err(|error: model::id::InvalidId| wrong(error.to_string()))?;
+    let admission = Admission { token: id, secret_hash: token.hash().to_bytes() };
+    let now = clock::now();
+    let join = Join { at: now, admission: Some(admission), node: facts(&request.node, keys_of(&keys)) };
+    let command = if request.replaces.is_some() { CommandV1::Replace(join) } else { CommandV1::Join(join) };
+    let node = match core.consensus.propose(Command::V1(command)).await?.1 {
+        Ok(Applied::Joined { node, .. }) => node,
+        Ok(other) => unreachable!("a join is answered by `Joined`, not {other:?}"),
+        Err(refused) => return Err(refusal(&refused)),
+    };
+    let certificates = keys.iter().map(|(role, key)| certify(&core, node, *role, key, &request.node, now)).collect::<Result<_, _>>()?;
+    tracing::info!(node.id = node.0, node.name = request.node.name, "a node joined");
+    let cluster = core.identity.current().identity().cluster.to_string();
+    Ok(Answer(JoinAnswer { cluster, node, certificates, servers: servers(&core.state()) }))
+}
+
+pub(crate) async fn renew(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    Json(request): Json<RenewRequest>,
+) -> Result<Answer<Certified>, ApiError> {
+    let caller = from.node()?;
+    let role = transport_role(request.request.role);
+    // A server may pass on what a worker asked of it; a worker asks for itself alone.
+    let node = request.node.unwrap_or(caller.node);
+    if caller.role != Role::Server && (node != caller.node || role != caller.role) {
+        return Err(ApiError::new("E0421", "a worker renews its own certificate only", "").status(StatusCode::FORBIDDEN));
+    }
+    renew_of(&core, RenewRequest { node: Some(node), ..request }).await.map(Answer)
+}
+
+/// A certificate for the node that `request` names, from whoever leads.
+pub(crate) async fn renew_of(core: &Arc<Core>, request: RenewRequest) -> Result<Certified, ApiError> {
+    let (role, key) = (transport_role(request.request.role), public_key(&request.request.request)?);
+    let node = request.node.unwrap_or(core.node);
+    if let Some(leader) = elsewhere(core)? {
+        return ask_leader(core, leader, RENEW_PATH, &request).await;
+    }
+    let state = core.state();
+    let record = state.node(node).ok_or_else(|| ApiError::not_found(&format!("{node}")))?;
+    let listed = match role {
+        Role::Server => record.keys.server,
+        Role::Worker => record.keys.worker,
+    };
+    if listed != Some(key.digest().to_bytes()) {
+        let message = format!("{node} asks for a certificate over a key that is not its own");
+        return Err(ApiError::new("E0421", message, "").status(StatusCode::FORBIDDEN));
+    }
+    let node_introduction = introduction(&state, node).unwrap_or_else(|| core.settings.introduction.clone());
+    certify(core, node, role, &key, &node_introduction, clock::now())
+}
+
+/// A certificate for this server itself, which leads.
+pub(crate) fn renew_own(core: &Core, request: &api::peer::CertificateRequest) -> Result<Certified, ApiError> {
+    certify(core, core.node, transport_role(request.role), &public_key(&request.request)?, &core.settings.introduction, clock::now())
+}
+
+pub(crate) async fn consensus(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    body: axum::body::Body,
+) -> Result<Bytes, ApiError> {
+    let caller = from.server()?;
+    let message = axum::body::to_bytes(body, CONSENSUS_BYTES_MAX).await;
+    let message = message.map_err(|error| ApiError::new("E0408", format!("a message of consensus broke off: {error}"), ""))?;
+    let answer = core.consensus.receive(caller.node.0, message).await;
+    answer.map_err(|error| ApiError::new("E0408", format!("a message of {} is refused: {error}", caller.node), ""))
+}
+
+pub(crate) async fn cluster_key(State(core): State<Arc<Core>>, Extension(from): Extension<From>) -> Result<Bytes, ApiError> {
+    let caller = from.server()?;
+    tracing::info!(node.id = caller.node.0, "the key of the cluster goes to a server");
+    Ok(Bytes::copy_from_slice(&*core.cluster_key.to_bytes()))
+}
+
+/// A report that came to another server: everybody who may lead must know it.
+pub(crate) async fn report(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    Json(report): Json<Report>,
+) -> Result<StatusCode, ApiError> {
+    from.server()?;
+    core.live.report(report, clock::now());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn member(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    Json(request): Json<MemberRequest>,
+) -> Result<StatusCode, ApiError> {
+    let caller = from.server()?;
+    let MemberRequest::Introduce { node, introduction } = &request;
+    if let Some(leader) = elsewhere(&core)? {
+        let _: serde_json::Value = ask_leader(&core, leader, MEMBER_PATH, &request).await?;
+        return Ok(StatusCode::OK);
+    }
+    tracing::debug!(by = caller.node.0, node.id = node.0, "a node introduces itself anew");
+    introduce(&core, *node, introduction).await.map(|()| StatusCode::OK)
+}
+
+/// Writes what a node says of itself by now, when it is news.
+pub(crate) async fn introduce(core: &Core, node: NodeId, introduction: &Introduction) -> Result<(), ApiError> {
+    let state = core.state();
+    let record = state.node(node).ok_or_else(|| ApiError::not_found(&format!("{node}")))?;
+    let facts = facts(introduction, record.keys);
+    if record.facts() == facts {
+        return Ok(());
+    }
+    let update = UpdateNode { at: clock::now(), node, facts };
+    match core.consensus.propose(Command::V1(CommandV1::UpdateNode(update))).await?.1 {
+        Ok(_) => Ok(()),
+        Err(refused) => Err(refusal(&refused)),
+    }
+}
+
+/// Where the servers of `state` are.
+pub(crate) fn servers(state: &ClusterState) -> Vec<ServerAddress> {
+    let servers = state.nodes().filter(|node| node.is_server() && !node.addresses.peer.is_empty());
+    servers.map(|node| ServerAddress { node: node.id, peer: node.addresses.peer.clone() }).collect()
+}
+
+/// What a node says of itself, as the log has it.
+pub(crate) fn facts(node: &Introduction, keys: NodeKeys) -> NodeFacts {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    NodeFacts {
+        name: node.name.clone(),
+        keys,
+        addresses: Addresses { peer: text(&node.peer), mesh: text(&node.mesh), api: text(&node.api) },
+        place: Place { zone: text(&node.zone), region: text(&node.region) },
+        labels: node.labels.clone(),
+        memory_bytes: node.memory_bytes,
+        cpu_millis: node.cpu_millis,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        schema: state::command::SCHEMA,
+    }
+}
+
+fn introduction(state: &ClusterState, node: NodeId) -> Option<Introduction> {
+    let record = state.node(node)?;
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Some(Introduction {
+        name: record.name.clone(),
+        peer: text(&record.addresses.peer),
+        mesh: text(&record.addresses.mesh),
+        api: text(&record.addresses.api),
+        zone: text(&record.place.zone),
+        region: text(&record.place.region),
+        labels: record.labels.clone(),
+        memory_bytes: record.memory_bytes,
+        cpu_millis: record.cpu_millis,
+    })
+}
+
+fn keys(request: &JoinRequest) -> Result<Vec<(Role, PublicKey)>, ApiError> {
+    let keys: Vec<_> =
+        request.requests.iter().map(|one| Ok((transport_role(one.role), public_key(&one.request)?))).collect::<Result<_, ApiError>>()?;
+    let distinct = keys.len() == 1 || (keys.len() == 2 && keys[0].0 != keys[1].0);
+    if distinct { Ok(keys) } else { Err(ApiError::new("E0408", "a node joins with one key for each of its roles", "")) }
+}
+
+fn keys_of(keys: &[(Role, PublicKey)]) -> NodeKeys {
+    let of = |role| keys.iter().find(|(found, _)| *found == role).map(|(_, key)| key.digest().to_bytes());
+    NodeKeys { server: of(Role::Server), worker: of(Role::Worker) }
+}
+
+fn public_key(request: &[u8]) -> Result<PublicKey, ApiError> {
+    PublicKey::from_request(request)
+        .map_err(|error| ApiError::new("E0408", format!("the certificate request cannot be used: {}", chain(&error)), ""))
+}
+
+fn transport_role(role: WireRole) -> Role {
+    match role {
+        WireRole::Server => Role::Server,
+        WireRole::Worker => Role::Worker,
+    }
+}
+
+fn certify(
+    core: &Core,
+    node: NodeId,
+    role: Role,
+    key: &PublicKey,
+    introduction: &Introduction,
+    now: Timestamp,
+) -> Result<Certified, ApiError> {
+    let failed = |why: String| ApiError::new("E0407", format!("no certificate can be made for {node}: {why}"), "try again in a moment");
+    let state = core.state();
+    let cluster = state.cluster().ok_or_else(|| failed("the cluster is not founded yet".into()))?;
+    let authority = open_authority(&cluster.ca_certificate, &cluster.ca_key.0, &core.cluster_key).map_err(|error| failed(chain(&error)))?;
+    let identity = NodeIdentity { cluster: authority.cluster(), node, role };
+    let issue = Issue { identity, key, names: &certificate_names(introduction), now, lifetime: NODE_LIFETIME };
+    let certificate = authority.issue(&issue).map_err(|error| failed(chain(&error)))?;
+    let role = match role {
+        Role::Server => WireRole::Server,
+        Role::Worker => WireRole::Worker,
+    };
+    Ok(Certified { role, certificate })
+}
+
+/// The leader, when it is another server.
+fn elsewhere(core: &Core) -> Result<Option<u64>, ApiError> {
+    match &*core.consensus.leadership().borrow() {
+        Leadership::Leading { .. } => Ok(None),
+        Leadership::Following { leader, .. } => Ok(Some(leader.id)),
+        Leadership::Unknown => Err(no_leader("no server leads at the moment")),
+    }
+}
+
+async fn ask_leader<A: serde::de::DeserializeOwned>(
+    core: &Core,
+    leader: u64,
+    path: &str,
+    question: &impl serde::Serialize,
+) -> Result<A, ApiError> {
+    let body = serde_json::to_vec(question).expect("wire types have string keys only");
+    let request = Request::post(path).header("content-type", "application/json").body(axum::body::Body::from(body));
+    let request = request.map_err(|error| ApiError::new("E0408", error.to_string(), ""))?;
+    core.peers.json(leader, Lane::Calls, request, HANDLER_MAX).await
+}
+
+/// A join that the state refuses, in the words of its reason.
+fn refusal(refused: &Refused) -> ApiError {
+    let problem = refused.problem();
+    ApiError::new(&problem.code, problem.message, problem.help)
+}

@@ -1,0 +1,210 @@
+//! Configs and secrets, one at a time, and the audit log. A secret is sealed before it is written anywhere; what comes back says what there is, never a value.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::v1::{AuditQuery, AuditView, ConfigRequest, ConfigView, List, SecretRequest, SecretVersionView, SecretView, WriteAnswer};
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
+use data_encoding::BASE64;
+use model::id::{Index, Name, ObjectId};
+use serde::Deserialize;
+use state::{
+    AuditOutcome, ConfigRecord, SecretRecord,
+    command::{Change, DeleteObject, Described, PutConfig, PutSecret, Sealed, SecretKind},
+};
+use transport::Place;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::apps::Selection;
+use crate::{
+    admit::Caller,
+    api_error::ApiError,
+    clock,
+    core::Core,
+    extract::{Answer, Json, Query},
+    principal,
+    writer::Wish,
+};
+
+/// Which version a deletion is about.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Expectation {
+    /// Refuse unless it still has this version.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    expect: Option<Index>,
+}
+
+pub(crate) async fn configs(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(selection): Query<Selection>,
+) -> Result<Answer<List<ConfigView>>, ApiError> {
+    let namespace = principal::listed(&caller.principal, selection.namespace)?;
+    let state = core.state();
+    let within = |record: &&ConfigRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
+    let items = state.configs().filter(within).map(config_view).collect();
+    Ok(Answer(List { resource_version: state.index(), items, next: None }))
+}
+
+pub(crate) async fn config(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(names): Path<(String, String)>,
+) -> Result<Answer<ConfigView>, ApiError> {
+    let id = object(&caller, names)?;
+    core.state().config(&id).map(config_view).map(Answer).ok_or_else(|| ApiError::not_found(&format!("config `{id}`")))
+}
+
+pub(crate) async fn put_config(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(names): Path<(String, String)>,
+    Json(request): Json<ConfigRequest>,
+) -> Result<Answer<WriteAnswer>, ApiError> {
+    let id = object(&caller, names)?;
+    let described = core.state().config(&id).map(|record| record.described.clone()).unwrap_or_default();
+    let change = Change::PutConfig(PutConfig { id: id.clone(), described, data: request.data, expect: request.expect });
+    let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
+    Ok(Answer(WriteAnswer { index: written.index, version: core.state().config(&id).map(|record| record.version) }))
+}
+
+pub(crate) async fn delete_config(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(names): Path<(String, String)>,
+    Query(Expectation { expect }): Query<Expectation>,
+) -> Result<Answer<WriteAnswer>, ApiError> {
+    let change = Change::DeleteConfig(DeleteObject { id: object(&caller, names)?, expect });
+    let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
+    Ok(Answer(WriteAnswer { index: written.index, version: None }))
+}
+
+pub(crate) async fn secrets(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(selection): Query<Selection>,
+) -> Result<Answer<List<SecretView>>, ApiError> {
+    let namespace = principal::listed(&caller.principal, selection.namespace)?;
+    let state = core.state();
+    let within = |record: &&SecretRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
+    let items = state.secrets().filter(within).map(secret_view).collect();
+    Ok(Answer(List { resource_version: state.index(), items, next: None }))
+}
+
+pub(crate) async fn put_secret(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(names): Path<(String, String)>,
+    Json(request): Json<SecretRequest>,
+) -> Result<Answer<WriteAnswer>, ApiError> {
+    let id = object(&caller, names)?;
+    let state = core.state();
+    let known = state.secret(&id);
+    let kind = match request.kind.as_deref() {
+        None => known.map_or(SecretKind::Opaque, |known| known.kind),
+        Some(text) => kind_of(text)?,
+    };
+    check(&request)?;
+    let text = Zeroizing::new(serde_json::to_vec(&request.data).expect("values have string keys only"));
+    let number = known.and_then(|known| known.versions.last()).map_or(1, |last| last.number + 1);
+    let sealed = core.cluster_key.seal(&text, Place { id: &place(&id), version: number });
+    let change = Change::PutSecret(PutSecret {
+        id: id.clone(),
+        described: known.map_or_else(Described::default, |known| known.described.clone()),
+        kind,
+        keys: request.data.keys().cloned().collect(),
+        sealed: Sealed(sealed.to_bytes()),
+        // What was sealed for one version opens as no other: a write of somebody else in between is a conflict, whatever the caller expects.
+        expect: request.expect.or(Some(known.map_or(Index(0), |known| known.version))),
+    });
+    // An answer from memory would be about other values, whose seal nobody can compare: asking again is a conflict, which says the same.
+    let written = core.writer.write(Wish::change(&Caller { key: None, ..caller }, "", clock::now(), change)).await?;
+    Ok(Answer(WriteAnswer { index: written.index, version: core.state().secret(&id).map(|record| record.version) }))
+}
+
+pub(crate) async fn delete_secret(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(names): Path<(String, String)>,
+    Query(Expectation { expect }): Query<Expectation>,
+) -> Result<Answer<WriteAnswer>, ApiError> {
+    let change = Change::DeleteSecret(DeleteObject { id: object(&caller, names)?, expect });
+    let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
+    Ok(Answer(WriteAnswer { index: written.index, version: None }))
+}
+
+pub(crate) async fn audit(State(core): State<Arc<Core>>, Query(question): Query<AuditQuery>) -> Answer<List<AuditView>> {
+    let state = core.state();
+    let items = state.audit_after(question.after.unwrap_or(0)).map(|entry| AuditView {
+        sequence: entry.sequence,
+        at: entry.at.into(),
+        by: if entry.from.is_empty() { entry.by.clone() } else { format!("{} ({})", entry.by, entry.from) },
+        verb: entry.verb.clone(),
+        object: entry.object.clone(),
+        outcome: match &entry.outcome {
+            AuditOutcome::Done => "done".to_owned(),
+            AuditOutcome::Refused { message, .. } => message.clone(),
+        },
+    });
+    Answer(List { resource_version: state.index(), items: items.collect(), next: None })
+}
+
+/// What a secret's sealed values are bound to.
+fn place(id: &ObjectId) -> String {
+    format!("secret/{}/{}", id.namespace, id.name)
+}
+
+fn object(caller: &Caller, (namespace, name): (String, String)) -> Result<ObjectId, ApiError> {
+    let wrong = |error: model::id::InvalidId| ApiError::new("E0408", error.to_string(), "");
+    let namespace: Name = namespace.parse().map_err(wrong)?;
+    principal::within(&caller.principal, &namespace)?;
+    Ok(ObjectId { namespace, name: name.parse().map_err(wrong)? })
+}
+
+/// Every value must be what it says it is. Only that one is wrong is said: the value itself must not get into a log.
+fn check(request: &SecretRequest) -> Result<(), ApiError> {
+    let wrong = |key: &str| ApiError::new("E0408", format!("the value of `{key}` is not base64"), "`shoal secret set` encodes it");
+    request.data.iter().try_for_each(|(key, value)| BASE64.decode(value.as_bytes()).map(drop).map_err(|_| wrong(key)))
+}
+
+fn kind_of(text: &str) -> Result<SecretKind, ApiError> {
+    let known = KINDS.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind);
+    known.ok_or_else(|| ApiError::new("E0408", format!("`{text}` is no type of secret"), "one of opaque, tls, registry, apiKeys"))
+}
+
+/// Types of secrets as users write them.
+const KINDS: [(SecretKind, &str); 4] =
+    [(SecretKind::Opaque, "opaque"), (SecretKind::Tls, "tls"), (SecretKind::Registry, "registry"), (SecretKind::ApiKeys, "apiKeys")];
+
+fn config_view(record: &ConfigRecord) -> ConfigView {
+    ConfigView {
+        namespace: record.id.namespace.clone(),
+        name: record.id.name.clone(),
+        data: record.data.clone(),
+        version: record.version,
+        created_at: record.created_at.into(),
+        changed_at: record.changed_at.into(),
+    }
+}
+
+fn secret_view(record: &SecretRecord) -> SecretView {
+    let newest = record.versions.last();
+    let versions: BTreeMap<_, _> = record.versions.iter().map(|one| (one.number, one)).collect();
+    SecretView {
+        namespace: record.id.namespace.clone(),
+        name: record.id.name.clone(),
+        kind: KINDS.iter().find(|(kind, _)| *kind == record.kind).map_or("opaque", |(_, name)| *name).to_owned(),
+        keys: newest.map(|newest| newest.keys.iter().cloned().collect()).unwrap_or_default(),
+        version: record.version,
+        versions: versions
+            .values()
+            .rev()
+            .map(|one| SecretVersionView { number: one.number, at: one.at.into(), by: one.by.clone() })
+            .collect(),
+    }
+}

@@ -1,0 +1,84 @@
+//! The members of the group follow the servers of the state: whoever leads looks, takes one step, and looks again. Owns when to look; which step is
+//! `membership.rs`'s, and how it is taken is consensus'.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use consensus::{Leadership, Membership, Peer, Shape};
+use model::id::NodeId;
+use state::State;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    api_error::chain,
+    core::Core,
+    limits::{MEMBERS_LOOK_EVERY, MEMBERS_REST},
+    membership::{self, Group, Step},
+};
+
+/// Runs until the process stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    let (mut applied, mut membership, mut leadership) =
+        (core.consensus.applied(), core.consensus.membership(), core.consensus.leadership());
+    let mut ticks = interval(MEMBERS_LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = None;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = core.stop.cancelled() => return,
+            changed = leadership.changed() => changed.is_err(),
+            changed = membership.changed() => changed.is_err(),
+            changed = applied.changed() => changed.is_err(),
+            _ = ticks.tick() => false,
+        };
+        if ended {
+            return;
+        }
+        let state = core.state();
+        let nodes = (state.nodes().count(), state.nodes().map(|node| node.version).max());
+        if seen != Some(nodes) {
+            seen = Some(nodes);
+            core.peers.learn(&state);
+            core.spread.forget();
+        }
+        if matches!(*leadership.borrow(), Leadership::Leading { .. }) {
+            let group = group(&state, &membership.borrow(), &core);
+            if let Some(step) = membership::next_step(&group) {
+                take(&core, &state, step).await;
+            }
+        }
+        // Most entries have nothing to do with nodes: they are looked at together.
+        tokio::time::sleep(MEMBERS_REST).await;
+    }
+}
+
+/// What the leader knows of the group.
+fn group(state: &State, membership: &Membership, core: &Core) -> Group {
+    let progress = core.consensus.progress();
+    let ids = |peers: &[Peer]| peers.iter().map(|peer| NodeId(peer.id)).collect::<BTreeSet<_>>();
+    let last = *core.consensus.applied().borrow();
+    let behind =
+        |id: u64| progress.iter().find(|known| known.id == id).and_then(|known| known.matched).map(|matched| last.saturating_sub(matched));
+    Group {
+        servers: state.nodes().filter(|node| node.is_server()).map(|node| node.id).collect(),
+        voters: ids(&membership.voters),
+        learners: membership.learners.iter().map(|peer| (NodeId(peer.id), behind(peer.id))).collect(),
+        changing: membership.shape == Shape::Joint,
+    }
+}
+
+async fn take(core: &Core, state: &State, step: Step) {
+    let name = |id: NodeId| state.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
+    let (what, id, outcome) = match step {
+        Step::Add(id) => {
+            let address = state.node(id).map(|node| node.addresses.peer.clone()).unwrap_or_default();
+            ("a server follows", id, core.consensus.add_learner(Peer { id: id.0, address }).await)
+        }
+        Step::Promote(id) => ("a server votes", id, core.consensus.promote(id.0).await),
+        Step::Remove(id) => ("a server is no member any more", id, core.consensus.remove(id.0).await),
+    };
+    match outcome {
+        Ok(()) => tracing::info!(node.id = id.0, node.name = name(id), "{what}"),
+        Err(error) => tracing::warn!(node.id = id.0, step = what, error = %chain(&error), "the members cannot be changed yet"),
+    }
+}

@@ -1,0 +1,181 @@
+//! The way to other nodes: one kept connection per node and lane, addresses as the state has them, messages of consensus. Owns the connections; must never
+//! decide what is asked of whom.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use api::{peer::CONSENSUS_PATH, v1::ErrorBody};
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use bytes::Bytes;
+use consensus::Network;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Limited};
+use hyper::{Request, Response, body::Incoming};
+use model::id::NodeId;
+use serde::de::DeserializeOwned;
+use state::State;
+use tokio::time::timeout;
+use transport::{Channel, ChannelConfig, ChannelError, ClusterId, Dialer, Expected, KeyDigest, Known, Members, NodeIdentity, Peer, Role};
+
+use crate::{
+    api_error::{ApiError, chain},
+    limits::{CONSENSUS_BYTES_MAX, PEER_ANSWER_BYTES_MAX},
+};
+
+/// What goes over a connection of its own: one kind of traffic never waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// Heartbeats, votes and reads of consensus.
+    Urgent,
+    /// Entries.
+    Entries,
+    /// Snapshots.
+    Snapshots,
+    /// Forwarded calls, reports.
+    Calls,
+    /// Artifacts.
+    Bytes,
+    /// Questions to workers.
+    Mesh,
+}
+
+/// The way to every other node.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    dialer: Dialer,
+    cluster: ClusterId,
+    known: Known,
+    /// Where each node is, as the state says.
+    addresses: ArcSwap<BTreeMap<NodeId, Addresses>>,
+    channels: Mutex<BTreeMap<(NodeId, Lane), Channel>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Addresses {
+    peer: String,
+    mesh: String,
+}
+
+impl Peers {
+    /// No connection yet.
+    pub(crate) fn new(dialer: Dialer) -> Self {
+        let (cluster, known) = (dialer.identity.current().identity().cluster, dialer.known.clone());
+        Self { dialer, cluster, known, addresses: ArcSwap::default(), channels: Mutex::default() }
+    }
+
+    /// Learns who is there and where from `state`, which says when a node is gone too.
+    pub(crate) fn learn(&self, state: &State) {
+        let addresses =
+            state.nodes().map(|node| (node.id, Addresses { peer: node.addresses.peer.clone(), mesh: node.addresses.mesh.clone() }));
+        let addresses: BTreeMap<_, _> = addresses.collect();
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|(node, _), _| addresses.contains_key(node));
+        drop(channels);
+        self.addresses.store(Arc::new(addresses));
+        self.known.publish(members(state, self.cluster));
+    }
+
+    /// Whether `peer` belongs to the cluster.
+    pub(crate) fn admits(&self, peer: &Peer) -> bool {
+        self.known.admits(peer)
+    }
+
+    /// Sends a request to a node and returns the head of its answer.
+    pub(crate) async fn request(
+        &self,
+        node: u64,
+        lane: Lane,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Incoming>, ChannelError> {
+        let channel = self.channel(NodeId(node), lane, None);
+        channel.request(request.map(carried), within).await
+    }
+
+    /// Sends a request to a server and reads the JSON it answers.
+    pub(crate) async fn json<A: DeserializeOwned>(
+        &self,
+        node: u64,
+        lane: Lane,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<A, ApiError> {
+        let away = |why: String| ApiError::new("E0407", format!("{} does not answer: {why}", NodeId(node)), "try again in a moment");
+        let answer = self.request(node, lane, request, within).await.map_err(|error| away(chain(&error)))?;
+        let (head, body) = answer.into_parts();
+        let whole = timeout(within, Limited::new(body, PEER_ANSWER_BYTES_MAX).collect()).await.map_err(|_| away("in time".into()))?;
+        let bytes = whole.map_err(|error| away(error.to_string()))?.to_bytes();
+        if head.status.is_success() {
+            let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+            return serde_json::from_slice(bytes).map_err(|error| away(error.to_string()));
+        }
+        Err(match serde_json::from_slice::<ErrorBody>(&bytes) {
+            Ok(ErrorBody { error }) => ApiError::new(&error.code, error.message, error.help).status(head.status),
+            Err(_) => away(format!("status {}", head.status)),
+        })
+    }
+
+    /// The connection for `lane` to `node`; `fallback` is where it is when the state does not say.
+    fn channel(&self, node: NodeId, lane: Lane, fallback: Option<&str>) -> Channel {
+        let addresses = self.addresses.load();
+        let known = addresses.get(&node).map(|addresses| if lane == Lane::Mesh { &addresses.mesh } else { &addresses.peer });
+        let address = known.map(String::as_str).filter(|address| !address.is_empty()).or(fallback).unwrap_or_default();
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(&(node, lane)).filter(|channel| channel.to() == address) {
+            return channel.clone();
+        }
+        let role = if lane == Lane::Mesh { Role::Worker } else { Role::Server };
+        let expected = Expected::Node(NodeIdentity { cluster: self.cluster, node, role });
+        let channel = Channel::new(ChannelConfig::new(self.dialer.clone(), address, expected));
+        channels.insert((node, lane), channel.clone());
+        channel
+    }
+}
+
+/// A body as it goes over a channel.
+fn carried(body: Body) -> transport::Body {
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// The keys of every node of `state`.
+pub(crate) fn members(state: &State, cluster: ClusterId) -> Members {
+    let role = |role| match role {
+        state::command::NodeRole::Server => Role::Server,
+        state::command::NodeRole::Worker => Role::Worker,
+    };
+    let keys = state.nodes().flat_map(|node| {
+        let identity = move |of| NodeIdentity { cluster, node: node.id, role: role(of) };
+        node.keys.roles().map(move |(of, key)| (KeyDigest::from_bytes(key), identity(of)))
+    });
+    Members { complete_to: NodeId(state.index().0), keys: keys.collect() }
+}
+
+/// Consensus' way to other members.
+#[derive(Debug)]
+pub(crate) struct PeerNetwork(pub(crate) Arc<Peers>);
+
+impl Network for PeerNetwork {
+    fn call(&self, to: &consensus::Peer, lane: consensus::Lane, message: Bytes, within: Duration) -> BoxFuture<'_, io::Result<Bytes>> {
+        let lane = match lane {
+            consensus::Lane::Urgent => Lane::Urgent,
+            consensus::Lane::Entries => Lane::Entries,
+            consensus::Lane::Snapshots => Lane::Snapshots,
+        };
+        let channel = self.0.channel(NodeId(to.id), lane, Some(&to.address));
+        Box::pin(async move {
+            let request = Request::post(CONSENSUS_PATH).body(transport::body(message)).map_err(io::Error::other)?;
+            let exchange = async {
+                let answer = channel.request(request, within).await.map_err(io::Error::other)?;
+                let (head, body) = answer.into_parts();
+                let bytes = Limited::new(body, CONSENSUS_BYTES_MAX).collect().await.map_err(io::Error::other)?.to_bytes();
+                if head.status.is_success() { Ok(bytes) } else { Err(io::Error::other(format!("status {}", head.status))) }
+            };
+            timeout(within, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        })
+    }
+}

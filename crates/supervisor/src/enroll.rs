@@ -1,0 +1,316 @@
+//! How a node comes by its place in a cluster, once: it begins one, or joins one with a token. Owns the files that say who it is, written before any child
+//! starts; must never decide whether somebody else may join.
+//!
+//! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
+//! `node.json` is written last.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::Path,
+    sync::Arc,
+};
+
+use api::{
+    client::ClientError,
+    peer::{CertificateRequest, Introduction, JoinAnswer, JoinRequest, NodeRole, ServerAddress},
+};
+use model::id::{Digest, NodeId};
+use serde::{Deserialize, Serialize};
+use server::founding::{self, Begun, identity_of};
+use transport::{
+    AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
+    SystemClock,
+};
+
+use super::{
+    limits::{JOIN_WAIT_MAX, JOIN_WAIT_MIN},
+    node::Node,
+    options::{JoinOptions, ServerOptions},
+    start_error::StartError,
+};
+
+/// The node's place, as `node.json` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Enrolled {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its id there.
+    pub node: NodeId,
+    /// Its name there.
+    pub name: String,
+    /// Servers as they were when it joined; newer ones are told to it later.
+    pub servers: Vec<ServerAddress>,
+    /// The digest of its worker's key, when it has a worker.
+    pub worker_key: Option<Digest>,
+    /// Whether it has just begun the cluster: nobody else is there yet.
+    #[serde(skip)]
+    pub fresh: bool,
+}
+
+impl Enrolled {
+    /// Where a worker looks for servers first: those of its join, and the one it was told to join.
+    pub fn addresses(&self, options: &ServerOptions) -> Vec<String> {
+        let told = options.join.iter().map(|join| with_port(&join.address));
+        let mut addresses: Vec<String> = self.servers.iter().map(|server| server.peer.clone()).chain(told).collect();
+        addresses.retain(|address| !address.is_empty());
+        let mut seen = BTreeSet::new();
+        addresses.retain(|address| seen.insert(address.clone()));
+        addresses
+    }
+}
+
+/// The place this node has, or the one it gets now. Waits for a server that does not answer.
+///
+/// # Errors
+/// It has no place and no way to one, the token is not good, or a file cannot be written.
+pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
+    let file = node.directory.path.join("node.json");
+    match fs::read(&file) {
+        Ok(text) => return known(node, &file, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(StartError::File { attempt: "read", path: file, source }),
+    }
+    let enrolled = match &node.options.join {
+        Some(join) => join_cluster(node, join).await?,
+        None if node.options.part.serves() => found(node)?,
+        None => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
+    };
+    let text = serde_json::to_vec(&enrolled).expect("a place holds text and numbers only");
+    super::data_directory::write_whole(&file, &text).map_err(|source| StartError::File { attempt: "write", path: file, source })?;
+    Ok(enrolled)
+}
+
+/// A node that has its place already: another token is no harm as long as it is for the same cluster.
+fn known(node: &Node, file: &Path, text: &[u8]) -> Result<Enrolled, StartError> {
+    let broken = |source: serde_json::Error| StartError::File { attempt: "read", path: file.to_owned(), source: source.into() };
+    let enrolled: Enrolled = serde_json::from_slice(text).map_err(broken)?;
+    let Some((join, Some(token))) = node.options.join.as_ref().map(|join| (join, &join.token)) else { return Ok(enrolled) };
+    let token: JoinToken = token.parse().map_err(|error| StartError::Join { address: join.address.clone(), why: format!("{error}") })?;
+    let role = if node.options.part.serves() { Role::Server } else { Role::Worker };
+    let credentials = Credentials::read(&identity_of(&node.directory.path, role)).map_err(StartError::identity)?;
+    if credentials.authority().digest() != token.authority {
+        let why = format!("this data directory belongs to cluster {}, and the token is for another", enrolled.cluster);
+        return Err(StartError::Join { address: join.address.clone(), why });
+    }
+    Ok(enrolled)
+}
+
+/// Begins a cluster of one.
+fn found(node: &Node) -> Result<Enrolled, StartError> {
+    let data = &node.directory.path;
+    let begun = founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now());
+    let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
+    give_away(node, Role::Worker)?;
+    Ok(Enrolled { cluster, node: server::FOUNDER, name: node.options.name.clone(), servers: Vec::new(), worker_key, fresh: true })
+}
+
+/// Joins with a token; tries for ever where nobody answers, because whoever starts three machines at once starts one of them first.
+async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, StartError> {
+    let refused = |why: String| StartError::Join { address: join.address.clone(), why };
+    let Some(token) = &join.token else {
+        return Err(refused("it takes a token:   --token-file FILE   or SHOAL_JOIN_TOKEN".into()));
+    };
+    let token: JoinToken = token.parse().map_err(|error| refused(format!("the token cannot be read: {error}")))?;
+    if node.options.part.serves() && token.role != Role::Server {
+        return Err(refused("the token lets in workers only; make one with   shoal join-token create server".into()));
+    }
+    let data = &node.directory.path;
+    let keys: Vec<(Role, KeyPair)> = roles(node).map(|role| Ok((role, kept_key(node, role)?))).collect::<Result<_, StartError>>()?;
+    let mut wait = JOIN_WAIT_MIN;
+    let (answer, authority) = loop {
+        match ask(node, join, &token, &keys).await {
+            Ok(joined) => break joined,
+            Err(Attempt::Final(why)) => return Err(refused(why)),
+            Err(Attempt::Again(why)) => {
+                tracing::warn!(
+                    join.address = join.address,
+                    error = why,
+                    retry.ms = wait.as_millis(),
+                    "the cluster cannot be joined yet; it is tried again"
+                );
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(JOIN_WAIT_MAX);
+            }
+        }
+    };
+    let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
+    let mut worker_key = None;
+    for (role, pair) in keys {
+        worker_key = worker_key.or(key_of_worker(role, &pair));
+        let wanted = wire_role(role);
+        let certified = answer.certificates.iter().find(|certified| certified.role == wanted);
+        let certified = certified.ok_or_else(|| refused(format!("the cluster gave no certificate for the role {role}")))?;
+        write_credentials(node, pair, &certified.certificate, authority.clone(), role)?;
+    }
+    if node.options.part.serves() {
+        let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
+        let key = founding::fetch_cluster_key(&join.address, credentials).await;
+        let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
+        key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
+    }
+    tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
+    Ok(Enrolled { cluster, node: answer.node, name: node.options.name.clone(), servers: answer.servers, worker_key, fresh: false })
+}
+
+/// How one try to join ended without a place.
+enum Attempt {
+    /// It would end so again.
+    Final(String),
+    /// The next one may end otherwise.
+    Again(String),
+}
+
+async fn ask(
+    node: &Node,
+    join: &JoinOptions,
+    token: &JoinToken,
+    keys: &[(Role, KeyPair)],
+) -> Result<(JoinAnswer, AuthorityCertificate), Attempt> {
+    let address = with_port(&join.address);
+    let pin = Pin { authority: token.authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
+    let pinned = transport::dial_pinned(&address, &pin).await.map_err(|error| {
+        let why = server::chain(&error);
+        // Who answers is not of the token's cluster, and the next try would find the same.
+        if matches!(error, DialError::Refused { .. } | DialError::NotTls { .. }) { Attempt::Final(why) } else { Attempt::Again(why) }
+    })?;
+    let source = pinned.stream.get_ref().0.local_addr().ok().map(|address| address.ip());
+    let request = JoinRequest {
+        token: token.to_string(),
+        node: introduction(node, source),
+        requests: keys.iter().map(|(role, key)| CertificateRequest { role: wire_role(*role), request: key.request() }).collect(),
+        replaces: join.replaces.clone(),
+    };
+    match api::client::join(pinned.stream, &address, &request).await {
+        Ok(answer) => Ok((answer, pinned.authority)),
+        Err(ClientError::Refused { status, error }) if status.is_client_error() || status == http::StatusCode::UNPROCESSABLE_ENTITY => {
+            Err(Attempt::Final(if error.help.is_empty() { error.message } else { format!("{}; {}", error.message, error.help) }))
+        }
+        Err(error) => Err(Attempt::Again(server::chain(&error))),
+    }
+}
+
+/// The key of a role: the one of an earlier try, or a new one that is on disk when this returns.
+fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
+    let directory = identity_of(&node.directory.path, role);
+    let path = directory.join("joining.pem");
+    if path.exists() {
+        return KeyPair::read(&path).map_err(StartError::identity);
+    }
+    fs::create_dir_all(&directory).map_err(|source| StartError::File { attempt: "make", path: directory.clone(), source })?;
+    let key = KeyPair::generate();
+    key.write(&path).map_err(StartError::identity)?;
+    Ok(key)
+}
+
+fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: AuthorityCertificate, role: Role) -> Result<(), StartError> {
+    let directory = identity_of(&node.directory.path, role);
+    let credentials = Credentials::new(key, certificate, authority).map_err(StartError::identity)?;
+    credentials.write(&directory).map_err(StartError::identity)?;
+    let _ = fs::remove_file(directory.join("joining.pem"));
+    give_away(node, role)
+}
+
+/// Lets a worker that has a user id of its own read what it is.
+fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
+    let directory = identity_of(&node.directory.path, role);
+    let Some(user) = node.worker_user.filter(|_| role == Role::Worker && directory.exists()) else { return Ok(()) };
+    super::data_directory::give_to(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
+}
+
+fn roles(node: &Node) -> impl Iterator<Item = Role> + use<> {
+    let part = node.options.part;
+    part.serves().then_some(Role::Server).into_iter().chain(part.works().then_some(Role::Worker))
+}
+
+fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
+    (role == Role::Worker).then(|| Digest(key.digest().to_bytes()))
+}
+
+fn wire_role(role: Role) -> NodeRole {
+    match role {
+        Role::Server => NodeRole::Server,
+        Role::Worker => NodeRole::Worker,
+    }
+}
+
+/// What the node says of itself; `source` is the address from which it reaches the others, when that is known.
+pub fn introduction(node: &Node, source: Option<IpAddr>) -> Introduction {
+    let source = source.or_else(outward);
+    let sockets = &node.sockets;
+    let bound = |listener: Option<&std::net::TcpListener>| listener.and_then(|listener| listener.local_addr().ok());
+    let place = &node.options.place;
+    let (control_plane, worker) = (sockets.control_plane.as_ref(), sockets.worker.as_ref());
+    let at = |listener, told: &Option<String>| bound(listener).map(|bound| advertised(bound, told.as_deref(), source));
+    let (memory_bytes, cpu_millis) = if worker.is_some() { server::Settings::resources_of_this_machine() } else { (0, 0) };
+    Introduction {
+        name: node.options.name.clone(),
+        peer: at(control_plane.and_then(|sockets| sockets.peer.as_ref()), &place.advertise_peer),
+        mesh: at(worker.and_then(|sockets| sockets.mesh.as_ref()), &place.advertise_mesh),
+        api: at(control_plane.map(|sockets| &sockets.api), &place.advertise_api),
+        zone: place.zone.clone(),
+        region: place.region.clone(),
+        labels: place.labels.clone(),
+        memory_bytes,
+        cpu_millis,
+    }
+}
+
+/// Under which `HOST:PORT` others reach a listener that is bound to `bound`.
+fn advertised(bound: SocketAddr, told: Option<&str>, source: Option<IpAddr>) -> String {
+    match told {
+        Some(told) if told.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => told.to_owned(),
+        Some(host) => format!("{host}:{}", bound.port()),
+        None if bound.ip().is_unspecified() => SocketAddr::new(source.unwrap_or(bound.ip()), bound.port()).to_string(),
+        None => bound.to_string(),
+    }
+}
+
+/// The address from which this machine reaches others: nothing is sent, the system only looks up its routes.
+fn outward() -> Option<IpAddr> {
+    // An address of the documentation range (RFC 5737): routed like any other, owned by nobody.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// `HOST` with the port servers listen on for others, unless it names one.
+fn with_port(address: &str) -> String {
+    const PEER_PORT: u16 = 7071;
+    let bracketed = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+    let has_port = bracketed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { address.to_owned() } else { format!("{address}:{PEER_PORT}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_can_be_reached() {
+        let check = |bound: &str, told: Option<&str>, source: Option<&str>, expected: &str| {
+            let source = source.map(|text| text.parse().expect("an address"));
+            assert_eq!(advertised(bound.parse().expect("an address"), told, source), expected, "{bound} {told:?}");
+        };
+        check("127.0.0.1:7071", None, Some("10.0.0.5"), "127.0.0.1:7071");
+        check("0.0.0.0:7071", None, Some("10.0.0.5"), "10.0.0.5:7071");
+        check("[::]:7071", None, Some("fd00::5"), "[fd00::5]:7071");
+        check("0.0.0.0:7071", Some("node-a.example"), Some("10.0.0.5"), "node-a.example:7071");
+        check("0.0.0.0:7071", Some("node-a.example:17071"), None, "node-a.example:17071");
+    }
+
+    #[test]
+    fn the_port_of_servers_need_not_be_said() {
+        for (told, expected) in [
+            ("a.example", "a.example:7071"),
+            ("a.example:1", "a.example:1"),
+            ("10.0.0.1", "10.0.0.1:7071"),
+            ("[::1]", "[::1]:7071"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(with_port(told), expected);
+        }
+    }
+}

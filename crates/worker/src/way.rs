@@ -1,0 +1,148 @@
+//! The way to a control plane: the socket of this node's own, or one connection with mutual TLS to whichever server of the cluster answers.
+//! Owns which server that is, and the list of them; must never know what is asked.
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use api::node::{KnownServer, ReportAnswer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
+use transport::{Channel, ChannelConfig, Dialer, Expected, KeyDigest, Members, NodeIdentity, Role};
+
+use crate::limits::CONTROL_WAIT_MAX;
+
+/// The way to a control plane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// This node has one.
+    Socket(PathBuf),
+    /// It is elsewhere.
+    Servers(Arc<Servers>),
+}
+
+/// The servers of the cluster, of which one is talked to until it does not answer.
+#[derive(Debug)]
+pub struct Servers {
+    dialer: Dialer,
+    /// Where the list is kept for the next start.
+    members: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    addresses: Vec<(Expected, String)>,
+    /// Counts the servers tried.
+    current: usize,
+    channel: Option<(usize, Channel)>,
+}
+
+impl Servers {
+    /// The servers at `addresses`; anyone of them may be any server, until the first answer says which is which.
+    pub fn new(dialer: Dialer, addresses: Vec<String>, members: PathBuf) -> Self {
+        let addresses = addresses.into_iter().map(|address| (Expected::AnyServer, address)).collect();
+        Self { dialer, members, state: Mutex::new(State { addresses, current: 0, channel: None }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection in use and its number, to the next server when the last one failed.
+    fn channel(&self) -> io::Result<(usize, Channel)> {
+        let mut state = self.state();
+        if let Some(channel) = &state.channel {
+            return Ok(channel.clone());
+        }
+        let next = state.current.checked_rem(state.addresses.len()).and_then(|index| state.addresses.get(index)).cloned();
+        let (expected, address) = next.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no server of the cluster is known"))?;
+        let channel = (state.current, Channel::new(ChannelConfig::new(self.dialer.clone(), address, expected)));
+        state.channel = Some(channel.clone());
+        Ok(channel)
+    }
+
+    /// Lets the connection with this number go: the next request tries the next server.
+    fn leave(&self, number: usize) {
+        let mut state = self.state();
+        if state.channel.as_ref().is_some_and(|(current, _)| *current == number) {
+            state.channel = None;
+            state.current = state.current.wrapping_add(1);
+        }
+    }
+
+    fn learn(&self, answer: &ReportAnswer) {
+        let cluster = self.dialer.identity.current().identity().cluster;
+        let identity = |server: &KnownServer| NodeIdentity { cluster, node: server.node, role: Role::Server };
+        let keys = answer.servers.iter().map(|server| (KeyDigest::from_bytes(server.key.0), identity(server)));
+        let members = Members { complete_to: answer.complete_to, keys: keys.collect() };
+        let known = self.dialer.known.current();
+        let news = known.keys != members.keys;
+        if let Some(error) = news.then(|| members.write(&self.members).err()).flatten() {
+            tracing::warn!(error = %error, "the list of servers cannot be kept");
+        }
+        self.dialer.known.publish(members);
+        let addresses = answer.servers.iter().filter(|server| !server.peer.is_empty());
+        let addresses: Vec<_> = addresses.map(|server| (Expected::Node(identity(server)), server.peer.clone())).collect();
+        let mut state = self.state();
+        if !addresses.is_empty() && state.addresses != addresses {
+            state.addresses = addresses;
+        }
+    }
+}
+
+impl Way {
+    /// Sends one request; a connection of its own lives as long as the handle beside the response.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> io::Result<(Response<Incoming>, Option<AbortOnDropHandle<()>>)> {
+        match self {
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path).await?;
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+                let driver = AbortOnDropHandle::new(tokio::spawn(async move {
+                    // Whoever reads the response sees the same error, with more context.
+                    let _ = connection.await;
+                }));
+                Ok((sender.send_request(request).await.map_err(io::Error::other)?, Some(driver)))
+            }
+            Self::Servers(servers) => {
+                let (number, channel) = servers.channel()?;
+                let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+                let answer = channel.request(request, CONTROL_WAIT_MAX / 2).await;
+                let answer = answer.inspect_err(|_| servers.leave(number)).map_err(io::Error::other)?;
+                if answer.status().is_server_error() {
+                    // It is there and cannot help: another one may.
+                    servers.leave(number);
+                }
+                Ok((answer, None))
+            }
+        }
+    }
+
+    /// Takes what a report was answered with.
+    pub fn learn(&self, answer: ReportAnswer) {
+        if let Self::Servers(servers) = self {
+            servers.learn(&answer);
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(out, "{}", path.display()),
+            Self::Servers(servers) => {
+                let state = servers.state();
+                let all: Vec<&str> = state.addresses.iter().map(|(_, address)| address.as_str()).collect();
+                write!(out, "{}", all.join(", "))
+            }
+        }
+    }
+}
