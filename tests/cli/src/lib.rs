@@ -45,6 +45,7 @@ impl Place {
     pub fn shoal(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
+        command.env("XDG_CONFIG_HOME", self.directory.path().join(".config"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SHOAL_") {
                 command.env_remove(name);

@@ -23,6 +23,11 @@ fn a_wrong_command_line_says_what_is_right() {
 }
 
 #[test]
+fn clusters_secrets_and_members_need_no_server_to_say_what_is_wrong() {
+    converse("access");
+}
+
+#[test]
 fn without_a_server_the_error_says_what_was_tried() {
     converse("no-server");
 }

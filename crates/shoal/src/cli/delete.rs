@@ -1,19 +1,21 @@
-//! `shoal delete`: apps go, after a yes. Owns the question; what is protected, the server says.
+//! `shoal delete`: apps, configs and secrets go, after a yes. Owns the question; what is protected or in use, the server says.
 
 use clap::Args;
 use model::{app::App, id::AppId};
 
 use super::{
+    cluster::kinds,
     documents::{Documents, FileArgs},
     failure::{Exit, Failure, Outcome},
     session::Session,
+    sure::sure,
     target::{self, Kind, Target},
 };
 
 /// What `shoal delete` takes.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// app; KIND/NAME works too.
+    /// app, config or secret; KIND/NAME works too.
     #[arg(value_name = "KIND")]
     kind: Option<String>,
     /// Which ones.
@@ -28,56 +30,88 @@ pub struct DeleteArgs {
 
 /// Asks and deletes. What is not there is not found, and the others are still deleted.
 pub async fn run(args: DeleteArgs, session: &Session) -> Outcome {
-    let apps = apps(&args, session)?;
+    let doomed = doomed(&args, session)?;
     let terminal = &session.terminal;
-    let list = apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if !args.yes {
-        if !terminal.interactive {
-            return Err(Failure::usage(format!("refusing to delete {list} without a yes"), "nobody can be asked here: add --yes"));
-        }
-        if !terminal.confirm(&format!("Delete {list} with all revisions?")) {
-            return Err(Failure::sentence(Exit::Error, "nothing was deleted", ""));
-        }
-    }
+    let list = doomed.iter().map(Doomed::shown).collect::<Vec<_>>().join(", ");
+    let everything = if doomed.iter().all(|one| matches!(one, Doomed::App(_))) { "revisions" } else { "versions" };
+    sure(terminal, args.yes, &format!("delete {list}"), &format!("Delete {list} with all {everything}?"))?;
     let mut exit = Exit::Done;
-    for app in &apps {
-        match session.client().await?.delete(app, &session.by()).await.map_err(Failure::from) {
-            Ok(answer) => {
-                let stopping = if answer.instances == 0 { String::new() } else { format!(", {} still stopping", answer.instances) };
-                terminal.data(format!("app/{app} deleted{stopping}"));
-            }
-            Err(failure) if apps.len() > 1 && failure.exit != Exit::Unreachable => {
+    for one in &doomed {
+        match one.delete(session).await {
+            Ok(said) => terminal.data(said),
+            Err(failure) if doomed.len() > 1 && failure.exit != Exit::Unreachable => {
                 terminal.complain(failure.render(terminal.err_color));
                 exit = exit.worse(failure.exit);
             }
             Err(failure) => return Err(failure),
         }
     }
-    if let (Exit::Done, Some(app)) = (exit, apps.first()) {
+    if let (Exit::Done, Some(Doomed::App(app))) = (exit, doomed.first()) {
         terminal.hint(format!("next: shoal wait app/{} --for deleted", app.name));
     }
     Ok(exit)
 }
 
-fn apps(args: &DeleteArgs, session: &Session) -> Result<Vec<AppId>, Failure> {
+/// What goes.
+enum Doomed {
+    App(AppId),
+    /// A config or a secret.
+    Object(Kind, String),
+}
+
+impl Doomed {
+    fn shown(&self) -> String {
+        match self {
+            Self::App(app) => app.to_string(),
+            Self::Object(kind, name) => format!("{}/{name}", kind.singular()),
+        }
+    }
+
+    /// Deletes it and says so.
+    async fn delete(&self, session: &Session) -> Result<String, Failure> {
+        match self {
+            Self::App(app) => {
+                let answer = session.client().await?.delete(app, &session.by()).await?;
+                let stopping = if answer.instances == 0 { String::new() } else { format!(", {} still stopping", answer.instances) };
+                Ok(format!("app/{app} deleted{stopping}"))
+            }
+            Self::Object(kind, name) => {
+                kinds::delete(*kind, name, session).await?;
+                Ok(format!("{} deleted", self.shown()))
+            }
+        }
+    }
+}
+
+fn doomed(args: &DeleteArgs, session: &Session) -> Result<Vec<Doomed>, Failure> {
     let Some(kind) = &args.kind else {
         let documents = Documents::load(&args.files, session.globals.namespace.as_ref())?;
-        return Ok(documents.loaded.iter().map(|loaded| App::id(&loaded.app)).collect());
+        return Ok(documents.loaded.iter().map(|loaded| Doomed::App(App::id(&loaded.app))).collect());
     };
     if !args.files.files.is_empty() {
         return Err(Failure::usage("both -f and a name were given", "give one of them"));
     }
     let (kind, first) = target::kind_and_name(kind, args.names.first().map(String::as_str))?;
-    if kind != Kind::App {
-        return Err(Failure::usage(
-            format!("a {} is not deleted by itself", kind.singular()),
-            "only apps are; change the manifest and apply it",
-        ));
+    match kind {
+        Kind::App | Kind::Config | Kind::Secret => {}
+        Kind::Node | Kind::Member => {
+            let message = format!("a {} is removed, not deleted", kind.singular());
+            return Err(Failure::usage(message, format!("shoal {} remove NAME", kind.singular())));
+        }
+        _ => {
+            let message = format!("a {} is not deleted by itself", kind.singular());
+            return Err(Failure::usage(message, "apps, configs and secrets are; change the manifest and apply it"));
+        }
     }
     let rest = args.names.iter().skip(usize::from(args.names.first() == first.as_ref()));
     let names: Vec<&String> = first.iter().chain(rest).collect();
     if names.is_empty() {
-        return Err(Failure::usage("which app?", "shoal delete app NAME"));
+        let kind = kind.singular();
+        return Err(Failure::usage(format!("which {kind}?"), format!("shoal delete {kind} NAME")));
     }
-    names.into_iter().map(|name| Target::app(name, &session.namespace())).collect()
+    let one = |name: &String| match kind {
+        Kind::App => Target::app(name, &session.namespace()).map(Doomed::App),
+        _ => kinds::parse(kind, name).map(|name| Doomed::Object(kind, name.to_string())),
+    };
+    names.into_iter().map(one).collect()
 }

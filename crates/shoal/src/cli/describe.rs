@@ -8,6 +8,7 @@ use model::app::{AppSpec, Component};
 
 use super::{
     age,
+    cluster::kinds,
     failure::{Exit, Failure, Outcome},
     listing::{self, Query},
     output::Format,
@@ -24,7 +25,7 @@ const EVENTS_SHOWN_MAX: usize = 10;
 /// What `shoal describe` takes.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// app, component, instance or node; KIND/NAME works too.
+    /// app, component, instance, node, config, secret or member; KIND/NAME works too.
     #[arg(value_name = "KIND")]
     kind: String,
     /// Which one.
@@ -51,6 +52,7 @@ pub async fn run(args: DescribeArgs, session: &Session) -> Outcome {
             let used = client.top(&question).await.ok();
             describe_part(&app, &target, events, used.as_ref(), Shape::plain(now))?
         }
+        Kind::Config | Kind::Secret => kinds::describe(kind, &name, session, now).await?,
         _ => {
             let query =
                 Query { kind, name: Some(name), all_namespaces: false, selector: None, shape: Shape { wide: true, ..Shape::plain(now) } };

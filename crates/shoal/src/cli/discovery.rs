@@ -4,6 +4,7 @@ use std::path::Path;
 
 use api::client::Server;
 use model::problem::Problem;
+use transport::AuthorityDigest;
 
 use super::failure::{Exit, Failure};
 
@@ -21,10 +22,20 @@ pub const DEFAULT_API: &str = "127.0.0.1:7070";
 /// # Errors
 /// A usage failure when it is none of them, or asks for TLS.
 pub fn parse(text: &str) -> Result<Server, Failure> {
-    text.parse().map_err(|_| {
-        let message = format!("`{text}` is not an address of a server");
-        Failure::usage(message, "write it as http://127.0.0.1:7070 or unix:/var/lib/shoal/api.sock")
-    })
+    text.parse().map_err(|_| no_address(text))
+}
+
+/// Reads `https://HOST:PORT` of a cluster with a known authority.
+///
+/// # Errors
+/// A usage failure when it is written otherwise.
+pub fn pinned(text: &str, authority: AuthorityDigest) -> Result<Server, Failure> {
+    Server::pinned(text, authority).map_err(|_| no_address(text))
+}
+
+fn no_address(text: &str) -> Failure {
+    let message = format!("`{text}` is not an address of a server");
+    Failure::usage(message, "write it as https://10.0.0.1:7070, http://127.0.0.1:7070 or unix:/var/lib/shoal/api.sock")
 }
 
 /// The addresses to try, first to last. An explicit one is the only one.
@@ -74,7 +85,7 @@ fn not_yours(address: &Server) -> Failure {
 /// E0605 with what was tried.
 pub fn unreachable(tried: &[String]) -> Failure {
     let message = format!("no server answers; tried {}", tried.join(", "));
-    let help = "start one with `shoal dev` or `shoal server`, or name one with --server or SHOAL_SERVER";
+    let help = "start one with `shoal dev` or `shoal server`, name one with --server or SHOAL_SERVER, or `shoal login URL`";
     Failure::of(Problem::new("E0605", message).help(help))
 }
 
@@ -117,7 +128,7 @@ mod tests {
         let dial = |address: &Server| match address {
             Server::Socket(path) if path.starts_with(SYSTEM_DATA_DIRECTORY) => Err(Error::from(ErrorKind::PermissionDenied)),
             Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
-            Server::Http(_) => Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)),
+            Server::Http(_) | Server::Https(..) => Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)),
         };
         let failure = first_reachable(candidates(None, None).unwrap_or_default(), dial).expect_err("nobody answers");
         assert_eq!(failure.exit as u8, 7);
@@ -129,7 +140,7 @@ mod tests {
     fn the_first_that_answers_is_taken_and_silence_names_what_was_tried() {
         let all = candidates(None, None).unwrap_or_default();
         let found = first_reachable(all.clone(), |address| match address {
-            Server::Http(_) => Ok(7),
+            Server::Http(_) | Server::Https(..) => Ok(7),
             Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
         });
         assert_eq!(found.ok(), Some((Server::Http(DEFAULT_API.to_owned()), 7)));

@@ -119,14 +119,20 @@ impl Documents {
             Ok(parsed) => parsed,
             Err(problems) => return Err(Failure::all(problems, texts)),
         };
-        let apps = parsed.documents.into_iter().zip(parsed.places);
-        let loaded = apps.map(|(Document::App(mut app), places)| {
+        let (mut loaded, mut later) = (Vec::new(), Vec::new());
+        for (document, places) in parsed.documents.into_iter().zip(parsed.places) {
+            let kind = document.kind();
+            let Document::App(mut app) = document else {
+                let problem = Problem::new("E0107", format!("documents of kind {kind} are not supported yet")).at("kind");
+                later.push(places.locate(problem.help("apply the apps alone")));
+                continue;
+            };
             if let Some(namespace) = namespace.filter(|_| !places.is_written("metadata.namespace")) {
                 app.metadata.namespace = namespace.clone();
             }
-            Loaded { app, directory: directory_of(Path::new(places.file())), places }
-        });
-        Ok(Self { loaded: loaded.collect(), texts })
+            loaded.push(Loaded { app, directory: directory_of(Path::new(places.file())), places });
+        }
+        if later.is_empty() { Ok(Self { loaded, texts }) } else { Err(Failure::all(Problems(later), texts)) }
     }
 
     /// The canonical JSON of every app.

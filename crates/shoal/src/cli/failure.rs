@@ -64,9 +64,9 @@ impl Exit {
     pub fn of_code(code: &str) -> Self {
         match code {
             "E0402" => Self::NotFound,
-            "E0403" => Self::Conflict,
-            "E0211" | "E0404" | "E0410" => Self::NotAllowed,
-            "E0407" | "E0605" => Self::Unreachable,
+            "E0403" | "E0416" => Self::Conflict,
+            "E0211" | "E0404" | "E0410" | "E0412" | "E0413" | "E0417" | "E0418" | "E0421" | "E0423" | "E0610" => Self::NotAllowed,
+            "E0407" | "E0422" | "E0605" => Self::Unreachable,
             _ => Self::Error,
         }
     }
@@ -188,9 +188,20 @@ mod tests {
 
     #[test]
     fn error_codes_have_their_exit_codes() {
-        for (code, exit) in
-            [("E0402", 6), ("E0403", 9), ("E0404", 7), ("E0211", 7), ("E0407", 10), ("E0605", 10), ("E0102", 1), ("E0401", 1)]
-        {
+        for (code, exit) in [
+            ("E0402", 6),
+            ("E0403", 9),
+            ("E0404", 7),
+            ("E0211", 7),
+            ("E0407", 10),
+            ("E0605", 10),
+            ("E0421", 7),
+            ("E0423", 7),
+            ("E0610", 7),
+            ("E0422", 10),
+            ("E0102", 1),
+            ("E0401", 1),
+        ] {
             assert_eq!(Exit::of_code(code) as u8, exit, "{code}");
         }
     }

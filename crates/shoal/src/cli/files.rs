@@ -200,7 +200,7 @@ mod tests {
             "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: a}}\nspec: {{components: {{web: {{source: ./a.wasm, files: {files}}}}}}}\n"
         );
         let mut documents = parse(&text, "app.yaml", &BTreeMap::new()).expect("the manifest is right");
-        let Document::App(app) = &mut documents[0];
+        let Document::App(app) = &mut documents[0] else { panic!("an app was read") };
         let (name, component) = app.spec.components.iter_mut().next().expect("one component");
         let mut artifacts = Artifacts::new();
         let lines: Vec<String> = match expand(component, name, &root, &mut artifacts) {

@@ -10,15 +10,15 @@ use super::{
     output::{Format, Listing},
     selector::Selector,
     session::Session,
-    target,
+    target::{self, Kind},
     views::Shape,
 };
 
 /// What `shoal get` takes.
 #[derive(Debug, Args)]
-#[command(after_help = "Kinds: apps, components, instances, revisions, nodes, events, routes.")]
+#[command(after_help = "Kinds: apps, components, instances, revisions, nodes, events, routes, configs, secrets, namespaces, members.")]
 pub struct GetArgs {
-    /// apps, components, instances, revisions, nodes, events, routes; KIND/NAME works too.
+    /// apps, components, instances, revisions, nodes, events, routes, configs, secrets, namespaces, members; KIND/NAME works too.
     #[arg(value_name = "KIND")]
     kind: String,
     /// One object or several: an app, APP/COMPONENT, APP/COMPONENT.N, a node.
@@ -57,7 +57,8 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     if !text.is_empty() {
         terminal.data(text);
     } else if !args.watch {
-        let within = if args.all_namespaces { String::new() } else { format!(" in namespace {}", session.namespace()) };
+        let everywhere = args.all_namespaces || matches!(kind, Kind::Node | Kind::Namespace | Kind::Member);
+        let within = if everywhere { String::new() } else { format!(" in namespace {}", session.namespace()) };
         terminal.hint(format!("no {}s{within}", kind.singular()));
     }
     if !args.watch {

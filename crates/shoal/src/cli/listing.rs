@@ -5,6 +5,7 @@ use model::id::{AppId, InstanceId, Name};
 use serde_json::{Value, json};
 
 use super::{
+    cluster::kinds,
     failure::Failure,
     output::Listing,
     selector::Selector,
@@ -37,6 +38,10 @@ pub async fn list(query: &Query, session: &Session) -> Result<Listing, Failure> 
     match query.kind {
         Kind::Node => nodes(query, session).await,
         Kind::Event => events(query, session).await,
+        Kind::Config => kinds::configs(query, session).await,
+        Kind::Secret => kinds::secrets(query, session).await,
+        Kind::Namespace => kinds::namespaces(query, session).await,
+        Kind::Member => kinds::members(query, session).await,
         Kind::App => {
             let apps = apps(query, session).await?;
             let names = apps.iter().map(|app| format!("app/{}", app.metadata.name)).collect();

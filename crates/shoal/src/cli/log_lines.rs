@@ -28,6 +28,7 @@ pub fn text(entry: &LogEntry, shape: Shape) -> String {
     match entry {
         LogEntry::Line(line) => guest_line(line, shape),
         LogEntry::Access(line) => access_line(line, shape),
+        LogEntry::Absent { node, reason } => paint(shape.color, Ink::Bad, &format!("… the lines of node {node} are missing: {reason}")),
         LogEntry::Dropped { lines, component, access } => {
             let who = component.as_ref().map(|component| format!("{} ", prefix(&component.to_string(), shape))).unwrap_or_default();
             let what = if *access { "access lines" } else { "lines" };

@@ -3,12 +3,15 @@
 
 mod age;
 pub mod apply;
+mod cluster;
 mod columns;
 mod completions;
+pub mod context;
 mod delete;
 mod describe;
 mod diff;
 pub mod discovery;
+mod doctor;
 mod documents;
 mod events;
 mod explain;
@@ -16,6 +19,7 @@ pub mod failure;
 mod files;
 pub mod follow;
 mod get;
+mod hidden;
 mod http;
 pub mod inline_logs;
 mod inspect;
@@ -37,7 +41,9 @@ mod schema;
 mod selector;
 pub mod server;
 pub mod session;
+mod snapshot;
 mod sources;
+mod sure;
 mod table;
 mod target;
 pub mod temporary;
@@ -90,13 +96,16 @@ const EXAMPLES: &str = "Examples:
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Globals {
-    /// The server: http://HOST:PORT or unix:PATH [env: SHOAL_SERVER].
+    /// The server: https://HOST:PORT, http://HOST:PORT or unix:PATH [env: SHOAL_SERVER, with SHOAL_TOKEN and SHOAL_CA_DIGEST].
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub server: Option<String>,
     /// The data directory of a node on this machine; its socket is used [env: SHOAL_DATA_DIR].
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub data_dir: Option<PathBuf>,
-    /// The namespace [default: default].
+    /// The cluster of `shoal login` with this name [default: the one of `shoal context use`].
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["server", "data_dir"], help_heading = "Global options")]
+    pub context: Option<String>,
+    /// The namespace [default: that of the context, else default].
     #[arg(short, long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub namespace: Option<model::id::Name>,
     /// No hints and no progress.
@@ -110,6 +119,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// A node: control plane, gateway and sandboxes.
     Server(server::ServerArgs),
+    /// A node that runs instances for a control plane elsewhere.
+    Worker(server::WorkerArgs),
     /// A component as a temporary app, gone at Ctrl-C.
     Run(run::RunArgs),
     /// Makes what the manifests say so, and waits for the verdict.
@@ -120,11 +131,11 @@ enum Command {
     Lint(lint::LintArgs),
     /// The changed fields alone; exit code 2 when there are any.
     Diff(diff::DiffArgs),
-    /// Lists apps, components, instances, revisions, nodes, events or routes.
+    /// Lists apps, components, instances, revisions, nodes, events, routes, configs, secrets, namespaces or members.
     Get(get::GetArgs),
     /// Everything about one object.
     Describe(describe::DescribeArgs),
-    /// Deletes apps.
+    /// Deletes apps, configs and secrets.
     Delete(delete::DeleteArgs),
     /// Sets the number of instances of a component.
     Scale(scale::ScaleArgs),
@@ -142,6 +153,28 @@ enum Command {
     Why(why::WhyArgs),
     /// Sends a request to a component through the gateway.
     Http(http::HttpArgs),
+    /// Remembers a cluster and who you are there.
+    Login(context::login::LoginArgs),
+    /// The clusters you have logged in to, and which one commands speak to.
+    Context(context::ContextArgs),
+    /// Who the server takes you for.
+    Whoami(cluster::whoami::WhoamiArgs),
+    /// Values that only components see.
+    Secret(cluster::secret::SecretArgs),
+    /// The servers that hold the state: who votes, who leads.
+    Member(cluster::member::MemberArgs),
+    /// Machines of the cluster.
+    Node(cluster::node::NodeArgs),
+    /// Tokens that let nodes join.
+    JoinToken(cluster::join_token::JoinTokenArgs),
+    /// Tokens that let people and programs in.
+    Token(cluster::token::TokenArgs),
+    /// Who asked for which change.
+    Audit(cluster::audit::AuditArgs),
+    /// The state of the cluster as a file.
+    Snapshot(snapshot::SnapshotArgs),
+    /// Whether this machine and the way to the servers are fit for a cluster.
+    Doctor(doctor::DoctorArgs),
     /// What a .wasm is: size, language, imports, exports.
     Inspect(inspect::InspectArgs),
     /// What a manifest field or an error code means.
@@ -176,14 +209,15 @@ pub fn run() -> ExitCode {
     };
     let terminal = Terminal::detect(cli.globals.quiet);
     match cli.command {
-        Command::Server(args) => {
-            let options = server::options(args, &cli.globals);
-            match options.and_then(|options| supervisor::run_server(options).map_err(Failure::from)) {
-                Ok(code) => code,
+        Command::Server(args) => run_node(server::options(args, &cli.globals), &terminal),
+        Command::Worker(args) => run_node(server::worker_options(args, &cli.globals), &terminal),
+        command => {
+            let terminal = std::sync::Arc::new(terminal);
+            match Session::new(cli.globals, terminal.clone()) {
+                Ok(session) => in_runtime(command, session),
                 Err(failure) => end(&terminal, Err(failure)),
             }
         }
-        command => in_runtime(command, Session::new(cli.globals, terminal)),
     }
 }
 
@@ -215,12 +249,31 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Rollout(args) => rollout::run(args, session).await,
         Command::Why(args) => why::run(args, session).await,
         Command::Http(args) => http::run(args, session).await,
+        Command::Login(args) => context::login::run(args, session).await,
+        Command::Context(args) => context::run(args, session),
+        Command::Whoami(args) => cluster::whoami::run(args, session).await,
+        Command::Secret(args) => cluster::secret::run(args, session).await,
+        Command::Member(args) => cluster::member::run(args, session).await,
+        Command::Node(args) => cluster::node::run(args, session).await,
+        Command::JoinToken(args) => cluster::join_token::run(args, session).await,
+        Command::Token(args) => cluster::token::run(args, session).await,
+        Command::Audit(args) => cluster::audit::run(args, session).await,
+        Command::Snapshot(args) => snapshot::run(args, session).await,
+        Command::Doctor(args) => doctor::run(args, session).await,
         Command::Inspect(args) => inspect::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),
         Command::Schema(args) => schema::run(&args, session),
         Command::Completions(args) => completions::run(&args, &mut Cli::command(), session),
         Command::Version(args) => version::run(args, session).await,
-        Command::Server(_) => unreachable!("a server brings a runtime of its own"),
+        Command::Server(_) | Command::Worker(_) => unreachable!("a node brings a runtime of its own"),
+    }
+}
+
+/// A node brings a runtime of its own.
+fn run_node(options: Result<supervisor::ServerOptions, Failure>, terminal: &Terminal) -> ExitCode {
+    match options.and_then(|options| supervisor::run_server(options).map_err(Failure::from)) {
+        Ok(code) => code,
+        Err(failure) => end(terminal, Err(failure)),
     }
 }
 

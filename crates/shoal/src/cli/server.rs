@@ -1,8 +1,8 @@
-//! `shoal server`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is the supervisor's.
+//! `shoal server` and `shoal worker`: flags and environment into what a node is started with. Owns the defaults of a real server; the node itself is the supervisor's.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use clap::Args;
 use model::quantity::Bytes;
 
 use super::{Globals, age::parse_span, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
-use supervisor::{LogFormat, LogOptions, ServerOptions, Upkeep};
+use supervisor::{JoinOptions, LogFormat, LogOptions, Part, Place, Profile, ServerOptions, Upkeep};
 
 /// Where a real server speaks TLS when it has certificates.
 const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
@@ -19,9 +19,80 @@ const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 844
 #[derive(Debug, Args)]
 #[command(after_help = "The data directory is --data-dir or SHOAL_DATA_DIR [default: /var/lib/shoal].")]
 pub struct ServerArgs {
-    /// Where the API listens; port 0 takes a free one.
+    /// Where the API listens; off loopback it speaks TLS and asks for a token. Port 0 takes a free one.
     #[arg(long, env = "SHOAL_API", value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
     api: SocketAddr,
+    /// Where other nodes join and talk to this one, always over TLS; port 0 takes a free one.
+    #[arg(long, env = "SHOAL_PEER", value_name = "ADDRESS", default_value = "0.0.0.0:7071")]
+    peer: SocketAddr,
+    /// Join the cluster of this server instead of beginning one.
+    #[arg(long, env = "SHOAL_JOIN", value_name = "HOST[:PORT]")]
+    join: Option<String>,
+    /// Only the control plane: no gateway, no instances.
+    #[arg(long)]
+    no_worker: bool,
+    /// How long members wait for each other: `lan` 100 ms heartbeats, `cloud` for several zones or network disks, `wan` further apart.
+    #[arg(long, env = "SHOAL_PROFILE", value_enum, default_value = "lan")]
+    profile: ProfileArg,
+    /// Take the name and place of this lost server, with a new id.
+    #[arg(long, value_name = "NODE", requires = "join")]
+    replace: Option<String>,
+    /// How others reach the API [default: the address it listens on].
+    #[arg(long, env = "SHOAL_ADVERTISE_API", value_name = "HOST[:PORT]")]
+    advertise_api: Option<String>,
+    /// How others reach the peer port [default: the address this machine reaches others from].
+    #[arg(long, env = "SHOAL_ADVERTISE_PEER", value_name = "HOST[:PORT]")]
+    advertise_peer: Option<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// What `shoal worker` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "The data directory is --data-dir or SHOAL_DATA_DIR [default: /var/lib/shoal].")]
+pub struct WorkerArgs {
+    /// A server of the cluster it works for.
+    #[arg(long, env = "SHOAL_JOIN", value_name = "HOST[:PORT]")]
+    join: String,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// The profiles as users write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ProfileArg {
+    /// One network, own disks.
+    Lan,
+    /// Several zones, or disks over the network.
+    Cloud,
+    /// Several regions.
+    Wan,
+}
+
+/// What every node takes.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// A file with the join token; not needed once the data directory belongs to the cluster [env: SHOAL_JOIN_TOKEN, the token itself].
+    #[arg(long, value_name = "FILE", requires = "join")]
+    token_file: Option<PathBuf>,
+    /// Where control planes of other nodes reach this node's worker, always over TLS; port 0 takes a free one.
+    #[arg(long, env = "SHOAL_MESH", value_name = "ADDRESS", default_value = "0.0.0.0:7072")]
+    mesh: SocketAddr,
+    /// How others reach this node, for every port that is not told apart [default: the address this machine reaches others from].
+    #[arg(long, env = "SHOAL_ADVERTISE", value_name = "HOST")]
+    advertise: Option<String>,
+    /// How others reach the mesh port.
+    #[arg(long, env = "SHOAL_ADVERTISE_MESH", value_name = "HOST[:PORT]")]
+    advertise_mesh: Option<String>,
+    /// What fails together with this node: a rack, a data center.
+    #[arg(long, env = "SHOAL_ZONE", value_name = "ZONE")]
+    zone: Option<String>,
+    /// Where the node is in the world.
+    #[arg(long, env = "SHOAL_REGION", value_name = "REGION")]
+    region: Option<String>,
+    /// A word to select the node by; may be given several times.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Where the gateway listens; port 0 takes a free one.
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http: SocketAddr,
@@ -100,35 +171,90 @@ impl TraceArgs {
     }
 }
 
-/// Everything a node is started with.
+/// Everything a server is started with.
 ///
 /// # Errors
-/// When the host has no name and none was given.
+/// The token's file cannot be read.
 pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
-    let name = match args.name {
-        Some(name) => name,
-        None => node_name(),
+    let part = if args.no_worker { Part::ControlPlane } else { Part::Both };
+    let mut options = args.node.options(part, args.join, globals)?;
+    if let Some(join) = &mut options.join {
+        join.replaces = args.replace;
+    }
+    options.api = args.api;
+    options.peer = Some(args.peer);
+    options.place.advertise_api = args.advertise_api.or(options.place.advertise_api);
+    options.place.advertise_peer = args.advertise_peer.or(options.place.advertise_peer);
+    options.profile = match args.profile {
+        ProfileArg::Lan => Profile::Lan,
+        ProfileArg::Cloud => Profile::Cloud,
+        ProfileArg::Wan => Profile::Wan,
     };
-    let upkeep = Upkeep::default();
-    Ok(ServerOptions {
-        data_directory: session::data_directory(globals).unwrap_or_else(|| SYSTEM_DATA_DIRECTORY.into()),
-        name,
-        api: args.api,
-        http: args.http,
-        https: args.https.or(args.cert_dir.is_some().then_some(HTTPS)),
-        certificate_directory: args.cert_dir,
-        metrics: args.metrics,
-        ready_file: args.ready_file,
-        trusted_proxies: args.trusted_proxies,
-        guest_log: args.guest_log.rate(),
-        traces: args.traces.settings(),
-        upkeep: Upkeep {
-            unload_after: args.unload_after,
-            code_bytes_max: args.code_bytes.map_or(upkeep.code_bytes_max, |bytes| bytes.0),
-            artifact_bytes_max: args.artifact_bytes.map_or(upkeep.artifact_bytes_max, |bytes| bytes.0),
-        },
-        log: LogOptions { format: args.log_format, filter: args.log },
-    })
+    Ok(options)
+}
+
+/// Everything a worker is started with.
+///
+/// # Errors
+/// The token's file cannot be read.
+pub fn worker_options(args: WorkerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
+    args.node.options(Part::Worker, Some(args.join), globals)
+}
+
+impl NodeArgs {
+    fn options(self, part: Part, join: Option<String>, globals: &Globals) -> Result<ServerOptions, Failure> {
+        let token = token(self.token_file.as_deref())?;
+        let upkeep = Upkeep::default();
+        Ok(ServerOptions {
+            part,
+            join: join.map(|address| JoinOptions { address, token, replaces: None }),
+            peer: None,
+            mesh: part.works().then_some(self.mesh),
+            place: Place {
+                zone: self.zone,
+                region: self.region,
+                labels: self.labels.into_iter().collect(),
+                advertise_peer: self.advertise.clone(),
+                advertise_mesh: self.advertise_mesh.or_else(|| self.advertise.clone()),
+                advertise_api: self.advertise,
+            },
+            profile: Profile::default(),
+            data_directory: session::data_directory(globals).unwrap_or_else(|| SYSTEM_DATA_DIRECTORY.into()),
+            name: self.name.unwrap_or_else(node_name),
+            api: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            http: self.http,
+            https: self.https.or(self.cert_dir.is_some().then_some(HTTPS)),
+            certificate_directory: self.cert_dir,
+            metrics: self.metrics,
+            ready_file: self.ready_file,
+            trusted_proxies: self.trusted_proxies,
+            guest_log: self.guest_log.rate(),
+            traces: self.traces.settings(),
+            upkeep: Upkeep {
+                unload_after: self.unload_after,
+                code_bytes_max: self.code_bytes.map_or(upkeep.code_bytes_max, |bytes| bytes.0),
+                artifact_bytes_max: self.artifact_bytes.map_or(upkeep.artifact_bytes_max, |bytes| bytes.0),
+            },
+            log: LogOptions { format: self.log_format, filter: self.log },
+        })
+    }
+}
+
+/// The join token in `file`, or else in the environment: never in the arguments, which everybody on the machine can read.
+fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let Some(file) = file else {
+        return Ok(std::env::var("SHOAL_JOIN_TOKEN").ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()));
+    };
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| {
+        Failure::usage(format!("cannot read the token in {}: {error}", file.display()), "name a file that you may read")
+    })?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    if key.is_empty() { Err(format!("`{text}` names nothing")) } else { Ok((key.to_owned(), value.to_owned())) }
 }
 
 /// The host's name up to the first dot, or `local` when it has none.

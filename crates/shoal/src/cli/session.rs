@@ -1,4 +1,4 @@
-//! One run of a command: its global options, its terminal and its connection to a server, dialed when first needed.
+//! One run of a command: its global options, its terminal and its connection to a cluster, dialed when first needed.
 //! Owns how errors of the client become failures; must never know what a command asks.
 
 use std::{
@@ -19,10 +19,22 @@ use model::{
 };
 use tokio::sync::OnceCell;
 
-use super::{Globals, discovery, failure::Failure, terminal::Terminal};
+use super::{
+    Globals,
+    context::{
+        choice::{self, Choice, Said},
+        file::{self, Contexts},
+    },
+    discovery,
+    failure::Failure,
+    terminal::Terminal,
+};
 
 /// How long one address may take to answer the first knock: on a healthy network it is far below a second, and the next address waits.
 const DIAL_MAX: Duration = Duration::from_secs(3);
+
+/// How long a call is sent again while no server leads: an election takes about a second, a machine that starts anew a few of them.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One run of a command.
 #[derive(Debug)]
@@ -31,24 +43,60 @@ pub struct Session {
     pub globals: Globals,
     /// Where output goes.
     pub terminal: Arc<Terminal>,
+    /// The namespace of `-n` alone, without that of a context.
+    pub said_namespace: Option<Name>,
+    /// The saved contexts; none for a session that brings its server along.
+    contexts: Option<Contexts>,
     connection: OnceCell<Client>,
 }
 
 impl Session {
-    /// A session that has dialed nobody yet.
-    pub fn new(globals: Globals, terminal: impl Into<Arc<Terminal>>) -> Self {
-        Self { globals, terminal: terminal.into(), connection: OnceCell::new() }
+    /// A session that has dialed nobody yet. The namespace of the context in effect stands in for `-n`.
+    ///
+    /// # Errors
+    /// The file of contexts cannot be read.
+    pub fn new(mut globals: Globals, terminal: impl Into<Arc<Terminal>>) -> Result<Self, Failure> {
+        let path = file::path();
+        let contexts = path.as_deref().map(Contexts::load).transpose()?.unwrap_or_default();
+        let terminal = terminal.into();
+        if let Some(path) = path.filter(|path| contexts != Contexts::default() && file::is_open(path)) {
+            terminal.complain(format!("warning: others can read the tokens in {}; chmod 600 it", path.display()));
+        }
+        let said_namespace = globals.namespace.clone();
+        globals.namespace = said_namespace.clone().or_else(|| choice::namespace(&said(&globals), &contexts));
+        Ok(Self { globals, terminal, said_namespace, contexts: Some(contexts), connection: OnceCell::new() })
     }
 
     /// A session with `server`, which need not be dialed.
     pub fn with_server(globals: Globals, terminal: Arc<Terminal>, server: Server) -> Self {
-        Self { globals, terminal, connection: OnceCell::new_with(Some(Client::new(server))) }
+        let connection = OnceCell::new_with(Some(Client::new(server)));
+        Self { said_namespace: globals.namespace.clone(), globals, terminal, contexts: None, connection }
     }
 
     /// Another session with the same server, for a task of its own.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { globals: self.globals.clone(), terminal: self.terminal.clone(), connection: self.connection.clone() }
+        Self {
+            globals: self.globals.clone(),
+            terminal: self.terminal.clone(),
+            said_namespace: self.said_namespace.clone(),
+            contexts: self.contexts.clone(),
+            connection: self.connection.clone(),
+        }
+    }
+
+    /// The context in effect.
+    pub fn context_name(&self) -> Option<&str> {
+        let contexts = self.contexts.as_ref()?;
+        said(&self.globals).context(contexts).ok().flatten().map(|(name, _)| name)
+    }
+
+    /// Where the cluster is looked for, and what is shown to it.
+    ///
+    /// # Errors
+    /// What was said cannot be followed.
+    pub fn choice(&self) -> Result<Choice, Failure> {
+        said(&self.globals).choose(self.contexts.as_ref().unwrap_or(&Contexts::default()))
     }
 
     /// The namespace of `-n`, or `default`.
@@ -62,14 +110,9 @@ impl Session {
     /// E0605 naming every address that was tried.
     pub async fn client(&self) -> Result<&Client, Failure> {
         let found = self.connection.get_or_try_init(|| async {
-            let server = self.globals.server.clone();
-            let (server, data) = match (server, self.globals.data_dir.clone()) {
-                (None, None) => (text_of("SHOAL_SERVER"), data_directory(&self.globals)),
-                explicit => explicit,
-            };
-            let addresses = discovery::candidates(server.as_deref(), data.as_deref())?;
-            let (server, ()) = discovery::first_reachable(addresses, knock)?;
-            Ok::<_, Failure>(Client::new(server))
+            let choice = self.choice()?;
+            let (first, ()) = discovery::first_reachable(choice.addresses.clone(), knock)?;
+            Ok::<_, Failure>(client(choice, first))
         });
         found.await
     }
@@ -77,7 +120,7 @@ impl Session {
     /// The host the gateway is dialed at: where the API was found.
     pub fn gateway_host(&self) -> String {
         let host = match self.connection.get().map(Client::server) {
-            Some(Server::Http(authority)) => authority.rsplit_once(':').map(|(host, _)| host),
+            Some(Server::Http(authority) | Server::Https(authority, _)) => authority.rsplit_once(':').map(|(host, _)| host),
             _ => None,
         };
         super::urls::gateway_host(host)
@@ -90,6 +133,29 @@ impl Session {
             other => format!("uid-{}", other.as_raw()),
         });
         format!("{user}@{}", super::server::node_name())
+    }
+}
+
+/// A client of the server that answered first, and of the others when they are of the same cluster.
+fn client(choice: Choice, first: Server) -> Client {
+    let others = choice.addresses.into_iter().filter(|server| choice.is_one_cluster && *server != first);
+    let client = Client::of(std::iter::once(first.clone()).chain(others).collect()).with_patience(PATIENCE);
+    match choice.token {
+        Some(token) => client.with_token(token),
+        None => client,
+    }
+}
+
+/// What the options and the environment say about where to look.
+fn said(globals: &Globals) -> Said {
+    Said {
+        server: globals.server.clone(),
+        data_directory: globals.data_dir.clone(),
+        context: globals.context.clone(),
+        server_variable: text_of("SHOAL_SERVER"),
+        data_directory_variable: text_of("SHOAL_DATA_DIR").map(PathBuf::from),
+        token_variable: text_of("SHOAL_TOKEN"),
+        authority_variable: text_of("SHOAL_CA_DIGEST"),
     }
 }
 
@@ -116,6 +182,9 @@ impl From<ClientError> for Failure {
             other if code == "E0605" => {
                 Self::of(Problem::new(&code, chain(&other)).help("try again; `shoal version` says whether the server answers"))
             }
+            ClientError::Untrusted { .. } => Self::of(
+                Problem::new(&code, chain(&error)).help("nothing was sent to it; `shoal explain E0610` says what may be the matter"),
+            ),
             other => Self::of(Problem::new(&code, chain(&other))),
         }
     }
@@ -135,7 +204,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 fn knock(server: &Server) -> std::io::Result<()> {
     match server {
         Server::Socket(path) => UnixStream::connect(path).map(drop),
-        Server::Http(authority) => {
+        Server::Http(authority) | Server::Https(authority, _) => {
             let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
             for socket in authority.to_socket_addrs()? {
                 match TcpStream::connect_timeout(&socket, DIAL_MAX) {

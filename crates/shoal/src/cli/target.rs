@@ -22,10 +22,18 @@ pub enum Kind {
     Event,
     /// Host and path to component.
     Route,
+    /// Values that components read.
+    Config,
+    /// Values that nobody else reads.
+    Secret,
+    /// Where objects live.
+    Namespace,
+    /// Servers that hold the state.
+    Member,
 }
 
 impl Kind {
-    const NAMES: [(Self, &'static [&'static str]); 7] = [
+    const NAMES: [(Self, &'static [&'static str]); 11] = [
         (Self::App, &["apps", "app"]),
         (Self::Component, &["components", "component", "comp"]),
         (Self::Instance, &["instances", "instance", "inst"]),
@@ -33,6 +41,10 @@ impl Kind {
         (Self::Node, &["nodes", "node", "no"]),
         (Self::Event, &["events", "event", "ev"]),
         (Self::Route, &["routes", "route"]),
+        (Self::Config, &["configs", "config", "cfg"]),
+        (Self::Secret, &["secrets", "secret", "sec"]),
+        (Self::Namespace, &["namespaces", "namespace", "ns"]),
+        (Self::Member, &["members", "member"]),
     ];
 
     /// Reads a kind in the singular, the plural or short.

@@ -73,7 +73,9 @@ pub fn components(rows: &mut [Component], order: Option<Order>, shape: Shape) ->
 /// Nodes, in `order`.
 pub fn nodes(rows: &mut [Node], order: Option<Order>, shape: Shape) -> Table {
     let cpu = |row: &Node| row.rates.worker_cpu_cores + row.rates.control_plane_cpu_cores;
-    let memory = |row: &Node| row.usage.control_plane.resident_bytes + row.usage.worker.map_or(0, |worker| worker.resident_bytes);
+    let memory = |row: &Node| {
+        row.usage.control_plane.map_or(0, |process| process.resident_bytes) + row.usage.worker.map_or(0, |worker| worker.resident_bytes)
+    };
     match order {
         None => {}
         Some(Order::Cpu) => rows.sort_by(|one, other| cpu(other).total_cmp(&cpu(one))),
@@ -109,8 +111,8 @@ pub fn nodes(rows: &mut [Node], order: Option<Order>, shape: Shape) -> Table {
         let wide = [
             if usage.worker.is_some() { cores(rates.worker_cpu_cores) } else { String::new() },
             usage.worker.map(|worker| bytes(worker.resident_bytes)).unwrap_or_default(),
-            cores(rates.control_plane_cpu_cores),
-            bytes(usage.control_plane.resident_bytes),
+            if usage.control_plane.is_some() { cores(rates.control_plane_cpu_cores) } else { String::new() },
+            usage.control_plane.map(|process| bytes(process.resident_bytes)).unwrap_or_default(),
             of(|worker| (worker.log_lines_dropped + worker.access_lines_dropped).to_string()),
         ];
         shape.row(&mut table, None, usual, wide);

@@ -105,7 +105,9 @@ pub fn nodes(before: &TopView, now: &TopView) -> Vec<Rated<NodeUsage, NodeRates>
         let rates = NodeRates {
             window_seconds: window.as_secs_f64(),
             worker_cpu_cores: worker,
-            control_plane_cpu_cores: cores(earlier.map(|before| before.control_plane), usage.control_plane, window),
+            control_plane_cpu_cores: usage
+                .control_plane
+                .map_or(0.0, |now| cores(earlier.and_then(|before| before.control_plane), now, window)),
             requests_per_second: per_second(requests, window),
         };
         Rated { usage: usage.clone(), rates }

@@ -20,7 +20,7 @@ use model::id::ComponentId;
 use self::{project::Project, watch::Changes};
 use crate::cli::{
     apply,
-    discovery::DEV_DATA_DIRECTORY,
+    discovery::{API_SOCKET, DEV_DATA_DIRECTORY},
     failure::{Exit, Failure, Outcome},
     inline_logs::{self, Requests},
     interrupt, server,
@@ -28,7 +28,7 @@ use crate::cli::{
     terminal::{Ink, Terminal},
     urls,
 };
-use supervisor::{LogFormat, LogOptions, Ready, Running, ServerOptions, Upkeep};
+use supervisor::{LogFormat, LogOptions, Part, Place, Profile, Ready, Running, ServerOptions, Upkeep};
 
 /// How long one apply may take until its verdict: longer than compiling the largest component seen.
 const VERDICT_MAX: Duration = Duration::from_secs(300);
@@ -93,7 +93,7 @@ pub async fn run(args: DevArgs, session: &Session) -> Outcome {
     let mut running = supervisor::start(options(&args, data.clone(), terminal)).await?;
     greet(&running.ready, &data, start.elapsed(), terminal);
     let globals = session.globals.clone();
-    let local = Session::with_server(globals, terminal.clone(), Server::Socket(running.ready.api_socket.clone()));
+    let local = Session::with_server(globals, terminal.clone(), Server::Socket(data.join(API_SOCKET)));
     let ended = tokio::select! {
         ended = work(project, &args, &local) => ended,
         ended = running.wait() => ended.map(|()| Exit::Done).map_err(Failure::from),
@@ -173,6 +173,12 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
     };
     let log = args.log.clone().or_else(|| std::env::var("SHOAL_LOG").ok()).unwrap_or_else(|| "warn".to_owned());
     ServerOptions {
+        part: Part::Both,
+        join: None,
+        peer: None,
+        mesh: None,
+        place: Place::default(),
+        profile: Profile::default(),
         data_directory,
         name: server::node_name(),
         api: free("--api", args.api, ports::API),
@@ -191,8 +197,8 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
 
 fn greet(ready: &Ready, data: &std::path::Path, took: Duration, terminal: &Terminal) {
     terminal.hint(terminal.err(Ink::Good, &format!("ready in {:.2}s", took.as_secs_f64())));
-    terminal.hint(format!("  API      {}", ready.api));
-    terminal.hint(format!("  gateway  {}", ready.http));
+    ready.api.iter().for_each(|api| terminal.hint(format!("  API      {api}")));
+    ready.http.iter().for_each(|http| terminal.hint(format!("  gateway  {http}")));
     ready.https.iter().for_each(|https| terminal.hint(format!("           {https}")));
     ready.metrics.iter().for_each(|metrics| terminal.hint(format!("  metrics  {metrics}")));
     terminal.hint(format!("  data     {}", data.display()));
