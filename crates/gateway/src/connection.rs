@@ -201,7 +201,7 @@ where
         supervise(h2_builder(streams).serve_connection(io, service), &connection).await
     } else {
         let io = TokioIo::new(GuardedIo::h1(stream, connection.clone(), input));
-        supervise(h1_builder(limits).serve_connection(io, service), &connection).await
+        supervise(h1_builder().serve_connection(io, service), &connection).await
     };
     if let Err(error) = outcome {
         tracing::debug!(client.addr = %connection.peer, error = &error as &dyn std::error::Error, "connection broke");
@@ -225,12 +225,10 @@ async fn peek(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(bool, B
     }
 }
 
-fn h1_builder(limits: &limits::Limits) -> http1::Builder {
+fn h1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        // Heads reach hyper whole, so what its timer sees is only the time between requests; ours times the heads.
-        .header_read_timeout(limits.keep_alive)
+        // No timer: heads reach hyper whole, ours times them, and `quiet_too_long` the time between requests, with one timer for all of them.
         // Checked before by the scanner; here in case it is ever wrong. The default of 100 header fields costs nothing, setting it would.
         .max_header_size(limits::HEAD_BYTES_MAX)
         .max_buf_size(limits::CONNECTION_BUFFER_BYTES_MAX);

@@ -29,6 +29,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// Headers that [`prepare`] may add: those above, `te` and `traceparent`.
+const HEADERS_SET: usize = 6;
+
 /// Whether a header speaks about one connection only (RFC 9110, section 7.6.1).
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -93,6 +96,8 @@ fn prepare<B>(request: &mut Request<B>, route: &Route, exchange: &Exchange) {
     }
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
+    // In one step: a map made for what the client sent would grow three times on the way.
+    headers.reserve(HEADERS_SET);
     // The one hop-by-hop header a component must see: gRPC servers answer only who says that trailers reach it, and through us they do.
     let takes_trailers = takes_trailers(headers);
     strip_hop_by_hop(headers);

@@ -12,7 +12,7 @@ use futures_util::future::{Either, Ready, ready};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use crate::{body::RequestBody, exchange::Exchange, refusal::Refusal, stack::Routed};
@@ -70,8 +70,8 @@ where
         let (after, max_bytes, idle) = (rule.timeout, rule.max_body_bytes, rule.idle_timeout);
         let has_body = !routed.request.body().is_end_stream();
         let exchange = has_body.then(|| routed.exchange.clone());
-        let sleep = tokio::time::sleep_until(routed.deadline);
-        DeadlineFuture { call: self.inner.call(routed), sleep, after, exchange, max_bytes, idle }
+        let deadline = routed.deadline;
+        DeadlineFuture { call: self.inner.call(routed), deadline, sleep: None, after, exchange, max_bytes, idle }
     }
 }
 
@@ -81,8 +81,10 @@ pin_project! {
     pub(crate) struct DeadlineFuture<F> {
         #[pin]
         call: F,
+        deadline: Instant,
+        // None until the answer has to be waited for.
         #[pin]
-        sleep: Sleep,
+        sleep: Option<Sleep>,
         after: Duration,
         // Only of requests with a body.
         exchange: Option<Arc<Exchange>>,
@@ -98,7 +100,7 @@ where
     type Output = Result<R, Refusal>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, Refusal>> {
-        let this = self.project();
+        let mut this = self.project();
         if let Some(exchange) = this.exchange {
             exchange.watch_body(cx);
         }
@@ -110,7 +112,10 @@ where
         if answer.is_ready() {
             return answer;
         }
-        poll_ready!(this.sleep.poll(cx));
+        if this.sleep.is_none() {
+            this.sleep.set(Some(tokio::time::sleep_until(*this.deadline)));
+        }
+        poll_ready!(this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx)));
         Poll::Ready(Err(Refusal::Timeout { after: *this.after }))
     }
 }

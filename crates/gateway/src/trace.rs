@@ -79,11 +79,11 @@ impl TraceContext {
         HeaderValue::from_bytes(&self.text()).expect("hex digits are visible ASCII")
     }
 
-    /// The trace id as 32 digits, as every tracing tool shows it.
-    pub fn trace_id_text(&self) -> String {
+    /// The trace id as every tracing tool shows it: 32 digits in ASCII.
+    pub fn trace_id_digits(&self) -> [u8; 32] {
         let mut digits = [0; 32];
         write_hex(&mut digits, &self.trace_id);
-        text(&digits).to_owned()
+        digits
     }
 
     /// By hand, because every request asks for it: formatting byte by byte took 0.9 µs of 24.
@@ -189,7 +189,7 @@ mod tests {
         let context = TraceContext::parse(GOOD).expect("valid");
         assert!(context.sampled);
         assert_eq!(context.to_string(), GOOD);
-        assert_eq!(context.trace_id_text(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(text(&context.trace_id_digits()), "0af7651916cd43dd8448eb211c80319c");
     }
 
     fn headers(given: &[&'static str]) -> HeaderMap {
@@ -217,7 +217,7 @@ mod tests {
         for mut begins in [headers(&[]), headers(&["00-1-2-3"]), headers(&[GOOD, GOOD])] {
             let trace = of(&begins, &id, None);
             assert_eq!(trace.client_span, None);
-            assert_eq!(trace.context.trace_id_text(), id.text().replace('-', ""));
+            assert_eq!(text(&trace.context.trace_id_digits()), id.text().replace('-', ""));
             set(&mut begins, &trace);
             assert_eq!(begins.get_all(TRACEPARENT).iter().count(), 1);
             assert!(!begins.contains_key(TRACESTATE), "the state of a trace nobody believes");

@@ -2,6 +2,7 @@
 //! two interfaces; must never know how long a sandbox lives or who reads the response.
 
 use std::{
+    convert::Infallible,
     error::Error,
     future::poll_fn,
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
 use wasmtime::{
     Engine, Store,
@@ -111,7 +112,24 @@ impl Handler {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        // Most requests have no body, and need no memory for one.
+        if request.body().is_end_stream() {
+            return self.take_read(host, request.map(|_| Empty::new().map_err(|never: Infallible| match never {})), scheme, answer);
+        }
         let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.into().to_string()))));
+        self.take_read(host, request, scheme, answer)
+    }
+
+    fn take_read<B>(
+        &self,
+        host: &mut Host,
+        request: http::Request<B>,
+        scheme: Scheme,
+        answer: oneshot::Sender<Answer>,
+    ) -> Result<Incoming, SandboxError>
+    where
+        B: Body<Data = Bytes, Error = HttpError> + Send + 'static,
+    {
         let taken = match self {
             Self::Wasi02(_) => take_02(host, request, scheme, answer),
             Self::Wasi03(_) => take_03(host, request, scheme).map(|request| Incoming::Wasi03 { request, answer }),

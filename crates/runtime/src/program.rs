@@ -31,7 +31,7 @@ use crate::{
     failure_log::FailureLog,
     handler::{Answer, Handler},
     instance::Portion,
-    kept::{self, Given, Kept, Mode, Policy},
+    kept::{Given, Kept, Mode, Policy},
     lane::{Ended, Guest, Share},
     logs::{LogSink, SandboxLog, Source},
     meter::Meter,
@@ -174,7 +174,7 @@ impl Program {
                 let Call { request_id, scheme, ordinal, .. } = call;
                 let given = Given { request_id, scheme, ordinal, limit, log };
                 // In a box, so that a request with a fresh sandbox does not carry the room for it.
-                return Box::pin(Kept::answer(program, kept::boxed(request), given)).await;
+                return Box::pin(Kept::answer(program, request, given)).await;
             }
             if let Some(usage) = call.usage {
                 log.measured_by(usage);

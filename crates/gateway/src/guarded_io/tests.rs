@@ -188,3 +188,17 @@ async fn an_answer_that_stays_in_the_buffers_of_tls_is_given_up() {
     assert_eq!(io.flush().await.expect_err("it is not sent").kind(), io::ErrorKind::TimedOut);
     assert_eq!(io.shutdown().await.expect_err("neither is the last word").kind(), io::ErrorKind::TimedOut);
 }
+
+#[test]
+fn small_answers_are_sent_in_one_piece_and_large_ones_as_they_are() {
+    let check = |pieces: &[&str], expected: Option<&str>| {
+        let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece.as_bytes())).collect();
+        let mut room = [b'?'; 8];
+        assert_eq!(gather(&slices, &mut room), expected.map(str::as_bytes), "{pieces:?}");
+    };
+    check(&["head", "b", "", "ody"], Some("headbody"));
+    check(&["head", "body", "!"], None);
+    check(&["", ""], Some(""));
+    check(&["head"], None);
+    check(&[], None);
+}

@@ -11,6 +11,7 @@ mod ticket;
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -18,7 +19,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http_body::Body;
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 use wasmtime_wasi_http::WasiBody;
 
@@ -61,13 +64,17 @@ impl Kept {
     }
 
     /// Answers one request in a sandbox that may have answered others.
-    pub(crate) async fn answer(
+    pub(crate) async fn answer<B>(
         program: Arc<Program>,
-        request: http::Request<WasiBody>,
+        request: http::Request<B>,
         given: Given,
-    ) -> Result<http::Response<SandboxBody>, SandboxError> {
+    ) -> Result<http::Response<SandboxBody>, SandboxError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         match program.kept.policy.mode {
-            Mode::Concurrent => crew::answer(program, request, given).await,
+            Mode::Concurrent => crew::answer(program, boxed(request), given).await,
             Mode::Fresh | Mode::Serial => serial::answer(program, request, given).await,
         }
     }
@@ -130,11 +137,10 @@ fn anonymous(program: &Program) -> SandboxLog {
 }
 
 /// Makes every body one type.
-pub(crate) fn boxed<B>(request: http::Request<B>) -> http::Request<WasiBody>
+fn boxed<B>(request: http::Request<B>) -> http::Request<WasiBody>
 where
-    B: Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    use http_body_util::BodyExt;
     request.map(|body| body.map_err(|error| wasmtime_wasi_http::Error::InternalError(Some(error.into().to_string()))).boxed_unsync())
 }

@@ -1,13 +1,14 @@
 //! Requests one after the other through the same sandboxes: a request takes an idle one, drives it like a fresh one, and leaves it for the next. Owns that
 //! way; must never let two requests into one sandbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body::Body;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
-use wasmtime_wasi_http::WasiBody;
 
 use super::{
     Given, anonymous,
@@ -24,11 +25,15 @@ use crate::{
     sandbox::Sandbox,
 };
 
-pub(super) async fn answer(
+pub(super) async fn answer<B>(
     program: Arc<Program>,
-    request: http::Request<WasiBody>,
+    request: http::Request<B>,
     given: Given,
-) -> Result<http::Response<SandboxBody>, SandboxError> {
+) -> Result<http::Response<SandboxBody>, SandboxError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let pool = program.kept.pool(given.ordinal);
     let (permit, left) = pool.permit(given.limit).await?;
     let (mut kept, left) = match pool.pop(&program) {

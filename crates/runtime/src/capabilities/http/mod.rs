@@ -18,7 +18,8 @@ use model::egress::Verdict;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks,
     p2::bindings::http::{outgoing_handler, types},
     p3::bindings::http as wasi03,
 };
@@ -102,7 +103,18 @@ impl Exchange {
 type Answer = Box<dyn Future<Output = Result<(Response<WasiBody>, Sending), Error>> + Send>;
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// The names of headers that are no guest's business, as they are: what wasmtime does by itself makes them anew for every header of every request.
+static FORBIDDEN: [HeaderName; 9] = DEFAULT_FORBIDDEN_HEADERS;
+
 impl WasiHttpHooks for Outbound {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        FORBIDDEN.contains(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| FORBIDDEN.contains(name))
+    }
+
     fn send_request(&mut self, mut request: Request<WasiBody>, options: Option<RequestOptions>, _: Sending) -> Answer {
         let outside = Arc::clone(&self.outside);
         outside.figures.count(&outside.figures.egress_calls);
