@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: from a clean checkout to an answered request, with one node that keeps running. Uses the binary as a user does and must never
-//! reach into it.
+//! `cargo xtask demo`: from a clean checkout to answered requests, with a cluster of three nodes that keeps running. Uses the binary as a user does and must
+//! never reach into it.
 
 use std::{
     fs,
@@ -42,49 +42,170 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     };
     guests::run(root)?;
     process::run(Command::new(process::cargo()).args(["build", "--package", "shoal"]).current_dir(root))?;
-    let mut node = Node::start(root, once)?;
-    node.deploy(root, "hello")?;
-    let told = node.ask("hello.localhost")?;
-    println!("{told}");
-    if !once {
-        println!("{}", node.help());
-        // Only from here on: whatever is started before must not inherit blocked signals.
-        node.watch(&Waiter::new())?;
+    let mut cluster = Cluster::start(root, once)?;
+    cluster.deploy(root, "hello")?;
+    for node in &cluster.nodes {
+        println!("{}: {}", node.name, node.ask("hello.localhost")?);
     }
-    node.stop()
+    if !once {
+        println!("{}", cluster.help());
+        // Only from here on: whatever is started before must not inherit blocked signals.
+        cluster.watch(&Waiter::new())?;
+    }
+    cluster.stop()
 }
 
-/// A running server with its data under `target/demo`.
+/// Three servers that joined one cluster with real tokens, their data under `target/demo`.
+struct Cluster {
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    fn start(root: &Path, any_port: bool) -> Result<Self> {
+        let directory = process::target_directory(root).join("demo");
+        let _ = fs::remove_dir_all(&directory);
+        let start = Instant::now();
+        let first = Node::start(root, &directory.join("node-1"), &[("--api", 7070), ("--http", 8080)], any_port, None)?;
+        let token = directory.join("token");
+        fs::write(&token, first.said("join", "server")?).context("keeping the join token for the other nodes")?;
+        let peer = first.text("peer")?;
+        let mut nodes = vec![first];
+        for (number, api, http) in [(2, 7170, 8180), (3, 7270, 8280)] {
+            let place = directory.join(format!("node-{number}"));
+            nodes.push(Node::start(root, &place, &[("--api", api), ("--http", http)], any_port, Some((&peer, &token)))?);
+        }
+        let cluster = Self { nodes };
+        cluster.wait_for_votes()?;
+        println!("three nodes are one cluster after {:.1} s, and all of them vote", start.elapsed().as_secs_f64());
+        Ok(cluster)
+    }
+
+    /// Waits until every node votes: then the loss of any one is survived.
+    fn wait_for_votes(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < READY_MAX {
+            let said = self.nodes[0].shoal(&["member", "list", "-o", "json"]).output().context("asking for the members")?;
+            let view: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
+            let votes = view["members"].as_array().map_or(0, |all| all.iter().filter(|member| member["role"] == "voter").count());
+            if votes == self.nodes.len() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("not every node voted after {READY_MAX:?}:\n{}", self.nodes[0].last_words())
+    }
+
+    /// Applies through the last node: what any of them is told all of them do.
+    fn deploy(&self, root: &Path, app: &str) -> Result<()> {
+        let manifest = root.join(format!("sample-apps/{app}/app.yaml"));
+        let last = self.nodes.last().context("a demo has nodes")?;
+        process::run(last.shoal(&["apply", "-f"]).arg(manifest))
+    }
+
+    fn help(&self) -> String {
+        let (shoal, mut text) = (self.nodes[0].shoal.display(), String::new());
+        for node in &self.nodes {
+            text += &format!("\n{}   API {}   gateway {}   log {}", node.name, node.api, node.http, node.log.display());
+        }
+        let port = |node: &Node| node.http.rsplit(':').next().unwrap_or_default().trim_end_matches('/').to_owned();
+        let (first, second) = (&self.nodes[0], &self.nodes[1]);
+        format!(
+            "{text}\n\nTry, in another terminal:\n  curl http://hello.localhost:{}/\n  export SHOAL_SERVER={}\n  {shoal} member list\n  \
+             {shoal} get instances\n  {shoal} logs hello -f --access\n  {shoal} why http://hello.localhost:{}/\n\n\
+             Then break it: every gateway goes on answering.\n  \
+             pkill -9 -f 'internal control-plane'      kill every control plane; they are back at once\n  \
+             kill -9 {}                             kill the first node's supervisor; the others elect a leader\n  \
+             SHOAL_SERVER={} {shoal} member remove {} --yes     take it out for good\n\nCtrl-C stops everything.",
+            port(first),
+            second.api,
+            port(second),
+            first.server.id(),
+            second.api,
+            first.name,
+        )
+    }
+
+    /// Waits for Ctrl-C. A node that ends before it was killed by whoever tries the demo; the last one to end is an error.
+    fn watch(&mut self, signals: &Waiter) -> Result<()> {
+        loop {
+            let mut ended = Vec::new();
+            for node in &mut self.nodes {
+                ended.extend(node.server.try_wait()?.map(|status| (node.name.clone(), status)));
+            }
+            for (name, status) in &ended {
+                println!("{name} ended with {status}; the others go on");
+            }
+            self.nodes.retain(|node| ended.iter().all(|(name, _)| *name != node.name));
+            ensure!(!self.nodes.is_empty(), "every node has ended");
+            if signals.wait() == Wake::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The newest first, so that the leader has somebody to hand over to as long as possible.
+    fn stop(mut self) -> Result<()> {
+        while let Some(node) = self.nodes.pop() {
+            node.stop()?;
+        }
+        println!("stopped");
+        Ok(())
+    }
+}
+
+/// A running server.
 struct Node {
+    name: String,
     shoal: PathBuf,
     server: Child,
     log: PathBuf,
+    ready: serde_json::Value,
     api: String,
     http: String,
 }
 
 impl Node {
-    fn start(root: &Path, any_port: bool) -> Result<Self> {
-        let target = process::target_directory(root);
-        let (shoal, directory) = (target.join("debug/shoal"), target.join("demo"));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-        let (ready, log) = (directory.join("ready.json"), directory.join("server.log"));
+    /// Starts a server in `place` that listens on `ports` where they are free, and joins where `join` says so.
+    fn start(root: &Path, place: &Path, ports: &[(&str, u16)], any_port: bool, join: Option<(&str, &Path)>) -> Result<Self> {
+        let shoal = process::target_directory(root).join("debug/shoal");
+        fs::create_dir_all(place).with_context(|| format!("making {}", place.display()))?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (ready, log) = (place.join("ready.json"), place.join("server.log"));
         let mut command = Command::new(&shoal);
-        command.arg("server").arg("--data-dir").arg(directory.join("data")).arg("--ready-file").arg(&ready);
-        command.arg("--api").arg(address(7070, any_port)).arg("--http").arg(address(8080, any_port));
+        command.args(["server", "--name", &name, "--peer", "127.0.0.1:0", "--mesh", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(place.join("data")).arg("--ready-file").arg(&ready);
+        for (flag, port) in ports {
+            command.arg(flag).arg(address(*port, any_port));
+        }
+        if let Some((peer, token)) = join {
+            command.args(["--join", peer, "--token-file"]).arg(token);
+        }
         command.stdin(Stdio::null()).stdout(fs::File::create(&log)?).stderr(fs::File::options().append(true).open(&log)?);
         // A process group of its own: Ctrl-C reaches this program, which then stops the server in order.
         command.process_group(0);
         // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
         unsafe { command.pre_exec(signals::end_with_parent) };
         let server = command.spawn().with_context(|| format!("starting {}", shoal.display()))?;
-        let mut node = Self { shoal, server, log, api: String::new(), http: String::new() };
-        let said = node.wait_until_ready(&ready)?;
-        let url =
-            |key: &str| Ok::<_, anyhow::Error>(said[key].as_str().with_context(|| format!("the ready file has no `{key}`"))?.to_owned());
-        (node.api, node.http) = (url("api")?, url("http")?);
+        let none = serde_json::Value::Null;
+        let mut node = Self { name, shoal, server, log, ready: none, api: String::new(), http: String::new() };
+        node.ready = node.wait_until_ready(&ready)?;
+        (node.api, node.http) = (node.text("api")?, node.text("http")?);
         Ok(node)
+    }
+
+    fn text(&self, key: &str) -> Result<String> {
+        Ok(self.ready[key].as_str().with_context(|| format!("the ready file has no `{key}`"))?.to_owned())
+    }
+
+    fn said(&self, key: &str, inner: &str) -> Result<String> {
+        Ok(self.ready[key][inner].as_str().with_context(|| format!("the ready file has no `{key}.{inner}`"))?.to_owned())
+    }
+
+    /// The command line against this node.
+    fn shoal(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.shoal);
+        command.args(words).env("SHOAL_SERVER", &self.api).stdin(Stdio::null());
+        command
     }
 
     fn wait_until_ready(&mut self, ready: &Path) -> Result<serde_json::Value> {
@@ -107,13 +228,6 @@ impl Node {
         last.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    fn deploy(&self, root: &Path, app: &str) -> Result<()> {
-        let manifest = root.join(format!("sample-apps/{app}/app.yaml"));
-        let mut command = Command::new(&self.shoal);
-        command.arg("apply").arg("-f").arg(manifest).env("SHOAL_SERVER", &self.api).stdin(Stdio::null());
-        process::run(&mut command)
-    }
-
     /// Sends requests to `host` and says how it went.
     fn ask(&self, host: &str) -> Result<String> {
         let mut millis = Vec::new();
@@ -134,39 +248,12 @@ impl Node {
         ))
     }
 
-    fn help(&self) -> String {
-        let shoal = self.shoal.display();
-        let port = self.http.rsplit(':').next().unwrap_or_default().trim_end_matches('/');
-        format!(
-            "\nAPI      {}\ngateway  {}\nlog      {}\n\nTry, in another terminal:\n  curl http://hello.localhost:{port}/\n  export SHOAL_SERVER={}\n  \
-             {shoal} get apps\n  {shoal} logs hello -f --access\n  {shoal} why http://hello.localhost:{port}/\n  \
-             {shoal} apply -f sample-apps/echo/app.yaml && curl -T README.md http://echo.localhost:{port}/\n\nCtrl-C stops it.",
-            self.api,
-            self.http,
-            self.log.display(),
-            self.api,
-        )
-    }
-
-    /// Waits for Ctrl-C; an error when the server ends before it.
-    fn watch(&mut self, signals: &Waiter) -> Result<()> {
-        loop {
-            if let Some(status) = self.server.try_wait()? {
-                bail!("the server ended with {status}:\n{}", self.last_words());
-            }
-            if signals.wait() == Wake::Stop {
-                return Ok(());
-            }
-        }
-    }
-
     fn stop(mut self) -> Result<()> {
         signals::terminate(self.server.id());
         let start = Instant::now();
         while start.elapsed() < STOP_MAX {
             if let Some(status) = self.server.try_wait()? {
-                ensure!(status.success(), "the server ended with {status}:\n{}", self.last_words());
-                println!("stopped");
+                ensure!(status.success(), "{} ended with {status}:\n{}", self.name, self.last_words());
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));

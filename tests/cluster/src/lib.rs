@@ -3,6 +3,7 @@
 //! Owns starting, finding and killing processes and the load they are put under. Must never look inside a process: everything is seen over the
 //! network, through the command line or in `/proc`.
 
+pub mod cluster;
 pub mod load;
 pub mod node;
 pub mod raw;

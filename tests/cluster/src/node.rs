@@ -23,6 +23,7 @@ pub struct Node {
     pub api: String,
     /// `127.0.0.1:PORT` of the metrics.
     pub metrics: String,
+    ready: Value,
 }
 
 /// What a command printed and how it ended.
@@ -60,27 +61,43 @@ impl Node {
 
     /// A server on `directory` with more flags, ready for requests.
     pub async fn start_in(directory: tempfile::TempDir, flags: &[&str]) -> Self {
+        let mut command = server_command(&directory.path().join("data"), &directory.path().join("ready.json"));
+        command.args(flags);
+        Self::spawn(directory, command).await
+    }
+
+    /// A worker without a control plane on `directory`, ready for requests.
+    pub async fn start_worker_in(directory: tempfile::TempDir, flags: &[&str]) -> Self {
+        let mut command = node_command("worker", &directory.path().join("data"), &directory.path().join("ready.json"));
+        command.args(["--mesh", "127.0.0.1:0"]).args(flags);
+        Self::spawn(directory, command).await
+    }
+
+    async fn spawn(directory: tempfile::TempDir, mut command: Command) -> Self {
         let ready = directory.path().join("ready.json");
         let _ = fs::remove_file(&ready);
         let log = fs::OpenOptions::new().create(true).append(true).open(directory.path().join("stderr.log")).expect("a log file");
-        let mut supervisor = server_command(&directory.path().join("data"), &ready)
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
+        let mut supervisor = command.stdout(Stdio::null()).stderr(log).spawn().expect("the node starts");
         let said: Value = eventually("the ready file", || {
             if let Ok(Some(status)) = supervisor.try_wait() {
                 let log = fs::read_to_string(directory.path().join("stderr.log")).unwrap_or_default();
-                panic!("the server ended with {status}:\n{log}");
+                panic!("the node ended with {status}:\n{log}");
             }
             let text = fs::read_to_string(&ready).ok();
             async move { serde_json::from_str(&text?).ok() }
         })
         .await;
-        let https = said["https"].as_str().unwrap_or_default().trim_start_matches("https://").to_owned();
-        let address = |key: &str| said[key].as_str().expect(key).trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
-        Self { http: address("http"), https, api: address("api"), metrics: address("metrics"), supervisor, directory }
+        let address = |key: &str| {
+            let text = said[key].as_str().unwrap_or_default();
+            text.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches("/metrics").to_owned()
+        };
+        let (http, https, api, metrics) = (address("http"), address("https"), address("api"), address("metrics"));
+        Self { http, https, api, metrics, supervisor, directory, ready: said }
+    }
+
+    /// What it said when it was ready.
+    pub fn ready(&self) -> &Value {
+        &self.ready
     }
 
     /// Runs `shoal ARGS` against this server, without a terminal.
@@ -91,7 +108,12 @@ impl Node {
     /// `shoal ARGS` against this server, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(args).env("SHOAL_SERVER", format!("http://{}", self.api)).current_dir(self.directory.path()).stdin(Stdio::null());
+        command
+            .args(args)
+            .env("SHOAL_SERVER", format!("http://{}", self.api))
+            .env("XDG_CONFIG_HOME", self.directory.path())
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
         command
     }
 
@@ -197,16 +219,16 @@ impl Drop for Node {
 
 /// `shoal server` on free ports, not started yet.
 pub fn server_command(data: &Path, ready: &Path) -> Command {
+    let mut command = node_command("server", data, ready);
+    command.args(["--api", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--mesh", "127.0.0.1:0"]);
+    command
+}
+
+/// `shoal server` or `shoal worker` on free ports, not started yet.
+pub fn node_command(kind: &str, data: &Path, ready: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.arg("server").arg("--data-dir").arg(data).arg("--ready-file").arg(ready).args([
-        "--api",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--metrics",
-        "127.0.0.1:0",
-    ]);
-    command.stdin(Stdio::null());
+    command.arg(kind).arg("--data-dir").arg(data).arg("--ready-file").arg(ready);
+    command.args(["--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]).stdin(Stdio::null());
     command
 }
 

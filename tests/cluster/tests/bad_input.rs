@@ -165,11 +165,42 @@ async fn a_port_in_use_and_a_second_server_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_off_loopback_is_refused() {
-    let other = tempfile::tempdir().unwrap();
-    let mut command = node::server_command(&other.path().join("data"), &other.path().join("ready.json"));
-    let said: Said = command.args(["--api", "0.0.0.0:0"]).output().unwrap().into();
-    assert!(said.expect(1).err.contains("E0604"));
+async fn an_api_off_loopback_asks_for_a_token_over_tls() {
+    let node = Node::start_in(tempfile::tempdir().unwrap(), &["--api", "0.0.0.0:0"]).await;
+    let api = node.ready()["api"].as_str().unwrap().to_owned();
+    assert!(api.starts_with("https://"), "{api}");
+    let url = api.replace("0.0.0.0", "127.0.0.1");
+    let data = node.data();
+    let on_the_node = |args: &[&str]| -> Said {
+        let mut command = node.command(args);
+        command.env_remove("SHOAL_SERVER").arg("--data-dir").arg(&data).output().unwrap().into()
+    };
+    let cluster = on_the_node(&["member", "list", "-o", "json"]).expect(0).out;
+    let digest = serde_json::from_str::<serde_json::Value>(&cluster).unwrap()["authority"].as_str().unwrap().to_owned();
+    let token = |role: &str| {
+        let made = on_the_node(&["token", "create", role, "--role", role, "--ttl", "1h", "-o", "json"]).expect(0).out;
+        serde_json::from_str::<serde_json::Value>(&made).unwrap()["token"].as_str().unwrap().to_owned()
+    };
+    let from_afar = |token: Option<&str>, digest: &str, args: &[&str]| -> Said {
+        let mut command = node.command(args);
+        command.env("SHOAL_SERVER", &url).env("SHOAL_CA_DIGEST", digest);
+        if let Some(token) = token {
+            command.env("SHOAL_TOKEN", token);
+        }
+        command.output().unwrap().into()
+    };
+    let refused = from_afar(None, &digest, &["get", "apps"]).expect(7);
+    assert!(refused.err.contains("E0423"), "{refused:?}");
+    let viewer = token("viewer");
+    from_afar(Some(&viewer), &digest, &["get", "apps"]).expect(0);
+    assert!(from_afar(Some(&viewer), &digest, &["whoami"]).expect(0).out.contains("viewer"));
+    let refused = from_afar(Some(&viewer), &digest, &["join-token", "create", "worker"]).expect(7);
+    assert!(refused.err.contains("E0421"), "{refused:?}");
+    from_afar(Some(&token("admin")), &digest, &["join-token", "create", "worker"]).expect(0);
+    let other = Node::start().await;
+    let foreign = serde_json::from_str::<serde_json::Value>(&other.shoal(&["member", "list", "-o", "json"]).expect(0).out).unwrap();
+    let refused = from_afar(Some(&viewer), foreign["authority"].as_str().unwrap(), &["get", "apps"]);
+    assert!(refused.code != 0 && refused.err.contains("E0610"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,11 +50,11 @@ async fn a_manifest_becomes_answers_and_can_be_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_revision_takes_over_without_a_failed_request() {
     let node = Node::start().await;
-    node.apply(&hello("      scale: {replicas: 2}\n")).expect(0);
+    node.apply(&hello("")).expect(0);
     let load = Load::start(&node.http, "hello.localhost", 8);
     load.answered(200).await;
     for turn in 0..3 {
-        node.apply(&hello(&format!("      scale: {{replicas: 2}}\n      env: {{TURN: \"{turn}\"}}\n"))).expect(0);
+        node.apply(&hello(&format!("      env: {{TURN: \"{turn}\"}}\n"))).expect(0);
         load.answered(100).await;
     }
     node.shoal(&["rollout", "undo", "app/hello"]).expect(0);

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::Offence;
 
 /// From the bottom up; a crate may know only crates of layers below its own.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
+    ("grammar", &["egress"]),
     ("words", &["model"]),
     ("truth", &["state", "inspect", "certificates", "transport"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
@@ -21,9 +22,10 @@ const LAYERS: [(&str, &[&str]); 6] = [
 const TOOL: &str = "xtask";
 
 /// A library and the only crates that may name it. A name that ends in `*` covers every library that starts so.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 13] = [
     ("wasmtime*", &["runtime"]),
-    ("openraft*", &["consensus"]),
+    ("openraft", &["consensus"]),
+    ("openraft-rt-sim", &["simulation"]),
     ("raft-log", &["consensus"]),
     ("codeq", &["consensus"]),
     ("bincode", &["consensus", "state"]),
@@ -37,7 +39,7 @@ const DOORS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that decide, and libraries that must not come along with them by any way.
-const LIGHT: [&str; 4] = ["model", "state", "inspect", "scheduler"];
+const LIGHT: [&str; 5] = ["egress", "model", "state", "inspect", "scheduler"];
 const HEAVY: [&str; 4] = ["tokio", "hyper", "wasmtime", "rustls"];
 
 /// The workspace as cargo sees it.

@@ -1,0 +1,136 @@
+//! Several nodes that join one cluster: who is let in, who leads, what happens when the leader goes, and that nothing acknowledged is lost meanwhile.
+
+use cluster_tests::{
+    cluster::{Cluster, hello},
+    eventually, guest,
+    load::Load,
+    node::{self, Node},
+    raw,
+};
+use std::{process::Stdio, sync::atomic::Ordering::Relaxed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
+    let cluster = Cluster::start(3, 1).await;
+    for (turn, server) in cluster.nodes.iter().take(3).enumerate() {
+        let said = server.apply(&hello(&guest("hello"), &format!("      env: {{TURN: \"{turn}\"}}\n"))).expect(0);
+        assert!(said.out.contains("hello"), "{said:?}");
+    }
+    for node in &cluster.nodes {
+        let answered = async || raw::get(&node.http, "hello.localhost", "/").await.is_ok_and(|answer| answer.status == 200);
+        eventually("an answer of every gateway", || async { answered().await.then_some(()) }).await;
+    }
+    for server in &cluster.nodes[..3] {
+        let instances = server.shoal(&["get", "instances"]).expect(0).out;
+        assert_eq!(instances.lines().filter(|line| line.contains("hello/web.") && line.contains("r3")).count(), 4, "{instances}");
+        let apps = server.shoal(&["get", "apps"]).expect(0).out;
+        assert!(apps.contains("hello") && apps.contains("4/4"), "{apps}");
+    }
+    let log = eventually("the access lines of all four nodes", || {
+        let said = cluster.nodes[1].shoal(&["logs", "hello", "--access", "-o", "json"]).out;
+        let nodes = ["node-a", "node-b", "node-c", "node-d"].iter().filter(|name| said.contains(&format!("\"{name}\""))).count();
+        async move { (nodes == 4).then_some(said) }
+    })
+    .await;
+    assert!(!log.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_is_killed_again_and_again_and_nothing_acknowledged_is_lost() {
+    let cluster = Cluster::start(3, 0).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    let load = Load::start(&cluster.nodes[1].http, "hello.localhost", 4);
+    load.answered(50).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        let leader = cluster.leader().await;
+        node::kill(cluster.nodes[leader].child("control-plane").expect("it runs"));
+        let survivor = &cluster.nodes[(leader + 1) % 3];
+        let note = format!("round-{round}");
+        let token = eventually("a write after the leader's death", || {
+            let said = survivor.shoal(&["join-token", "create", "worker", "--note", &note, "-o", "json"]);
+            async move { (said.code == 0).then(|| said.out.clone()) }
+        })
+        .await;
+        assert!(token.contains("SHOAL1-w-"), "{token}");
+        acknowledged.push(note);
+        cluster.until_members(3, 3).await;
+    }
+    for server in &cluster.nodes {
+        let listed = eventually("a list", || {
+            let said = server.shoal(&["join-token", "list", "-o", "json"]);
+            async move { (said.code == 0).then(|| said.out.clone()) }
+        })
+        .await;
+        for note in &acknowledged {
+            assert!(listed.contains(note), "{note} was acknowledged, and {listed} does not have it");
+        }
+    }
+    let seen = load.finish().await;
+    assert_eq!((seen.bad_status.load(Relaxed), seen.refused.load(Relaxed), seen.broken.load(Relaxed)), (0, 0, 0), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gone() {
+    let mut cluster = Cluster::start(3, 0).await;
+    let leader = cluster.leader().await;
+    let stopped = cluster.nodes.remove(leader);
+    let name = stopped.ready()["node"].as_str().expect("a name").to_owned();
+    assert_eq!(stopped.stop().await, 0);
+    let another = cluster.leader().await;
+    let said = cluster.nodes[another].shoal(&["member", "remove", &name, "--yes"]).expect(0);
+    assert!(said.out.contains(&name) || said.err.contains(&name), "{said:?}");
+    cluster.until_members(2, 2).await;
+    let nodes = cluster.nodes[another].shoal(&["get", "nodes"]).expect(0).out;
+    assert!(!nodes.contains(&name), "{nodes}");
+    let last = cluster.nodes[another].shoal(&["member", "remove", "nobody", "--yes"]);
+    assert_eq!(last.code, 6, "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_server_is_not_removed() {
+    let node = Node::start().await;
+    let name = node.ready()["node"].as_str().expect("a name").to_owned();
+    let said = node.shoal(&["member", "remove", &name, "--yes"]);
+    assert!(said.code != 0 && said.err.contains("E0413"), "{said:?}");
+    assert_eq!(node.shoal(&["get", "apps"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_lets_in_whom_it_names_and_nobody_else() {
+    let cluster = Cluster::start(1, 0).await;
+    let refused = async |kind: &str, token: &str| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(directory.path().join("token"), token).expect("a token is written");
+        let mut command = node::node_command(kind, &directory.path().join("data"), &directory.path().join("ready.json"));
+        command.args(["--mesh", "127.0.0.1:0", "--join", &cluster.peer, "--token-file"]).arg(directory.path().join("token"));
+        if kind == "server" {
+            command.args(["--peer", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        }
+        let ended = tokio::task::spawn_blocking(move || command.stdout(Stdio::null()).stderr(Stdio::piped()).output().expect("it runs"));
+        let ended = ended.await.expect("it ends");
+        assert!(!ended.status.success());
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let read = |role: &str| std::fs::read_to_string(cluster.token(role)).expect("a token");
+    let worker = read("worker");
+    let said = refused("server", &worker).await;
+    assert!(said.contains("E0609") && said.contains("workers only"), "{said}");
+
+    let mistyped = format!("{}x{}", &worker[..20], &worker[21..]);
+    let said = refused("worker", &mistyped).await;
+    assert!(said.contains("E0609"), "{said}");
+
+    let other = Node::start().await;
+    let foreign = other.ready()["join"]["worker"].as_str().expect("a token").to_owned();
+    let said = refused("worker", &foreign).await;
+    assert!(said.contains("E0609"), "{said}");
+
+    let list = cluster.nodes[0].shoal(&["join-token", "list", "-o", "json"]).expect(0).out;
+    let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+    let tokens = list["items"].as_array().or(list.as_array()).expect("a list").clone();
+    let id = tokens.iter().find(|token| token["role"] == "worker").expect("one for workers")["id"].as_str().expect("an id").to_owned();
+    cluster.nodes[0].shoal(&["join-token", "revoke", &id]).expect(0);
+    let said = refused("worker", &worker).await;
+    assert!(said.contains("E0609"), "{said}");
+}
