@@ -209,7 +209,8 @@ fn peer_endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(peer::join)),
         Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(peer::renew)),
-        Endpoint::new(Method::POST, CONSENSUS_PATH, "A message of consensus", post(peer::consensus)),
+        // The last piece of a snapshot is answered once it is restored; whoever sends it has its own deadline.
+        Endpoint::new(Method::POST, CONSENSUS_PATH, "A message of consensus", post(peer::consensus)).takes(Content::Bytes),
         Endpoint::new(Method::GET, CLUSTER_KEY_PATH, "The key that opens what is sealed", get(peer::cluster_key)),
         Endpoint::new(Method::POST, REPORT_PATH, "A report that came to another server", post(peer::report)),
         Endpoint::new(Method::POST, MEMBER_PATH, "What is new about a node", post(peer::member)),
