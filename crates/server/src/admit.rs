@@ -147,7 +147,8 @@ pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, n
     if needs != Needs::Nobody {
         let what = format!("{} {}", request.method(), request.uri().path());
         let let_in = caller(via, request.headers(), &core.state(), clock::now())
-            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller));
+            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller))
+            .and_then(|caller| principal::everywhere(&caller.principal, &path).map(|()| caller));
         match let_in {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => return error.into_response(),

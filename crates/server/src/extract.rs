@@ -14,7 +14,7 @@ use model::id::AppId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::{api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX};
+use crate::{admit::Caller, api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX, principal};
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -67,7 +67,12 @@ impl FromRequestParts<Arc<Core>> for AppPath {
         let names = Path::<(String, String)>::from_request_parts(parts, core).await;
         let Path((namespace, name)) = names.map_err(|error| ApiError::new("E0408", error.to_string(), ""))?;
         let wrong = |error: model::id::InvalidId| ApiError::new("E0408", error.to_string(), "");
-        Ok(Self(AppId { namespace: namespace.parse().map_err(wrong)?, name: name.parse().map_err(wrong)? }))
+        let namespace = namespace.parse().map_err(wrong)?;
+        // Here and not in each handler: whatever names an app is held against the caller's namespace.
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            principal::within(&caller.principal, &namespace)?;
+        }
+        Ok(Self(AppId { namespace, name: name.parse().map_err(wrong)? }))
     }
 }
 

@@ -59,6 +59,21 @@ pub(crate) fn allow(principal: &Principal, needs: Needs, what: &str) -> Result<(
         .status(StatusCode::FORBIDDEN))
 }
 
+/// Whether `principal` may call the route `path` as far as namespaces go: what answers for all of them at once is closed to a token that is for one.
+///
+/// # Errors
+/// E0421 naming the namespace.
+pub(crate) fn everywhere(principal: &Principal, path: &str) -> Result<(), ApiError> {
+    const ALL_AT_ONCE: [&str; 5] = ["/v1/instances", "/v1/events", "/v1/logs", "/v1/top", "/v1/why"];
+    match &principal.namespace {
+        Some(only) if principal.role < ApiRole::Admin && ALL_AT_ONCE.contains(&path) => {
+            let message = format!("{path} answers for every namespace, and the token of {} is for `{only}` alone", principal.name);
+            Err(ApiError::new("E0421", message, "ask an admin for a token without a namespace").status(StatusCode::FORBIDDEN))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether `principal` may touch `namespace`.
 ///
 /// # Errors
@@ -136,5 +151,10 @@ mod tests {
         assert_eq!(listed(&bound, None).ok().flatten(), Some(name("team")));
         assert!(listed(&bound, Some(name("other"))).is_err());
         assert_eq!(listed(&principal(ApiRole::Admin, None), None).ok(), Some(None));
+        for path in ["/v1/logs", "/v1/events", "/v1/instances", "/v1/top", "/v1/why"] {
+            assert_eq!(everywhere(&bound, path).expect_err("of all namespaces").into_code(), "E0421", "{path}");
+            assert!(everywhere(&principal(ApiRole::Viewer, None), path).is_ok(), "{path}");
+        }
+        assert!(everywhere(&bound, "/v1/apps").is_ok());
     }
 }

@@ -197,6 +197,12 @@ async fn an_api_off_loopback_asks_for_a_token_over_tls() {
     let refused = from_afar(Some(&viewer), &digest, &["join-token", "create", "worker"]).expect(7);
     assert!(refused.err.contains("E0421"), "{refused:?}");
     from_afar(Some(&token("admin")), &digest, &["join-token", "create", "worker"]).expect(0);
+    let made = on_the_node(&["token", "create", "ci", "--role", "deployer", "-n", "team", "--ttl", "1h", "-o", "json"]).expect(0).out;
+    let bound = serde_json::from_str::<serde_json::Value>(&made).unwrap()["token"].as_str().unwrap().to_owned();
+    for args in [&["delete", "app", "hello", "--yes"][..], &["rollout", "history", "app/hello"], &["logs", "hello"], &["events"]] {
+        let refused = from_afar(Some(&bound), &digest, args).expect(7);
+        assert!(refused.err.contains("E0421"), "{args:?}: {refused:?}");
+    }
     let other = Node::start().await;
     let foreign = serde_json::from_str::<serde_json::Value>(&other.shoal(&["member", "list", "-o", "json"]).expect(0).out).unwrap();
     let refused = from_afar(Some(&viewer), foreign["authority"].as_str().unwrap(), &["get", "apps"]);
