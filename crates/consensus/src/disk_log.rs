@@ -144,7 +144,20 @@ fn open(directory: &Path) -> io::Result<RaftLog<Stored>> {
     config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
     config.log_cache_capacity = Some(CACHE_BYTES_MAX);
     config.log_cache_max_items = Some(usize::MAX);
-    RaftLog::open(Arc::new(config))
+    RaftLog::open(Arc::new(config)).map_err(|error| name_damaged_file(directory, error))
+}
+
+/// `error`, with the name of the file it is about. The crate says only at which byte of the log the file starts, which is a part of the name.
+fn name_damaged_file(directory: &Path, error: io::Error) -> io::Error {
+    let said = error.to_string();
+    let about = |(_, path): &(u64, PathBuf)| {
+        let start = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("r-"));
+        start.is_some_and(|start| said.contains(start))
+    };
+    match files(directory).unwrap_or_default().into_iter().find(about) {
+        Some((_, path)) => io::Error::new(error.kind(), format!("{} cannot be read: {said}", path.display())),
+        None => error,
+    }
 }
 
 fn state_of(log: &RaftLog<Stored>) -> LogState {

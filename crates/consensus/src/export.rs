@@ -1,6 +1,7 @@
 //! Snapshots for people: taken now, written to anywhere, and a new group begun from one. Owns how a state outlives its group; must never do that by itself.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     path::Path,
     sync::Arc,
@@ -78,45 +79,126 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         R::timeout(Duration::from_millis(SNAPSHOT_SEND_MS_MAX), taken).await.ok().flatten()
     }
 
-    /// Writes the state of this moment as a snapshot file, and returns the index that it holds. Blocks while it writes; the log goes on meanwhile.
-    pub fn export(&self, out: impl Write) -> std::io::Result<u64> {
+    /// The state of this moment, to be written as a snapshot file; none before the first entry. The log goes on meanwhile.
+    pub fn frozen(&self) -> Option<Frozen<M>> {
         let published = self.0.shared.published();
-        let meta = published.meta.clone().ok_or_else(|| std::io::Error::other("there is nothing in the log yet"))?;
-        export(&meta, published.machine.as_ref(), out)?;
-        Ok(meta.last.index)
+        published.meta.clone().map(|meta| Frozen { meta, machine: published.machine.clone() })
     }
 }
 
-/// Begins the group `config.identity.group` in an empty directory with the state of a snapshot, and `first` as its only member.
-pub fn begin_from_snapshot<M: StateMachine>(config: &Config, first: Peer, from: impl Read) -> Result<Meta, RecoverError> {
-    let (meta, machine) = import::<M>(from)?;
-    let dir = &config.dir;
-    let write = |source| RecoverError::Write { dir: dir.clone(), source };
-    let log = DiskLog::open(dir).map_err(write)?;
-    if log.state().last.is_some() || log.state().vote.is_some() {
-        return Err(RecoverError::NotEmpty { dir: dir.clone() });
-    }
-    identity::claim(dir, config.identity)?;
-    begin(dir, log, config.identity.group, first, meta.last, &machine).map_err(write)
+/// A state that changes no more.
+pub struct Frozen<M> {
+    meta: Meta,
+    machine: Arc<M>,
 }
 
-/// Begins a new group from what a member of a lost one still has: every entry of its log counts as accepted, also those that may not have been. The member
-/// must be stopped. Its directory becomes that of `config.identity`, and `first` the only member.
-pub fn begin_from_member<M: StateMachine>(config: &Config, first: Peer, machine: M) -> Result<Meta, RecoverError> {
-    let dir = &config.dir;
-    let write = |source| RecoverError::Write { dir: dir.clone(), source };
-    let log = DiskLog::open(dir).map_err(write)?;
-    let shelf = DiskShelf::open(&dir.join(SNAPSHOTS)).map_err(write)?;
-    let found = Snapshots::new(Arc::new(shelf)).newest::<M>().map_err(write)?;
-    let (mut machine, mut last) = found.map_or((machine, None), |(meta, machine, _)| (machine, Some(meta.last)));
-    replay(&log, &mut machine, &mut last)?;
-    let last = last.ok_or_else(|| RecoverError::Empty { dir: dir.clone() })?;
-    identity::rewrite(dir, config.identity).map_err(write)?;
-    begin(dir, log, config.identity.group, first, last, &machine).map_err(write)
+impl<M: StateMachine> Frozen<M> {
+    /// The last entry that is in it.
+    pub fn index(&self) -> u64 {
+        self.meta.last.index
+    }
+
+    /// The state.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Writes it as a snapshot file. Blocks while it writes.
+    pub fn write(&self, out: impl Write) -> std::io::Result<()> {
+        export(&self.meta, self.machine.as_ref(), out)
+    }
+}
+
+/// What a new group may begin from: the state of a snapshot, or what a member that is stopped still has. Nothing is changed until [`Remains::begin`].
+pub struct Remains<M> {
+    last: LogId,
+    committed: Option<u64>,
+    members: Members,
+    machine: M,
+    /// The member's own log, locked as long as this lives.
+    log: Option<DiskLog>,
+}
+
+impl<M: StateMachine> Remains<M> {
+    /// Those of a snapshot, which is read to its end and checked.
+    pub fn of_snapshot(from: impl Read) -> Result<Self, RecoverError> {
+        let (meta, machine) = import::<M>(from)?;
+        Ok(Self { last: meta.last, committed: Some(meta.last.index), members: meta.members, machine, log: None })
+    }
+
+    /// Those of the member in `dir`, which must be stopped; `machine` is an empty one. Every entry of its log counts, also those that may not have been accepted.
+    pub fn of_member(dir: &Path, machine: M) -> Result<Self, RecoverError> {
+        let write = |source| RecoverError::Write { dir: dir.to_owned(), source };
+        let log = DiskLog::open(dir).map_err(write)?;
+        let shelf = DiskShelf::open(&dir.join(SNAPSHOTS)).map_err(write)?;
+        let found = Snapshots::new(Arc::new(shelf)).newest::<M>().map_err(write)?;
+        let empty = (machine, None, Members::default());
+        let (mut machine, mut last, mut members) = found.map_or(empty, |(meta, machine, _)| (machine, Some(meta.last), meta.members));
+        replay(&log, &mut machine, &mut last, &mut members)?;
+        let last = last.ok_or_else(|| RecoverError::Empty { dir: dir.to_owned() })?;
+        let committed = log.state().committed.map(|id| id.index);
+        Ok(Self { last, committed, members, machine, log: Some(log) })
+    }
+
+    /// The last entry that is there.
+    pub fn last(&self) -> u64 {
+        self.last.index
+    }
+
+    /// The last entry that is known to be accepted; later ones may not have been.
+    pub fn committed(&self) -> Option<u64> {
+        self.committed
+    }
+
+    /// Who had a vote, as far as this is known here.
+    pub fn voters(&self) -> Vec<Peer> {
+        let voters: BTreeSet<u64> = self.members.configs.iter().flatten().copied().collect();
+        self.members.peers.iter().filter(|peer| voters.contains(&peer.id)).cloned().collect()
+    }
+
+    /// The state after the last entry.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Begins the group of `config.identity` in `config.dir`, with `first` as its only member and `counts_from` as the last entry it has: what it writes comes
+    /// after. The directory is the member's own, or empty.
+    ///
+    /// # Panics
+    /// When `counts_from` is an entry before the last that is there.
+    pub fn begin(self, config: &Config, first: Peer, counts_from: u64) -> Result<Meta, RecoverError> {
+        assert!(counts_from >= self.last.index, "a group that has entry {} goes on behind it, not at {counts_from}", self.last.index);
+        let dir = &config.dir;
+        let write = |source| RecoverError::Write { dir: dir.clone(), source };
+        let log = match self.log {
+            Some(log) => {
+                identity::rewrite(dir, config.identity).map_err(write)?;
+                log
+            }
+            None => {
+                let log = DiskLog::open(dir).map_err(write)?;
+                if log.state().last.is_some() || log.state().vote.is_some() {
+                    return Err(RecoverError::NotEmpty { dir: dir.clone() });
+                }
+                identity::claim(dir, config.identity)?;
+                log
+            }
+        };
+        let last = LogId { index: counts_from, ..self.last };
+        begin(dir, log, config.identity.group, first, last, &self.machine).map_err(write)
+    }
+}
+
+/// The last entry of the log in `dir`; none when there is no log, or nothing in it. Nobody may have it open.
+pub fn last_in(dir: &Path) -> std::io::Result<Option<u64>> {
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    Ok(DiskLog::open(dir)?.state().last.map(|id| id.index))
 }
 
 /// Applies every entry after `last`.
-fn replay<M: StateMachine>(log: &DiskLog, machine: &mut M, last: &mut Option<LogId>) -> Result<(), OpenError> {
+fn replay<M: StateMachine>(log: &DiskLog, machine: &mut M, last: &mut Option<LogId>, members: &mut Members) -> Result<(), OpenError> {
     let end = log.state().last.map_or(0, |id| id.index + 1);
     let mut next = last.map_or(0, |id| id.index + 1);
     while next < end {
@@ -127,9 +209,13 @@ fn replay<M: StateMachine>(log: &DiskLog, machine: &mut M, last: &mut Option<Log
         }
         for found in entries {
             let index = found.id.index;
-            if entry::open(&found.payload).map_err(|error| failed(index, error.to_string()))? == Body::Command {
-                let command = entry::read_command(&found.payload).map_err(|error| failed(index, error.to_string()))?;
-                machine.apply(index, &command);
+            match entry::open(&found.payload).map_err(|error| failed(index, error.to_string()))? {
+                Body::Command => {
+                    let command = entry::read_command(&found.payload).map_err(|error| failed(index, error.to_string()))?;
+                    machine.apply(index, &command);
+                }
+                Body::Members(now) => *members = now,
+                Body::Blank => {}
             }
             *last = Some(found.id);
             next = index + 1;

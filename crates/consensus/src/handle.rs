@@ -14,7 +14,7 @@ use crate::{
     Checkpoint, Health, Leadership, Membership, Network, StateMachine,
     flight::Flights,
     health::Status,
-    limits::SHUTDOWN_MS_MAX,
+    limits::{CLOSE_MS_MAX, SHUTDOWN_MS_MAX},
     raft::{LogStore, RaftOf, Receiver, Shared},
     settings::{Identity, Tuning},
     thread::Thread,
@@ -112,7 +112,8 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         })
     }
 
-    /// Waits for what was proposed, for a moment, then closes the log and gives up its directory. Later proposals get `Stopped`.
+    /// Waits for what was proposed, for a moment, then closes the log and gives up its directory; a log that does not close in time is left to the end of the
+    /// process. Later proposals get `Stopped`.
     pub async fn shutdown(&self) {
         self.0.flights.close();
         // What is still under way after that is answered with `Unknown`.
@@ -120,7 +121,12 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         self.0.status.stop();
         let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         match thread {
-            Some(thread) => thread.stop().await,
+            Some(thread) => {
+                if R::timeout(std::time::Duration::from_millis(CLOSE_MS_MAX), thread.stop()).await.is_err() {
+                    // Everything acknowledged is on disk; a process that stayed for this would keep the next one out.
+                    tracing::error!("consensus does not end; it ends with the process");
+                }
+            }
             None => close(&self.0.raft, &self.0.log).await,
         }
     }

@@ -37,7 +37,7 @@ pub use openraft::{AsyncRuntime, Instant, TokioRuntime};
 
 pub use crate::{
     errors::{FoundError, MemberError, OpenError, ProposeError, ReadError, TransferError},
-    export::{RecoverError, begin_from_member, begin_from_snapshot},
+    export::{Frozen, RecoverError, Remains, last_in},
     group::{GroupId, Leadership, Membership, Peer, Profile, Progress, Shape, Timing},
     handle::Consensus,
     health::Health,

@@ -74,6 +74,9 @@ pub const READ_RETRY_MS: u64 = 20;
 /// Milliseconds shutting down waits for proposals that are under way.
 pub const SHUTDOWN_MS_MAX: u64 = 2_000;
 
+/// Milliseconds closing the log may take after that: a flush of a slow disk with room to spare.
+pub const CLOSE_MS_MAX: u64 = 10_000;
+
 /// Milliseconds the only member with a vote may take to elect itself: two flushes, on a very slow disk.
 pub const ELECT_ALONE_MS_MAX: u64 = 20_000;
 

@@ -33,6 +33,8 @@ impl Thread {
     /// Tells it to stop and waits until it did.
     pub(crate) async fn stop(mut self) {
         self.stop.take();
+        // Let go of: whoever gives up waiting here must not be made to wait by the drop.
+        drop(self.thread.take());
         if let Some(ended) = self.ended.take() {
             // The other end is dropped when the thread has ended.
             let _ = ended.await;

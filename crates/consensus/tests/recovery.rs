@@ -6,9 +6,9 @@ use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use consensus::{
-    Alone, Config, Consensus, GroupId, ImportError, LogBackend, OpenError, Profile, RecoverError, Tuning, begin_from_member,
-    begin_from_snapshot,
+    Alone, Config, Consensus, GroupId, ImportError, LogBackend, OpenError, Profile, RecoverError, Remains, Tuning,
     disk_log::DiskLog,
+    last_in,
     memory_log::MemoryDisk,
     snapshot::{MemoryShelf, Shelf, import},
 };
@@ -26,7 +26,9 @@ fn exported() -> Vec<u8> {
         let consensus = start(&MemoryDisk::new()).await;
         consensus.propose_batch(vec!["one".into(), "two".into(), "three".into()]).await.expect("accepted");
         let mut file = Vec::new();
-        assert_eq!(consensus.export(&mut file).expect("memory takes it"), 4);
+        let frozen = consensus.frozen().expect("there are entries");
+        frozen.write(&mut file).expect("memory takes it");
+        assert_eq!(frozen.index(), 4);
         file
     })
 }
@@ -144,11 +146,12 @@ fn goes_on(dir: &Path, commands: &[&str]) {
 #[test]
 fn a_new_group_begins_from_a_snapshot() {
     let (directory, file) = (tempfile::tempdir().expect("a directory"), exported());
-    begin_from_snapshot::<Journal>(&config(directory.path()), peer(5), file.as_slice()).expect("the directory is empty");
+    let begin = |file: &[u8]| Remains::<Journal>::of_snapshot(file)?.begin(&config(directory.path()), peer(5), 1_000);
+    assert_eq!(begin(&file).expect("the directory is empty").last.index, 1_000);
     goes_on(directory.path(), &["one", "two", "three"]);
-    let late = begin_from_snapshot::<Journal>(&config(directory.path()), peer(5), file.as_slice());
+    let late = begin(&file);
     assert!(matches!(late, Err(RecoverError::NotEmpty { .. })), "{late:?}");
-    let broken = begin_from_snapshot::<Journal>(&config(directory.path()), peer(5), &file[1..]);
+    let broken = begin(&file[1..]);
     assert!(matches!(broken, Err(RecoverError::Snapshot { .. })), "{broken:?}");
 }
 
@@ -161,14 +164,19 @@ fn a_new_group_begins_from_what_one_member_still_has() {
         old.snapshot().await.expect("there is room");
         old.propose("three".into()).await.expect("accepted");
     });
-    let running = begin_from_member(&config(directory.path()), peer(5), Journal::default());
-    assert!(matches!(running, Err(RecoverError::Write { .. })), "the member still runs: {running:?}");
+    let running = Remains::of_member(directory.path(), Journal::default()).err();
+    assert!(matches!(running, Some(RecoverError::Write { .. })), "the member still runs: {running:?}");
     drop(old);
-    begin_from_member(&config(directory.path()), peer(5), Journal::default()).expect("the member is stopped");
+    let remains = Remains::of_member(directory.path(), Journal::default()).expect("the member is stopped");
+    assert_eq!((remains.last(), remains.voters(), remains.machine().commands().len()), (4, vec![peer(1)], 3));
+    assert!(remains.committed() <= Some(4));
+    remains.begin(&config(directory.path()), peer(5), 4).expect("the log is its own");
     goes_on(directory.path(), &["one", "two", "three"]);
     let empty = tempfile::tempdir().expect("a directory");
-    let nothing = begin_from_member(&config(empty.path()), peer(5), Journal::default());
-    assert!(matches!(nothing, Err(RecoverError::Empty { .. })), "{nothing:?}");
+    let nothing = Remains::of_member(empty.path(), Journal::default()).err();
+    assert!(matches!(nothing, Some(RecoverError::Empty { .. })), "{nothing:?}");
+    assert_eq!(last_in(directory.path()).expect("readable"), last_in(directory.path()).expect("readable"));
+    assert_eq!(last_in(&empty.path().join("none")).expect("nothing"), None);
 }
 
 #[test]

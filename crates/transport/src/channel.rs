@@ -99,6 +99,14 @@ pub enum ChannelError {
         /// Whether it may have arrived.
         sent: Sent,
     },
+    /// Whoever asked found something out meanwhile that made it pointless.
+    #[error("the request to {to} was given up")]
+    GivenUp {
+        /// Whom it was for.
+        to: String,
+        /// Whether it may have arrived.
+        sent: Sent,
+    },
     /// The runtime stops.
     #[error("the channel to {to} is closed")]
     Closed {
@@ -112,7 +120,7 @@ impl ChannelError {
     pub fn sent(&self) -> Sent {
         match self {
             Self::Unreachable { .. } | Self::Closed { .. } => Sent::Never,
-            Self::Late { sent, .. } | Self::Broken { sent, .. } => *sent,
+            Self::Late { sent, .. } | Self::Broken { sent, .. } | Self::GivenUp { sent, .. } => *sent,
         }
     }
 }
@@ -157,9 +165,33 @@ impl Channel {
     /// # Errors
     /// There is no answer `within` that time, or none will come; [`ChannelError::sent`] says whether the request may have arrived.
     pub async fn request(&self, request: Request<Body>, within: Duration) -> Result<Response<Incoming>, ChannelError> {
+        self.request_unless(request, within, std::future::pending()).await
+    }
+
+    /// As [`Self::request`], but gives up as soon as `pointless` ends.
+    ///
+    /// # Errors
+    /// The same, and that it was given up.
+    pub async fn request_unless(
+        &self,
+        request: Request<Body>,
+        within: Duration,
+        pointless: impl Future<Output = ()>,
+    ) -> Result<Response<Incoming>, ChannelError> {
         let mut sent = Sent::Never;
-        let finished = timeout(within, self.attempt(request, &mut sent)).await;
-        finished.unwrap_or_else(|_| Err(ChannelError::Late { to: self.0.to.clone(), within, sent }))
+        let finished = {
+            let attempt = timeout(within, self.attempt(request, &mut sent));
+            tokio::select! {
+                biased;
+                finished = attempt => Some(finished),
+                () = pointless => None,
+            }
+        };
+        match finished {
+            Some(Ok(answered)) => answered,
+            Some(Err(_)) => Err(ChannelError::Late { to: self.0.to.clone(), within, sent }),
+            None => Err(ChannelError::GivenUp { to: self.0.to.clone(), sent }),
+        }
     }
 
     async fn attempt(&self, mut request: Request<Body>, sent: &mut Sent) -> Result<Response<Incoming>, ChannelError> {

@@ -7,6 +7,7 @@ mod receiver;
 mod sender;
 #[cfg(test)]
 mod suite;
+mod words;
 
 use std::{fmt, io, marker::PhantomData, sync::Mutex};
 

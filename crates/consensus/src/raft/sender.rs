@@ -31,6 +31,7 @@ use crate::{
     group::Address,
     limits::{SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECE_MS_MAX, SNAPSHOT_SEND_MS_MAX},
     message::{self, Answer, Appended, Envelope, Message, Piece, Received, Transferred},
+    raft::words::Words,
     work::Work,
 };
 
@@ -39,18 +40,20 @@ pub(crate) struct Senders<M, R> {
     group: GroupId,
     network: Arc<dyn Network>,
     transfers: Arc<AtomicU64>,
+    words: Words,
     work: Work,
     types: PhantomData<fn() -> (M, R)>,
 }
 
 impl<M, R> Senders<M, R> {
     pub(crate) fn new(group: GroupId, network: Arc<dyn Network>, work: Work) -> Self {
-        Self { group, network, transfers: Arc::default(), work, types: PhantomData }
+        Self { group, network, transfers: Arc::default(), words: Words::default(), work, types: PhantomData }
     }
 
     fn sender(&self, to: Peer, lane: Lane) -> Sender<M, R> {
         let post = Post { group: self.group, network: self.network.clone(), to };
-        Sender { post, lane, transfers: self.transfers.clone(), work: self.work, types: PhantomData }
+        let words = self.words.clone();
+        Sender { post, lane, transfers: self.transfers.clone(), words, work: self.work, types: PhantomData }
     }
 }
 
@@ -93,6 +96,7 @@ pub(crate) struct Sender<M, R> {
     post: Post,
     lane: Lane,
     transfers: Arc<AtomicU64>,
+    words: Words,
     work: Work,
     types: PhantomData<fn() -> (M, R)>,
 }
@@ -152,14 +156,16 @@ impl<M: StateMachine, R: AsyncRuntime> RaftNetworkV2<TypesOf<M, R>> for Sender<M
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypesOf<M, R>>, RPCError<TypesOf<M, R>>> {
         let id = |id: Option<_>| id.as_ref().map(log_id_out);
-        let entries = request.entries.into_iter().map(entry_out::<M::Answer, R>).collect::<io::Result<_>>();
-        let message = Message::AppendV1 {
-            vote: vote_out(&request.vote),
-            previous: id(request.prev_log_id),
-            entries: entries.map_err(|error| lost(&error))?,
-            committed: id(request.leader_commit),
-        };
-        match self.ask(self.lane, message, &option).await? {
+        let entries = request.entries.into_iter().map(entry_out::<M::Answer, R>).collect::<io::Result<Vec<_>>>();
+        let entries = entries.map_err(|error| lost(&error))?;
+        let (vote, previous) = (vote_out(&request.vote), id(request.prev_log_id));
+        let last = entries.last().map(|entry| entry.id).or(previous);
+        let message = Message::AppendV1 { vote, previous, entries, committed: id(request.leader_commit) };
+        let answer = self.ask(self.lane, message, &option).await?;
+        if let Answer::AppendV1(appended) = &answer {
+            self.words.hold(self.post.to.id, vote, (previous, last), appended).map_err(|error| lost(&error))?;
+        }
+        match answer {
             Answer::AppendV1(appended) => Ok(match appended {
                 Appended::Whole => AppendEntriesResponse::Success,
                 Appended::Upto(last) => AppendEntriesResponse::PartialSuccess(last.map(log_id_in)),

@@ -200,6 +200,23 @@ async fn a_deadline_says_whether_the_request_may_have_arrived() {
 }
 
 #[tokio::test]
+async fn what_became_pointless_is_given_up_and_says_whether_it_may_have_arrived() {
+    let pair = pair();
+    let mut server = Server::start(pair.server.acceptor(Asks::Always), "127.0.0.1:0").await;
+    let channel = pair.channel(&server.address);
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let nowhere = pair.channel(&silent.local_addr().expect("an address").to_string());
+    let early = nowhere.request_unless(get("/"), HOUR, async {}).await.expect_err("given up");
+    assert!(matches!(early, ChannelError::GivenUp { .. }) && early.sent() == Sent::Never, "{early:?}");
+    let (gone, pointless) = oneshot::channel::<()>();
+    let hanging = tokio::spawn(async move { channel.request_unless(get("/hang"), HOUR, async { drop(pointless.await) }).await });
+    server.hanging.recv().await.expect("it arrived");
+    drop(gone);
+    let late = hanging.await.expect("no panic").expect_err("given up");
+    assert!(matches!(late, ChannelError::GivenUp { .. }) && late.sent() == Sent::Perhaps, "{late:?}");
+}
+
+#[tokio::test]
 async fn a_peer_that_says_nothing_any_more_is_given_up() {
     let pair = pair();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
