@@ -28,3 +28,12 @@ pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(35);
 
 /// How long joining may take: a write to the log of every server, with an election in between.
 pub const JOIN_MAX: Duration = Duration::from_secs(20);
+
+/// Between two tries to go on with a watch whose server went away: an election takes longer.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// Such tries after which a watch gives up: 30 s, several elections.
+pub const WATCH_PAUSES_MAX: u32 = 120;
+
+/// How long a server may take to say what it knows of another one: it answers from memory, and whoever asks waits with its start.
+pub const STANDING_MAX: Duration = Duration::from_secs(3);

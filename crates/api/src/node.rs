@@ -1,15 +1,16 @@
 //! What a control plane and a worker say to each other, over `control.sock` on one node and over the network between nodes.
 //! Owns these shapes; must never know how either side acts on them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use model::{
     app::{Resources, Reuse},
     egress::Egress,
-    id::{AppId, ComponentId, Digest, Generation, NodeId, PlacementId, RevisionNumber},
+    id::{AppId, ComponentId, Digest, Generation, Name, NodeId, PlacementId, RevisionNumber},
     quantity::{Bytes, Millis},
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::time::Time;
 
@@ -51,6 +52,56 @@ pub struct AssignedApp {
     pub programs: Vec<AssignedProgram>,
     /// Its routes, only of its serving revision.
     pub routes: Vec<AssignedRoute>,
+    /// The values that its programs and routes on this node name. They stay in memory: what a worker keeps on disk has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<AssignedSecret>,
+}
+
+/// Values of one version of a Secret in the namespace of the app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedSecret {
+    /// The Secret.
+    pub secret: Name,
+    /// The number of its version.
+    pub version: u64,
+    /// Those of its values that are needed and are text.
+    pub values: BTreeMap<String, SecretText>,
+}
+
+/// A secret value. It has no way into a log, and is wiped with its owner.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct SecretText(Zeroizing<String>);
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<SecretText> for String {
+    fn from(text: SecretText) -> Self {
+        text.0.as_str().to_owned()
+    }
+}
+
+impl SecretText {
+    /// Takes over the value.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The value, for whoever must have it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SecretText(…)")
+    }
 }
 
 /// What a worker learns from a report: where the servers are by now, and by which keys it knows them.
@@ -102,7 +153,7 @@ impl From<Assignment> for AssignmentPart {
     /// The whole of it as one part.
     fn from(assignment: Assignment) -> Self {
         let mut apps: BTreeMap<AppId, AssignedApp> = BTreeMap::new();
-        let empty = |app: &AppId| AssignedApp { app: app.clone(), programs: Vec::new(), routes: Vec::new() };
+        let empty = |app: &AppId| AssignedApp { app: app.clone(), programs: Vec::new(), routes: Vec::new(), secrets: Vec::new() };
         for program in assignment.programs {
             let app = program.component.app.clone();
             apps.entry(app).or_insert_with_key(empty).programs.push(program);
@@ -157,8 +208,35 @@ pub struct AssignedProgram {
     /// Files it may read; artifacts like any other.
     #[serde(default)]
     pub files: Vec<AssignedFile>,
+    /// The secret values it gets, beside `env` and `config`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// Its instances on this node.
     pub placements: Vec<AssignedPlacement>,
+}
+
+/// A secret value of a guest: which one, not what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretUse {
+    /// The name the guest knows.
+    pub name: String,
+    /// The Secret.
+    pub secret: Name,
+    /// The number of its version.
+    pub version: u64,
+    /// The key inside.
+    pub key: String,
+}
+
+/// The certificate of a route's host: which one, not its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateUse {
+    /// The Secret of type `tls`.
+    pub secret: Name,
+    /// The number of its version.
+    pub version: u64,
 }
 
 /// One read-only file of a guest.
@@ -219,6 +297,9 @@ pub struct AssignedRoute {
     pub idle_timeout: Millis,
     /// Largest request body.
     pub max_body: Bytes,
+    /// The certificate of its host, when it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateUse>,
 }
 
 /// What a worker tells its control plane: sent whole whenever something changed, and every few seconds as a sign of life.
@@ -231,6 +312,9 @@ pub struct Report {
     pub generation: Generation,
     /// The worker's process id, for process metrics.
     pub pid: u32,
+    /// Grows with every report of this process: reports take several ways, and an older one may come after a newer.
+    #[serde(default)]
+    pub sequence: u64,
     /// Every placement it knows.
     pub placements: Vec<ReportedPlacement>,
     /// What it did that people want to know of, sent until a report with it was taken.
@@ -296,6 +380,11 @@ pub enum Phase {
     },
     /// A probe sandbox is being started.
     Starting,
+    /// It could start, but for something that has not come.
+    Waiting {
+        /// For what.
+        message: String,
+    },
     /// Takes requests.
     Ready,
     /// Finishes what it has.

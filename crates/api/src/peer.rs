@@ -2,7 +2,7 @@
 //!
 //! A node that joins has checked who it talks to before it sends any of this: its token carries the digest of the cluster's authority.
 
-use model::id::NodeId;
+use model::id::{Digest, Index, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// `POST` [`JoinRequest`] by a node without a certificate; answers [`JoinAnswer`].
@@ -21,6 +21,11 @@ pub const ARTIFACTS_PATH: &str = "/peer/v1/artifacts";
 pub const FORWARD_PATH: &str = "/peer/v1/forward";
 /// `POST` [`MemberRequest`]: a node says what is new about itself.
 pub const MEMBER_PATH: &str = "/peer/v1/member";
+/// `POST` [`AttestRequest`] to whoever leads, by a server about itself; answers 204.
+pub const ATTEST_PATH: &str = "/peer/v1/attest";
+
+/// `POST` [`StandingRequest`] by anybody who knows the cluster's authority; answers [`StandingAnswer`]. A server asks before it starts.
+pub const STANDING_PATH: &str = "/peer/v1/standing";
 
 /// Who let a forwarded request in, as JSON of what the API knows of them.
 pub const PRINCIPAL_HEADER: &str = "x-shoal-principal";
@@ -114,6 +119,8 @@ pub struct Certified {
 pub struct JoinAnswer {
     /// The cluster, as it prints.
     pub cluster: String,
+    /// The group of servers that holds its state: another one each time it began anew.
+    pub group: String,
     /// Its id from now on.
     pub node: NodeId,
     /// One per request.
@@ -130,6 +137,31 @@ pub struct ServerAddress {
     pub node: NodeId,
     /// `HOST:PORT` of its peer port.
     pub peer: String,
+}
+
+/// A server asks what the others know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandingRequest {
+    /// Its id.
+    pub node: NodeId,
+    /// The digest of its key as a server.
+    pub key: Digest,
+}
+
+/// What is known of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandingAnswer {
+    /// The group of servers that holds the state here.
+    pub group: String,
+    /// The last entry that is applied here.
+    pub index: u64,
+    /// Whether it is a server of the cluster, with that key.
+    pub listed: bool,
+    /// The last entry that it acknowledged, when who answers leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<u64>,
 }
 
 /// A node asks for a new certificate over the same key.
@@ -154,4 +186,14 @@ pub enum MemberRequest {
         /// All of it.
         introduction: Introduction,
     },
+}
+
+/// A member says what its state hashed to at a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttestRequest {
+    /// The checkpoint.
+    pub index: Index,
+    /// The digest of its state after that entry, in hexadecimal.
+    pub hash: String,
 }

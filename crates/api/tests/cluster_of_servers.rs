@@ -181,7 +181,8 @@ async fn a_snapshot_comes_with_its_digest_behind_it() {
         answer
     })
     .await;
-    let mut download = Client::new(fake.server()).snapshot(true).await.expect("it begins");
+    let mut download =
+        Client::new(fake.server()).snapshot(&api::v1::SnapshotQuery { artifacts: true, keys: false }).await.expect("it begins");
     let mut whole = Vec::new();
     while let Some(piece) = download.next().await.expect("it goes on") {
         whole.extend_from_slice(&piece);

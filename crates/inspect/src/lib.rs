@@ -43,6 +43,13 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// The interfaces it imports beside those every component may, sorted and once each: what a namespace may hold back.
+    pub fn grantable(&self) -> Vec<String> {
+        let asked: std::collections::BTreeSet<_> =
+            self.imports.iter().filter(|import| !offer::is_everybodys(&import.name)).map(|import| import.name.clone()).collect();
+        asked.into_iter().collect()
+    }
+
     /// The facts of a file that somebody else read: only its names are known, and what follows from them.
     pub fn told(size: u64, digest: Digest, language: Option<String>, imports: &[String], exports: &[String]) -> Self {
         let kind = |name: &str| if name.contains(':') { ExternKind::Instance } else { ExternKind::Function };

@@ -84,6 +84,12 @@ pub fn is_offered(name: &str) -> bool {
     Interface::parse(name).is_some_and(|interface| has(&interface))
 }
 
+/// True for the interfaces that every language runtime imports: linked for every component, and decided on at the call.
+pub fn is_everybodys(name: &str) -> bool {
+    let of = |interface: &Interface<'_>| OFFERED.iter().chain(&OFFERED_03).any(|(package, _)| *package == interface.package);
+    Interface::parse(name).is_some_and(|interface| of(&interface))
+}
+
 /// Everything that keeps `component`, called `name` in its manifest and made of `inspection`, from running on this host, each with what mends it.
 pub fn unmet(inspection: &Inspection, component: &Component, name: &Name) -> Vec<Problem> {
     if let Some(version) = candidate(inspection) {

@@ -84,6 +84,7 @@ codes! {
     "E0421" "not allowed"
     "E0422" "no leader"
     "E0423" "token not valid"
+    "E0428" "watch too far behind"
     "E0501" "no route"
     "E0502" "method not allowed"
     "E0503" "no instance ready in time"
@@ -106,6 +107,10 @@ codes! {
     "E0608" "certificate directory not usable"
     "E0609" "cannot join"
     "E0610" "server not trusted"
+    "E0611" "server not fit for its place"
+    "E0612" "snapshot not usable"
+    "E0613" "nothing to recover from"
+    "E0618" "members disagree"
 }
 
 #[cfg(test)]

@@ -24,19 +24,25 @@ pub struct Change {
 /// Every field in which `before` and `after` differ, in the order of their paths. A new app differs in everything it says; what holds its default on
 /// both sides is not told. The version of the object is no difference.
 pub fn between(before: Option<&App>, after: Option<&App>) -> Vec<Change> {
-    let value = |app: Option<&App>| app.map(comparable).unwrap_or(Value::Null);
+    let value = |app: Option<&App>| app.map(to_value).unwrap_or(Value::Null);
+    between_documents(value(before), value(after))
+}
+
+/// The same of two documents of any kind in the shape of a manifest; `Null` is none.
+pub fn between_documents(before: Value, after: Value) -> Vec<Change> {
     let mut changes = Vec::new();
-    walk("", &value(before), &value(after), &mut changes);
+    walk("", &comparable(before), &comparable(after), &mut changes);
     changes
 }
 
-fn comparable(app: &App) -> Value {
-    let mut app = app.clone();
-    app.metadata.resource_version = None;
-    let mut value = to_value(&app);
-    let fields = value.as_object_mut().expect("a document is a map");
-    fields.retain(|field, _| field == "metadata" || field == "spec");
-    value
+fn comparable(mut document: Value) -> Value {
+    if let Some(fields) = document.as_object_mut() {
+        fields.retain(|field, _| field == "metadata" || field == "spec");
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+    }
+    document
 }
 
 fn walk(path: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {

@@ -108,6 +108,13 @@ pub enum Applied {
     },
     /// A Config, a Secret or a Namespace is gone.
     ObjectDeleted,
+    /// The group began anew.
+    Recovered {
+        /// Its only server.
+        node: NodeId,
+        /// Servers that are none any more.
+        retired: u32,
+    },
 }
 
 /// What deploying an app changed.

@@ -9,15 +9,33 @@ use model::{
 
 use crate::{Refused, State, command::Ceilings};
 
+/// What is allowed is shown as far as it fits a sentence.
+const ALLOWED_SHOWN_MAX: usize = 5;
+
 /// Which ceiling an app is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ceiling {
     /// A host of a route.
-    Host(String),
+    Host {
+        /// Which.
+        host: String,
+        /// Those it may use, in words.
+        allowed: String,
+    },
     /// A destination.
-    Egress(String),
+    Egress {
+        /// Which.
+        rule: String,
+        /// Those it may reach, in words.
+        allowed: String,
+    },
     /// An import.
-    Interface(String),
+    Interface {
+        /// Which.
+        name: String,
+        /// Those it may import, in words.
+        allowed: String,
+    },
     /// What all apps of the namespace use together.
     Quota {
         /// What is counted.
@@ -32,9 +50,9 @@ pub enum Ceiling {
 impl fmt::Display for Ceiling {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(host) => write!(out, "the host `{host}` is not among those it may use"),
-            Self::Egress(rule) => write!(out, "the destination `{rule}` is not within what it may reach"),
-            Self::Interface(name) => write!(out, "the interface `{name}` is not among those it may import"),
+            Self::Host { host, allowed } => write!(out, "the host `{host}` is not among those it may use: {allowed}"),
+            Self::Egress { rule, allowed } => write!(out, "the destination `{rule}` is not within what it may reach: {allowed}"),
+            Self::Interface { name, allowed } => write!(out, "the interface `{name}` is not among those it may import: {allowed}"),
             Self::Quota { unit, found, limit } => write!(out, "with it there are {found} {unit}, and its quota is {limit}"),
         }
     }
@@ -52,16 +70,28 @@ struct Usage {
 pub fn exceeded(ceilings: &Ceilings, spec: &AppSpecV1) -> Option<(Name, Ceiling)> {
     spec.components.iter().find_map(|component| {
         let host = component.routes.iter().find(|route| !listed(&ceilings.hosts, |allowed| covers_host(allowed, &route.host)));
-        let host = host.map(|route| Ceiling::Host(route.host.clone()));
+        let host = host.map(|route| Ceiling::Host { host: route.host.clone(), allowed: words(ceilings.hosts.iter().flatten()) });
         let rule = component
             .egress
             .iter()
             .find(|rule| ceilings.egress.as_ref().is_some_and(|wide| !wide.iter().any(|wider| rule.is_covered_by(wider))));
-        let rule = rule.map(|rule| Ceiling::Egress(rule.to_string()));
+        let rule = rule.map(|rule| Ceiling::Egress { rule: rule.to_string(), allowed: words(ceilings.egress.iter().flatten()) });
         let import = component.imports.iter().find(|import| !listed(&ceilings.interfaces, |allowed| covers_interface(allowed, import)));
-        let import = import.map(|import| Ceiling::Interface(import.clone()));
+        let import = import.map(|import| Ceiling::Interface { name: import.clone(), allowed: words(ceilings.interfaces.iter().flatten()) });
         host.or(rule).or(import).map(|ceiling| (component.name.clone(), ceiling))
     })
+}
+
+/// What is allowed: the first few, and how many more.
+fn words(allowed: impl Iterator<Item = impl fmt::Display>) -> String {
+    let mut all: Vec<String> = allowed.map(|one| one.to_string()).collect();
+    let more = all.len().saturating_sub(ALLOWED_SHOWN_MAX);
+    all.truncate(ALLOWED_SHOWN_MAX);
+    match (all.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => all.join(", "),
+        (false, more) => format!("{} and {more} more", all.join(", ")),
+    }
 }
 
 fn listed(ceiling: &Option<Vec<String>>, covers: impl Fn(&str) -> bool) -> bool {
@@ -121,6 +151,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_allowed_is_told_as_far_as_it_fits() {
+        for (count, expected) in [(0, "none"), (1, "h0"), (5, "h0, h1, h2, h3, h4"), (7, "h0, h1, h2, h3, h4 and 2 more")] {
+            assert_eq!(words((0..count).map(|number| format!("h{number}"))), expected);
+        }
+    }
 
     #[test]
     fn hosts_and_interfaces_are_covered_by_what_is_wider() {

@@ -33,6 +33,10 @@ pub enum ObjectKey {
     Namespace(Name),
 }
 
+/// Every kind of object, as manifests and listings name it.
+pub const OBJECT_KINDS: [&str; 10] =
+    ["Cluster", "Node", "JoinToken", "ApiToken", "App", "Revision", "Instance", "Config", "Secret", "Namespace"];
+
 impl ObjectKey {
     /// The kind, as manifests and listings name it.
     pub fn kind(&self) -> &'static str {
@@ -83,6 +87,8 @@ pub enum Op {
 pub struct ObjectChange {
     /// The entry's index.
     pub index: Index,
+    /// Which of the entry's changes: the same on every member.
+    pub number: u32,
     /// The object.
     pub object: ObjectKey,
     /// What became of it.
@@ -115,7 +121,7 @@ impl Changes {
     pub(crate) fn extend(&mut self, index: Index, changed: impl Iterator<Item = (ObjectKey, Op)>) {
         let first = self.ring.last().filter(|((last, _), _)| *last == index).map_or(0, |((_, number), _)| number + 1);
         for (number, (object, op)) in (first..).zip(changed) {
-            self.ring.insert_mut((index, number), ObjectChange { index, object, op });
+            self.ring.insert_mut((index, number), ObjectChange { index, number, object, op });
             if self.ring.size() > CHANGES_MAX {
                 let oldest = self.ring.first().map(|(key, _)| *key).expect("a ring over its bound is not empty");
                 self.ring.remove_mut(&oldest);

@@ -85,6 +85,8 @@ pub enum EventKind {
     NamespaceChanged,
     /// A Namespace has no ceilings any more.
     NamespaceDeleted,
+    /// The group of servers began anew, from a snapshot or from what one server kept.
+    ClusterRecovered,
 }
 
 impl EventKind {
@@ -122,6 +124,7 @@ impl EventKind {
             Self::SecretDeleted => "SecretDeleted",
             Self::NamespaceChanged => "NamespaceChanged",
             Self::NamespaceDeleted => "NamespaceDeleted",
+            Self::ClusterRecovered => "ClusterRecovered",
         }
     }
 }

@@ -41,8 +41,9 @@ use crate::{
 };
 pub use crate::{
     applied::{Applied, DeployOutcome, PutOutcome},
+    apply::begins_anew_after,
     attest::Verdict,
-    changes::{Compacted, ObjectChange, ObjectKey, Op},
+    changes::{Compacted, OBJECT_KINDS, ObjectChange, ObjectKey, Op},
     command::Command,
     event::{Event, EventKind},
     record::{

@@ -10,8 +10,8 @@ use model::{
 use state::command::{
     Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
     DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Place, Plan,
-    PutConfig, PutNamespace, PutSecret, RemoveNode, RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase, Step, Undo, UpdateNode,
-    UserCommand,
+    PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase, Step, Undo,
+    UpdateNode, UserCommand,
 };
 
 fn check(command: CommandV1, expected: Expect) {
@@ -101,6 +101,19 @@ fn update_node() {
         CommandV1::UpdateNode(UpdateNode { at: Timestamp(1_000), node: NodeId(3), facts: facts() }),
         expect![[r#"
         0003fbe803030161010101010101010101010101010101010101010101010101 .......a........................
+        0101010101010101010102020202020202020202020202020202020202020202 ................................
+        0202020202020202020203703a31036d3a3203693a33017a017201016b0176fc ...........p:1.m:2.i:3.z.r..k.v.
+        00000040fbd00705302e312e3001                                     ...@....0.1.0.
+    "#]],
+    );
+}
+
+#[test]
+fn recover() {
+    check(
+        CommandV1::Recover(Recover { at: Timestamp(1_000), node: NodeId(3), facts: facts() }),
+        expect![[r#"
+        0009fbe803030161010101010101010101010101010101010101010101010101 .......a........................
         0101010101010101010102020202020202020202020202020202020202020202 ................................
         0202020202020202020203703a31036d3a3203693a33017a017201016b0176fc ...........p:1.m:2.i:3.z.r..k.v.
         00000040fbd00705302e312e3001                                     ...@....0.1.0.

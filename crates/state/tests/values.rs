@@ -71,19 +71,19 @@ fn what_an_app_names_is_there_before_it() {
     expect![[r#"
         E0402 deploying `hello/web`: the Config `settings` does not exist
         at spec.components.web.config 
-        help: apply it first, in the same namespace, or in the same file before the app
+        help: apply it first, in the same namespace, or in the same file as the app
         E0402 deploying `hello/web`: the Secret `other` does not exist
         at spec.components.web.secrets.other-token 
-        help: apply it first, in the same namespace, or in the same file before the app
+        help: apply it first, in the same namespace, or in the same file as the app
         E0402 deploying `hello/web`: the key `password` of the Secret `api` does not exist
         at spec.components.web.secrets.api-password 
-        help: apply it first, in the same namespace, or in the same file before the app
+        help: apply it first, in the same namespace, or in the same file as the app
         E0402 deploying `hello/web`: version 2 of the Secret `api` does not exist
         at spec.components.web.secrets.api-token 
-        help: apply it first, in the same namespace, or in the same file before the app
+        help: apply it first, in the same namespace, or in the same file as the app
         E0402 deploying `hello/web`: the Secret `api` of type tls does not exist
         at spec.components.web.routes 
-        help: apply it first, in the same namespace, or in the same file before the app
+        help: apply it first, in the same namespace, or in the same file as the app
     "#]]
     .assert_eq(&told.concat());
     cluster.deploy(naming(1, reads("api", "token", Some(1)))).expect("it is there");
@@ -202,14 +202,14 @@ fn whoever_deploys_is_held_against_the_ceilings_of_the_namespace() {
     ];
     expect![[r#"
         deployed
-        E0418 deploying `team/a` over a ceiling of namespace `team`: the host `team.test` is not among those it may use
-        at spec.components.web 
+        E0418 deploying `team/a` over a ceiling of namespace `team`: the host `team.test` is not among those it may use: *.team.test
+        at spec.components.web.routes 
         help: ask for less, or have an admin raise the ceiling: `shoal get namespace team -o yaml`
-        E0418 deploying `team/a` over a ceiling of namespace `team`: the destination `http://x.b.test:80` is not within what it may reach
-        at spec.components.web 
+        E0418 deploying `team/a` over a ceiling of namespace `team`: the destination `http://x.b.test:80` is not within what it may reach: https://*.b.test:443
+        at spec.components.web.egress.allow 
         help: ask for less, or have an admin raise the ceiling: `shoal get namespace team -o yaml`
-        E0418 deploying `team/a` over a ceiling of namespace `team`: the interface `wasi:config/store@0.2.0` is not among those it may import
-        at spec.components.web 
+        E0418 deploying `team/a` over a ceiling of namespace `team`: the interface `wasi:config/store@0.2.0` is not among those it may import: wasi:keyvalue
+        at spec.components.web.source 
         help: ask for less, or have an admin raise the ceiling: `shoal get namespace team -o yaml`
         deployed
         deployed

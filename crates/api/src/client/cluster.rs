@@ -6,7 +6,7 @@ use model::id::{Index, Name};
 use super::{Client, ClientError, query};
 use crate::v1::{
     ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, ClusterView, ConfigRequest, ConfigView, JoinTokenRequest, JoinTokenView, List,
-    MemberAnswer, NewApiToken, NewJoinToken, Principal, SecretRequest, SecretView, TransferRequest, WriteAnswer,
+    MemberAnswer, NamespaceView, NewApiToken, NewJoinToken, Principal, SecretRequest, SecretView, TransferRequest, WriteAnswer,
 };
 
 impl Client {
@@ -94,6 +94,16 @@ impl Client {
     /// Deletes a config.
     pub async fn delete_config(&self, namespace: &Name, name: &Name, expect: Option<Index>) -> Result<WriteAnswer, ClientError> {
         self.call(Method::DELETE, &expecting(&object_path(namespace, "configs", name), expect), None).await
+    }
+
+    /// All namespaces with ceilings.
+    pub async fn namespaces(&self) -> Result<List<NamespaceView>, ClientError> {
+        self.get("/v1/namespaces").await
+    }
+
+    /// Takes the ceilings of a namespace away.
+    pub async fn delete_namespace(&self, name: &Name, expect: Option<Index>) -> Result<WriteAnswer, ClientError> {
+        self.call(Method::DELETE, &expecting(&format!("/v1/namespaces/{name}"), expect), None).await
     }
 
     /// All secrets without their values, or those of one namespace.

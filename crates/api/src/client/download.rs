@@ -6,8 +6,9 @@ use http_body_util::BodyExt;
 use model::id::Digest;
 use tokio::time::timeout;
 
-use super::{Client, ClientError, Server, Tied, connection};
+use super::{Client, ClientError, Server, Tied, connection, query};
 use crate::limits::{CALL_MAX, JSON_BYTES_MAX, STREAM_SILENCE_MAX};
+use crate::v1::SnapshotQuery;
 
 /// Header or trailer with the SHA-256 of the whole body in hex, with or without `sha256:`.
 pub const DIGEST_HEADER: &str = "x-shoal-sha256";
@@ -57,13 +58,13 @@ impl Download {
 }
 
 impl Client {
-    /// The whole state as one file, opaque here; with the artifacts when asked.
+    /// The whole state as one file, opaque here; with what `query` asks for besides.
     ///
     /// # Errors
     /// Those of a call.
-    pub async fn snapshot(&self, artifacts: bool) -> Result<Download, ClientError> {
-        let path = if artifacts { "/v1/snapshot?artifacts=true" } else { "/v1/snapshot" };
-        self.servers.first(|server| self.download(server, path)).await
+    pub async fn snapshot(&self, query: &SnapshotQuery) -> Result<Download, ClientError> {
+        let path = query::append("/v1/snapshot", query);
+        self.servers.first(|server| self.download(server, &path)).await
     }
 
     async fn download(&self, server: Server, path: &str) -> Result<Download, ClientError> {

@@ -104,6 +104,15 @@ impl ClientError {
         }
     }
 
+    /// Whether the same question may well be answered in a moment, or by another server.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => true,
+            Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Untrusted { .. } | Self::Unreadable { .. } | Self::File { .. } | Self::TooLarge { .. } | Self::Address { .. } => false,
+        }
+    }
+
     /// A connection that did not come about, told apart by whether somebody else may be asked.
     pub(super) fn of_dial(server: &Server, error: DialError) -> Self {
         let unreachable = |source| Self::Unreachable { server: server.clone(), source };

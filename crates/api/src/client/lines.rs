@@ -1,4 +1,4 @@
-//! A stream of JSON objects, one a line. Owns splitting and the death of silent streams; must never buffer more than one line.
+//! A stream of JSON objects, one a line or one an event. Owns splitting and the death of silent streams; must never buffer more than one line.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -13,11 +13,7 @@ use crate::limits::{JSON_BYTES_MAX, LINE_BYTES_MAX, STREAM_SILENCE_MAX};
 
 /// JSON objects as they come. Dropping it ends the call.
 pub struct Lines<L> {
-    server: Server,
-    body: Tied,
-    buffer: BytesMut,
-    /// How much of `buffer` holds no line end.
-    searched: usize,
+    raw: RawLines,
     line: PhantomData<fn() -> L>,
 }
 
@@ -27,11 +23,55 @@ impl<L: DeserializeOwned> Lines<L> {
     /// # Errors
     /// `Deadline` when not even a keep-alive came, `Broken` when the connection ends inside an object.
     pub async fn next(&mut self) -> Result<Option<L>, ClientError> {
+        while let Some(line) = self.raw.next().await? {
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return connection::parse(&self.raw.server, &line).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>) whose data is JSON that says everything: their names and ids repeat it.
+pub(super) struct Messages {
+    raw: RawLines,
+    /// Of the event that is under way.
+    data: Vec<u8>,
+}
+
+impl Messages {
+    /// The data of the next event; `None` when the server ended the stream. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// As [`Lines::next`].
+    pub(super) async fn next<D: DeserializeOwned>(&mut self) -> Result<Option<D>, ClientError> {
+        while let Some(line) = self.raw.next().await? {
+            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            if line.is_empty() && !self.data.is_empty() {
+                return connection::parse(&self.raw.server, &std::mem::take(&mut self.data)).map(Some);
+            }
+            if let Some(data) = line.strip_prefix(b"data:") {
+                // JSON bears white space between its parts, so that the first space and the line ends need no care.
+                self.data.extend_from_slice(data);
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct RawLines {
+    server: Server,
+    body: Tied,
+    buffer: BytesMut,
+    /// How much of `buffer` holds no line end.
+    searched: usize,
+}
+
+impl RawLines {
+    async fn next(&mut self) -> Result<Option<BytesMut>, ClientError> {
         loop {
-            while let Some(line) = self.take_line() {
-                if !line.iter().all(u8::is_ascii_whitespace) {
-                    return connection::parse(&self.server, &line).map(Some);
-                }
+            if let Some(line) = self.take_line() {
+                return Ok(Some(line));
             }
             if self.buffer.len() > LINE_BYTES_MAX {
                 return Err(self.broken(format!("a line of more than {LINE_BYTES_MAX} bytes").into()));
@@ -66,13 +106,22 @@ impl<L: DeserializeOwned> Lines<L> {
     }
 }
 
-/// Opens the stream at `path`; its head must come within `deadline`.
+/// Opens the stream of objects at `path`; its head must come within `deadline`.
 pub(super) async fn open<L: DeserializeOwned>(
     server: &Server,
     token: Option<&Token>,
     path: &str,
     deadline: Duration,
 ) -> Result<Lines<L>, ClientError> {
+    Ok(Lines { raw: open_raw(server, token, path, deadline).await?, line: PhantomData })
+}
+
+/// Opens the stream of server-sent events at `path`; its head must come within `deadline`.
+pub(super) async fn open_messages(server: &Server, token: Option<&Token>, path: &str, deadline: Duration) -> Result<Messages, ClientError> {
+    Ok(Messages { raw: open_raw(server, token, path, deadline).await?, data: Vec::new() })
+}
+
+async fn open_raw(server: &Server, token: Option<&Token>, path: &str, deadline: Duration) -> Result<RawLines, ClientError> {
     let mut request = connection::request(server, Method::GET, path, None)?;
     if let Some(token) = token {
         token.sign(request.headers_mut());
@@ -80,7 +129,7 @@ pub(super) async fn open<L: DeserializeOwned>(
     let late = |_| ClientError::Deadline { server: server.clone(), after: deadline };
     let (head, body) = timeout(deadline, server.send(request)).await.map_err(late)??.into_parts();
     if head.status.is_success() {
-        return Ok(Lines { server: server.clone(), body, buffer: BytesMut::new(), searched: 0, line: PhantomData });
+        return Ok(RawLines { server: server.clone(), body, buffer: BytesMut::new(), searched: 0 });
     }
     let whole = timeout(deadline, connection::read(server, body, JSON_BYTES_MAX)).await.map_err(late)??;
     Err(ClientError::refused(server, head.status, &whole))

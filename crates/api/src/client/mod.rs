@@ -12,6 +12,7 @@ mod query;
 mod servers;
 mod token;
 mod upload;
+mod watch;
 
 use std::{
     path::Path,
@@ -30,8 +31,9 @@ pub use self::{
     error::ClientError,
     lines::Lines,
     node::NodeClient,
-    peer::join,
+    peer::{join, standing},
     token::{InvalidToken, Token},
+    watch::{Watch, Watched},
 };
 use crate::{
     limits::{CALL_MAX, JSON_BYTES_MAX},
@@ -248,6 +250,11 @@ impl Client {
     async fn stream<L: DeserializeOwned>(&self, path: &str) -> Result<Lines<L>, ClientError> {
         let token = self.servers.token.as_ref();
         self.servers.first(|server| async move { lines::open(&server, token, path, CALL_MAX).await }).await
+    }
+
+    async fn messages(&self, path: &str) -> Result<lines::Messages, ClientError> {
+        let token = self.servers.token.as_ref();
+        self.servers.first(|server| async move { lines::open_messages(&server, token, path, CALL_MAX).await }).await
     }
 
     fn signed(&self, mut request: Request<Body>) -> Request<Body> {

@@ -46,6 +46,11 @@ impl Servers {
         &self.all[self.preferred.load(Ordering::Relaxed) % self.all.len()]
     }
 
+    /// The next call begins at the server behind the preferred one.
+    pub(super) fn pass_over(&self) {
+        self.preferred.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn all(&self) -> &[Server] {
         &self.all
     }
@@ -85,6 +90,7 @@ impl Servers {
         let patient_until = Instant::now() + self.patience;
         // The same over all tries: servers that have done the write already answer as they did then.
         let key = (!method.is_safe()).then(|| HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header"));
+        let mut tries = 0_usize;
         loop {
             let send = |server: Server| {
                 let (method, body, key) = (method.clone(), body.clone(), key.clone());
@@ -102,7 +108,14 @@ impl Servers {
             };
             let (server, answer) = self.first(send).await?;
             match again(&method, &answer) {
-                Some(wait) if Instant::now() + wait <= patient_until => sleep(wait).await,
+                Some(wait) if Instant::now() + wait <= patient_until => {
+                    // Another server may know a leader already; when none of them does, there is time.
+                    self.pass_over();
+                    tries += 1;
+                    if tries.is_multiple_of(self.all.len()) {
+                        sleep(wait).await;
+                    }
+                }
                 _ => return Ok((server, answer)),
             }
         }

@@ -52,6 +52,9 @@ pub struct AppStatus {
     /// The assignment every worker that runs the app acts on; older than `metadata.resourceVersion` while word is on its way.
     #[schema(value_type = u64)]
     pub observed_generation: Generation,
+    /// Every worker that runs the app and speaks knows that traffic goes to `serving`; until then another revision may answer there, or none.
+    #[serde(default)]
+    pub routed: bool,
     /// How the rollout of `wanted` goes.
     pub rollout: RolloutView,
     /// The same as yes-or-no questions.

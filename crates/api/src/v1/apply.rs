@@ -1,5 +1,7 @@
 //! Writing wishes: apply, undo, delete. Owns the requests and their answers; must never hold a manifest's YAML.
 
+use std::fmt;
+
 use model::{
     id::{AppId, Index, RevisionNumber},
     problem::Problem,
@@ -7,11 +9,14 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ValueAnswer;
+
 /// `POST /v1/apply`. All documents are checked before any is written; then all are written together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplyRequest {
-    /// Canonical JSON of each app (`metadata`, `spec`; `apiVersion` and `kind` may be there, `status` is ignored). Every source is a digest.
+    /// Canonical JSON of each object (`apiVersion`, `kind`, `metadata`, `spec`; `status` is ignored, and without a `kind` it is an App). Every source is a
+    /// digest, every value a text. Their order does not matter.
     #[schema(value_type = Vec<Object>)]
     pub documents: Vec<serde_json::Value>,
     /// Refuse unless the app still has this version (0: must not exist). A document's own `metadata.resourceVersion` wins.
@@ -27,6 +32,13 @@ pub struct ApplyRequest {
     pub accept_permissions: bool,
 }
 
+/// Documents may hold the values of secrets: only how many there are is shown.
+impl fmt::Debug for ApplyRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ApplyRequest").field("documents", &self.documents.len()).field("by", &self.by).finish_non_exhaustive()
+    }
+}
+
 /// What `apply` did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -34,8 +46,11 @@ pub struct ApplyAnswer {
     /// The log index after the write; a read at or after it sees everything.
     #[schema(value_type = u64)]
     pub index: Index,
-    /// One per document, in their order.
+    /// One per app, in their order.
     pub objects: Vec<ObjectAnswer>,
+    /// One per Config, Secret and Namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueAnswer>,
 }
 
 /// What became of one object.

@@ -2,11 +2,83 @@
 
 use std::collections::BTreeMap;
 
-use model::id::{Index, Name};
+use model::{
+    id::{Index, Name},
+    object::NamespaceSpec,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{Change, Outcome};
 use crate::time::Time;
+
+/// What every object says beside what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// Words to select by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Words for tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// It is not deleted until this is taken back.
+    #[serde(default)]
+    pub protected: bool,
+}
+
+/// A namespace with ceilings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceView {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// What it says beside.
+    #[serde(flatten)]
+    pub about: About,
+    /// What holds in it, in canonical form.
+    #[schema(value_type = Object)]
+    pub spec: NamespaceSpec,
+    /// Its version: what compare-and-set compares with.
+    #[schema(value_type = u64)]
+    pub version: Index,
+    /// When it was first written.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Time,
+}
+
+/// What an apply did with a Config, a Secret or a Namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueAnswer {
+    /// `Config`, `Secret` or `Namespace`.
+    pub kind: String,
+    /// `NAMESPACE/NAME`, without the namespace where that is the default one.
+    pub name: String,
+    /// What happened to it.
+    pub outcome: Outcome,
+    /// Its version now.
+    #[schema(value_type = u64)]
+    pub version: Index,
+}
+
+/// What an apply would do with a Config, a Secret or a Namespace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedValue {
+    /// `Config`, `Secret` or `Namespace`.
+    pub kind: String,
+    /// `NAMESPACE/NAME`, without the namespace where that is the default one.
+    pub name: String,
+    /// What would happen to it.
+    pub outcome: Outcome,
+    /// Its version now, 0 when it does not exist.
+    #[schema(value_type = u64)]
+    pub version: Index,
+    /// Field by field; of the values of a secret only that they change.
+    pub changes: Vec<Change>,
+}
 
 /// Values that components read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,6 +90,9 @@ pub struct ConfigView {
     /// Its name.
     #[schema(value_type = String)]
     pub name: Name,
+    /// What it says beside.
+    #[serde(flatten)]
+    pub about: About,
     /// Its values.
     pub data: BTreeMap<String, String>,
     /// Its version: what compare-and-set compares with.
@@ -53,6 +128,9 @@ pub struct SecretView {
     /// Its name.
     #[schema(value_type = String)]
     pub name: Name,
+    /// What it says beside.
+    #[serde(flatten)]
+    pub about: About,
     /// `opaque`, `tls`, `registry` or `apiKeys`.
     #[serde(rename = "type")]
     pub kind: String,

@@ -256,6 +256,18 @@ pub struct AuditView {
     pub outcome: String,
 }
 
+/// What `GET /v1/snapshot` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapshotQuery {
+    /// The artifacts that apps name, too.
+    #[serde(default)]
+    pub artifacts: bool,
+    /// The key that opens the secrets, too: only for the owner of a server's machine.
+    #[serde(default)]
+    pub keys: bool,
+}
+
 /// What `GET /v1/audit` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

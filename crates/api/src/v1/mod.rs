@@ -9,6 +9,7 @@ mod log;
 mod member;
 mod plan;
 mod top;
+mod watch;
 mod why;
 
 pub use app::{
@@ -18,11 +19,13 @@ pub use app::{
 pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, UndoRequest};
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
-pub use kinds::{ConfigRequest, ConfigView, SecretRequest, SecretVersionView, SecretView, WriteAnswer};
+pub use kinds::{
+    About, ConfigRequest, ConfigView, NamespaceView, PlannedValue, SecretRequest, SecretVersionView, SecretView, ValueAnswer, WriteAnswer,
+};
 pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
 pub use member::{
     ApiRole, ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, ClusterView, JoinRole, JoinTokenRequest, JoinTokenView, MemberAnswer,
-    MemberRole, MemberView, NewApiToken, NewJoinToken, Principal, TransferRequest,
+    MemberRole, MemberView, NewApiToken, NewJoinToken, Principal, SnapshotQuery, TransferRequest,
 };
 pub use plan::{
     ArtifactFacts, Change, CompileNeed, Direction, PermissionChange, PlanAnswer, PlanRequest, PlannedFile, PlannedObject, PlannedPlacement,
@@ -30,6 +33,7 @@ pub use plan::{
 pub use top::{
     ComponentCounts, ComponentUsage, InstanceUsage, LatencyBucket, NodeUsage, ProcessUsage, TopKind, TopQuery, TopView, WorkerUsage,
 };
+pub use watch::{InvalidPosition, ObjectChange, ObjectEvent, ObjectQuery, Position};
 pub use why::{WhyAnswer, WhyQuery, WhyState, WhyStep};
 
 /// What every document of this version says in `apiVersion`.

@@ -1,5 +1,7 @@
 //! What an apply would do, without doing it. Owns the question and the answer; must never promise that the answer still holds at apply.
 
+use std::fmt;
+
 use model::{
     id::{AppId, Digest, Index, InstanceId, Name, RevisionNumber},
     problem::Problem,
@@ -7,10 +9,10 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Outcome, Waiting};
+use super::{Outcome, PlannedValue, Waiting};
 
 /// `POST /v1/plan`. Nothing is written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanRequest {
     /// As in an apply.
@@ -23,6 +25,13 @@ pub struct PlanRequest {
     /// What the sender read of artifacts the server may not have yet.
     #[serde(default)]
     pub artifacts: Vec<ArtifactFacts>,
+}
+
+/// Documents may hold the values of secrets: only how many there are is shown.
+impl fmt::Debug for PlanRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("PlanRequest").field("documents", &self.documents.len()).finish_non_exhaustive()
+    }
 }
 
 /// What a component says about itself, read without compiling it.
@@ -50,8 +59,11 @@ pub struct PlanAnswer {
     /// The log index it was made on.
     #[schema(value_type = u64)]
     pub index: Index,
-    /// One per document, in their order.
+    /// One per app, in their order.
     pub objects: Vec<PlannedObject>,
+    /// One per Config, Secret and Namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<PlannedValue>,
     /// Instances the whole plan leaves waiting, of any app.
     pub waits: Vec<Waiting>,
 }
@@ -59,7 +71,8 @@ pub struct PlanAnswer {
 impl PlanAnswer {
     /// Whether an apply would change anything.
     pub fn has_changes(&self) -> bool {
-        self.objects.iter().any(|object| object.outcome != Outcome::Unchanged)
+        let apps = self.objects.iter().map(|object| object.outcome);
+        apps.chain(self.values.iter().map(|value| value.outcome)).any(|outcome| outcome != Outcome::Unchanged)
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use objects::{config_from_canonical, namespace_from_canonical, secret_from_canonical};
 pub use places::Places;
-pub use print::{config_to_yaml, namespace_to_yaml, to_value, to_yaml};
+pub use print::{config_to_value, config_to_yaml, namespace_to_value, namespace_to_yaml, to_value, to_yaml};
 
 use crate::{
     app::{App, Metadata, Resources, Reuse},
@@ -73,6 +73,31 @@ impl Document {
             Self::Secret(secret) => &secret.metadata,
             Self::Namespace(namespace) => &namespace.metadata,
         }
+    }
+
+    /// The same, to fill in what a manifest leaves to whoever reads it.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        match self {
+            Self::App(app) => &mut app.metadata,
+            Self::Config(config) => &mut config.metadata,
+            Self::Secret(secret) => &mut secret.metadata,
+            Self::Namespace(namespace) => &mut namespace.metadata,
+        }
+    }
+
+    /// Its canonical JSON, as a server takes it.
+    pub fn to_canonical(&self) -> serde_json::Value {
+        let form = match self {
+            Self::App(app) => serde_json::to_value(app),
+            Self::Config(config) => serde_json::to_value(config),
+            Self::Secret(secret) => serde_json::to_value(secret),
+            Self::Namespace(namespace) => serde_json::to_value(namespace),
+        };
+        let mut value = form.expect("a canonical form has string keys only");
+        if !matches!(self, Self::App(_)) {
+            value["kind"] = self.kind().into();
+        }
+        value
     }
 
     /// What tells it from every other object of its kind.

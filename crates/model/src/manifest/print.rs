@@ -26,11 +26,21 @@ pub fn to_value(app: &App) -> Json {
 
 /// `config` as YAML that can be applied again.
 pub fn config_to_yaml(config: &Config) -> String {
-    yaml::write(&document("Config", &config.metadata, json!({"data": config.spec.data})))
+    yaml::write(&config_to_value(config))
+}
+
+/// The same as [`config_to_yaml`], as JSON in the shape of a manifest.
+pub fn config_to_value(config: &Config) -> Json {
+    document("Config", &config.metadata, json!({"data": config.spec.data}))
 }
 
 /// `namespace` as YAML that can be applied again.
 pub fn namespace_to_yaml(namespace: &Namespace) -> String {
+    yaml::write(&namespace_to_value(namespace))
+}
+
+/// The same as [`namespace_to_yaml`], as JSON in the shape of a manifest.
+pub fn namespace_to_value(namespace: &Namespace) -> Json {
     let NamespaceSpec { quota, hosts, egress, interfaces } = &namespace.spec;
     let (mut spec, mut quotas) = (Map::new(), Map::new());
     quotas.extend(quota.memory.map(|memory| ("memory".to_owned(), json!(memory.to_string()))));
@@ -43,7 +53,7 @@ pub fn namespace_to_yaml(namespace: &Namespace) -> String {
     spec.extend(hosts.as_ref().map(|hosts| ("hosts".to_owned(), json!(hosts))));
     spec.extend(egress.as_ref().map(|rules| ("egress".to_owned(), json!({"allowed": rules}))));
     spec.extend(interfaces.as_ref().map(|names| ("interfaces".to_owned(), json!({"allowed": names}))));
-    yaml::write(&document("Namespace", &namespace.metadata, Json::Object(spec)))
+    document("Namespace", &namespace.metadata, Json::Object(spec))
 }
 
 fn document(kind: &str, metadata: &Metadata, spec: Json) -> Json {

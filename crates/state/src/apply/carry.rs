@@ -100,7 +100,11 @@ impl State {
             // Nothing is ready yet: requests are held until it is.
             None => format!("the traffic is meant for {revision}"),
         };
-        self.change(app, |record| record.serving = Some(revision));
+        let index = self.index;
+        self.change(app, |record| {
+            record.serving = Some(revision);
+            record.serving_since = index;
+        });
         self.prune(app);
         self.record(at, EventKind::RevisionServing, Some(app), app.to_string(), message);
         self.settle(at, app);

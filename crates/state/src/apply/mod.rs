@@ -3,11 +3,14 @@
 mod carry;
 mod nodes;
 mod observe;
+mod recover;
 mod removal;
 mod tokens;
 mod user;
 mod values;
 mod wishes;
+
+pub use self::recover::begins_anew_after;
 
 use model::id::{AppId, Index, Timestamp};
 
@@ -44,6 +47,7 @@ impl State {
             CommandV1::Observe(observe) => Ok(self.observe(observe)),
             CommandV1::Note(note) => Ok(self.note(note)),
             CommandV1::Attest(attest) => Ok(self.attest(attest)),
+            CommandV1::Recover(recover) => self.recover(recover),
         };
         self.tell_changes();
         applied

@@ -87,7 +87,7 @@ impl State {
     }
 
     /// Takes over what a known node says of itself. Says whether that was something new.
-    fn adopt(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts) -> Result<bool, Refused> {
+    pub(super) fn adopt(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts) -> Result<bool, Refused> {
         self.refuse_wrong_facts(&|| format!("updating node `{}`", bounded(&facts.name)), facts)?;
         self.refuse_too_old(facts)?;
         let index = self.index;
@@ -106,7 +106,7 @@ impl State {
         Ok(true)
     }
 
-    fn admit(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts, lost: Option<&NodeRecord>) {
+    pub(super) fn admit(&mut self, at: Timestamp, id: NodeId, facts: &NodeFacts, lost: Option<&NodeRecord>) {
         let blank = NodeRecord {
             id,
             name: facts.name.clone(),
@@ -184,7 +184,7 @@ impl State {
         refuse_above(what(), "instances in the cluster", instances, INSTANCES_MAX)
     }
 
-    fn refuse_too_old(&self, facts: &NodeFacts) -> Result<(), Refused> {
+    pub(super) fn refuse_too_old(&self, facts: &NodeFacts) -> Result<(), Refused> {
         let writes = self.cluster().map_or(0, |cluster| cluster.schema);
         if facts.keys.server.is_some() && facts.schema < writes {
             return Err(Refused::TooOld { name: facts.name.clone(), reads: facts.schema, writes });
@@ -192,7 +192,7 @@ impl State {
         Ok(())
     }
 
-    fn refuse_wrong_facts(&self, what: &dyn Fn() -> String, facts: &NodeFacts) -> Result<(), Refused> {
+    pub(super) fn refuse_wrong_facts(&self, what: &dyn Fn() -> String, facts: &NodeFacts) -> Result<(), Refused> {
         let invalid = |rule| Err(Refused::Invalid { what: what(), rule });
         if facts.name.is_empty() || facts.name.len() > TEXT_BYTES_MAX {
             return invalid("a node's name has 1 to 2,048 bytes");

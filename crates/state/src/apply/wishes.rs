@@ -37,6 +37,7 @@ impl State {
             changed_at: user.at,
             wanted: revision.number,
             serving: None,
+            serving_since: Index(0),
             newest: revision.number,
             replicas: replicas_of(deploy).collect(),
             protected: deploy.protected,

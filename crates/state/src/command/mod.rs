@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     apps::{Delete, Deploy, Undo},
     attest::Attest,
-    nodes::{Addresses, Admission, Found, Join, NodeFacts, NodeKeys, NodeRole, Place, RemoveNode, Sealed, UpdateNode},
+    nodes::{Addresses, Admission, Found, Join, NodeFacts, NodeKeys, NodeRole, Place, Recover, RemoveNode, Sealed, UpdateNode},
     plan::{NodeEvent, NodeEventKind, Note, Observe, Plan, SeenPhase, Step},
     tokens::{ApiRole, CreateApiToken, CreateJoinToken, RevokeApiToken, RevokeJoinToken},
     values::{Ceilings, DeleteNamespace, DeleteObject, Described, PutConfig, PutNamespace, PutSecret, SecretKind},
@@ -60,6 +60,8 @@ pub enum CommandV1 {
     Note(Note),
     /// What a member says of its state.
     Attest(Attest),
+    /// A group begins anew with one server.
+    Recover(Recover),
 }
 
 /// What somebody asked for.

@@ -118,6 +118,18 @@ pub struct Place {
     pub region: String,
 }
 
+/// A group begins anew with one server, from a snapshot or from what that server kept of a group that is lost: the first entry after either. The other
+/// servers are none any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recover {
+    /// When.
+    pub at: Timestamp,
+    /// The server's id: the one it had, or one that nobody had.
+    pub node: NodeId,
+    /// What it says of itself.
+    pub facts: NodeFacts,
+}
+
 /// A node says what is new about itself. Its name and its keys stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateNode {

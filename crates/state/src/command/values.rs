@@ -6,7 +6,8 @@ use model::{
     app::Metadata,
     egress::EgressRule,
     id::{Index, Name, ObjectId},
-    object::{Config, Namespace, SecretType},
+    object::{Config, Namespace, NamespaceSpec, Quota, SecretType},
+    quantity::{Bytes, CpuMillis},
 };
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,23 @@ pub struct Ceilings {
     pub egress: Option<Vec<EgressRule>>,
     /// Interfaces its components may import.
     pub interfaces: Option<Vec<String>>,
+}
+
+impl Ceilings {
+    /// The same as a manifest has it.
+    pub fn spec(&self) -> NamespaceSpec {
+        NamespaceSpec {
+            quota: Quota {
+                memory: self.memory_bytes.map(Bytes),
+                cpu: self.cpu_millis.map(|millis| CpuMillis(u32::try_from(millis).unwrap_or(u32::MAX))),
+                instances: self.instances,
+                apps: self.apps,
+            },
+            hosts: self.hosts.as_ref().map(|hosts| hosts.iter().cloned().collect()),
+            egress: self.egress.clone(),
+            interfaces: self.interfaces.as_ref().map(|names| names.iter().cloned().collect()),
+        }
+    }
 }
 
 /// A Namespace is to have no ceilings any more.

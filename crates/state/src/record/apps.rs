@@ -27,6 +27,8 @@ pub struct AppRecord {
     pub wanted: RevisionNumber,
     /// The revision that has the traffic.
     pub serving: Option<RevisionNumber>,
+    /// Index of the entry that gave it the traffic; 0 before. Gateways that know an older assignment may send it elsewhere still.
+    pub serving_since: Index,
     /// The newest revision ever made; numbers are never used again.
     pub newest: RevisionNumber,
     /// Wished instances on every worker by component, of the wanted and of the serving revision.

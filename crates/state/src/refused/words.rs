@@ -3,6 +3,7 @@
 use model::problem::Problem;
 
 use super::{NotAdmitted, Refused};
+use crate::ceilings::Ceiling;
 
 impl Refused {
     /// `E0401` and the like.
@@ -42,7 +43,15 @@ impl Refused {
             Self::RouteCollision(at) => format!("spec.components.{}.routes[{}]", at.component.component, at.number),
             Self::Conflict { .. } | Self::ObjectConflict { .. } => "metadata.resourceVersion".to_owned(),
             Self::Missing { component, field, .. } => format!("spec.components.{}.{field}", component.component),
-            Self::Ceiling { component: Some(component), .. } => format!("spec.components.{component}"),
+            Self::Ceiling { component: Some(component), ceiling, .. } => {
+                let field = match ceiling {
+                    Ceiling::Host { .. } => ".routes",
+                    Ceiling::Egress { .. } => ".egress.allow",
+                    Ceiling::Interface { .. } => ".source",
+                    Ceiling::Quota { .. } => "",
+                };
+                format!("spec.components.{component}{field}")
+            }
             Self::Replicas { component, .. } => format!("spec.components.{}.scale.replicas", component.component),
             _ => String::new(),
         };
@@ -75,7 +84,7 @@ impl Refused {
             }
             Self::ObjectConflict { .. } => "read it again, merge your change and apply that, or leave `resourceVersion` out".to_owned(),
             Self::StillUsed { .. } => "deploy without it first; revisions that are only history go away after 50 newer ones".to_owned(),
-            Self::Missing { .. } => "apply it first, in the same namespace, or in the same file before the app".to_owned(),
+            Self::Missing { .. } => "apply it first, in the same namespace, or in the same file as the app".to_owned(),
             Self::Ceiling { app, .. } => {
                 format!("ask for less, or have an admin raise the ceiling: `shoal get namespace {} -o yaml`", app.namespace)
             }
