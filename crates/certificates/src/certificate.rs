@@ -141,9 +141,32 @@ pub struct CertificateSet {
     wildcard: HashMap<String, usize>,
     default: Option<usize>,
     broken: Vec<String>,
+    /// By the host of a route, before all others.
+    routes: HashMap<String, Arc<Certificate>>,
 }
 
 impl CertificateSet {
+    /// This set, and before it the pairs that answer for the hosts of routes: exact ones, and `*.suffix` for every name below. Those that cannot be used are
+    /// told; whoever asks for their host gets what the set has.
+    pub fn with_hosts(&self, hosts: &[(String, CertificatePair)]) -> (Self, Vec<(String, CertificateError)>) {
+        let mut set = Self::new(self.certificates.iter().cloned()).with_broken(self.broken.iter().cloned());
+        let mut refused = Vec::new();
+        for (host, pair) in hosts {
+            match Certificate::load(pair) {
+                Ok(certificate) => drop(set.routes.insert(host.to_ascii_lowercase(), Arc::new(certificate))),
+                Err(error) => refused.push((pair.name.clone(), error)),
+            }
+        }
+        (set.with_broken(refused.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()), refused)
+    }
+
+    /// The pair of the route for `host`, the most exact one first.
+    fn of_route(&self, host: &str) -> Option<&Arc<Certificate>> {
+        let suffixes =
+            std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.')).map(|(_, suffix)| format!("*.{suffix}"));
+        self.routes.get(host).or_else(|| suffixes.into_iter().find_map(|wildcard| self.routes.get(&wildcard)))
+    }
+
     /// Puts certificates together. Where two have the same host, the first by name answers for it.
     pub fn new(certificates: impl IntoIterator<Item = Arc<Certificate>>) -> Self {
         let mut certificates: Vec<_> = certificates.into_iter().collect();
@@ -196,6 +219,9 @@ impl CertificateSet {
             None => self.default.or(if self.certificates.is_empty() { None } else { Some(0) }),
             Some(host) => {
                 let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                if let Some(certificate) = self.of_route(&host) {
+                    return Some(&certificate.key);
+                }
                 let above = || host.split_once('.').and_then(|(_, suffix)| self.wildcard.get(suffix));
                 self.exact.get(&host).or_else(above).copied().or(self.default)
             }
@@ -250,6 +276,25 @@ mod tests {
         assert_eq!(named(&with, Some("other.example")).as_deref(), Some("other"));
         assert_eq!(named(&with, None).as_deref(), Some("default"));
         assert!(CertificateSet::default().find(None).is_none());
+    }
+
+    #[test]
+    fn the_pair_of_a_route_goes_before_those_of_the_directory() {
+        let (directory, exact, below) = (pair("dir", &["a.test", "b.test"]), pair("exact", &["a.test"]), pair("below", &["x.test"]));
+        let broken = CertificatePair { chain: "none".into(), ..pair("broken", &["b.test"]) };
+        let hosts = [("A.test".to_owned(), exact.clone()), ("*.c.test".to_owned(), below.clone()), ("b.test".to_owned(), broken)];
+        let (set, refused) = set(std::slice::from_ref(&directory)).with_hosts(&hosts);
+        assert_eq!(refused, [("broken".to_owned(), CertificateError::NoCertificate)]);
+        assert_eq!(set.broken(), ["broken"]);
+        let first = |pair: &CertificatePair| CertificateDer::from_pem_slice(pair.chain.as_bytes()).expect("a certificate");
+        let check = |host: &str, expected: Option<&CertificatePair>| {
+            assert_eq!(set.find(Some(host)).map(|key| key.cert[0].clone()), expected.map(first), "{host}");
+        };
+        check("a.test", Some(&exact));
+        check("x.c.test", Some(&below));
+        check("x.y.c.test", Some(&below));
+        check("c.test", None);
+        check("b.test", Some(&directory));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
+    fmt,
     future::poll_fn,
     path::PathBuf,
     pin::Pin,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// What a program is made with, besides its code.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ProgramConfig {
     /// The component, for its log lines.
     pub component: ComponentId,
@@ -73,6 +74,13 @@ pub struct ProgramConfig {
     pub files: Option<PathBuf>,
     /// The counters of the component.
     pub figures: Arc<ComponentFigures>,
+}
+
+/// Its environment and values may be secret: they are not shown.
+impl fmt::Debug for ProgramConfig {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ProgramConfig").field("component", &self.component).field("revision", &self.revision).finish_non_exhaustive()
+    }
 }
 
 /// What comes with a request besides itself.

@@ -41,6 +41,8 @@ pub struct Started {
     pub process: Child,
     /// Our end of its lifeline.
     pub lifeline: tokio::net::UnixStream,
+    /// Where a worker leaves what the next one must know.
+    pub handover: tokio::net::UnixDatagram,
 }
 
 /// How a child's life went on.
@@ -107,9 +109,15 @@ pub fn start(node: &Node, role: Role) -> io::Result<Started> {
     let mut lent = Lent::default();
     node.lend(role, &mut lent)?;
     lent.lend("lifeline", &theirs)?;
+    let (handover, left) = std::os::unix::net::UnixDatagram::pair()?;
+    if role == Role::Worker {
+        lent.lend("handover", &left)?;
+    }
     let process = tokio::process::Command::from(command_of(node, role.command(), &node.config_of(role), lent)?).spawn()?;
     ours.set_nonblocking(true)?;
-    Ok(Started { process, lifeline: tokio::net::UnixStream::from_std(ours)? })
+    handover.set_nonblocking(true)?;
+    let handover = tokio::net::UnixDatagram::from_std(handover)?;
+    Ok(Started { process, lifeline: tokio::net::UnixStream::from_std(ours)?, handover })
 }
 
 /// The command line, environment and descriptors of a child: `shoal internal COMMAND` in the data directory, because a child that gives up its user id

@@ -24,6 +24,7 @@ impl ControlPlaneConfig {
             node: node.options.name.clone(),
             node_id: place.node,
             cluster: place.cluster,
+            group: place.group(),
             worker_key: place.worker_key,
             introduction: enroll::introduction(node, None),
             profile: node.options.profile,

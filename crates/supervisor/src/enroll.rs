@@ -18,7 +18,11 @@ use api::{
 };
 use model::id::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
-use server::founding::{self, Begun, identity_of};
+use server::{
+    founding::{self, Begun, identity_of},
+    recovery::Recovery,
+    standing::{self, Own, Unfit},
+};
 use transport::{
     AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
     SystemClock,
@@ -31,12 +35,18 @@ use super::{
     start_error::StartError,
 };
 
+/// Where a node's place is kept, below its data directory.
+const FILE: &str = "node.json";
+
 /// The node's place, as `node.json` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Enrolled {
     /// The cluster.
     pub cluster: ClusterId,
+    /// The group of servers that holds its state, when that is another than the first one: it began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ClusterId>,
     /// Its id there.
     pub node: NodeId,
     /// Its name there.
@@ -51,6 +61,34 @@ pub struct Enrolled {
 }
 
 impl Enrolled {
+    /// The group of servers that holds the cluster's state: the first one has the cluster's own id.
+    pub fn group(&self) -> ClusterId {
+        self.group.unwrap_or(self.cluster)
+    }
+
+    /// Reads the file that [`Enrolled::write`] wrote below `data`; none when the node has no place.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(data: &Path) -> Result<Option<Self>, StartError> {
+        let path = data.join(FILE);
+        let broken = |source| StartError::File { attempt: "read", path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| broken(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(broken(source)),
+        }
+    }
+
+    /// Writes it aside and renames it: from then on the node has its place.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, data: &Path) -> Result<(), StartError> {
+        let (path, text) = (data.join(FILE), serde_json::to_vec(self).expect("a place holds text and numbers only"));
+        super::data_directory::write_whole(&path, &text).map_err(|source| StartError::File { attempt: "write", path, source })
+    }
+
     /// Where a worker looks for servers first: those of its join, and the one it was told to join.
     pub fn addresses(&self, options: &ServerOptions) -> Vec<String> {
         let told = options.join.iter().map(|join| with_port(&join.address));
@@ -67,35 +105,90 @@ impl Enrolled {
 /// # Errors
 /// It has no place and no way to one, the token is not good, or a file cannot be written.
 pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
-    let file = node.directory.path.join("node.json");
-    match fs::read(&file) {
-        Ok(text) => return known(node, &file, &text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(StartError::File { attempt: "read", path: file, source }),
+    let data = &node.directory.path;
+    if let Some(enrolled) = Enrolled::read(data)? {
+        match known(node, &enrolled).await? {
+            None => return Ok(enrolled),
+            Some(unfit) => {
+                tracing::warn!(reason = %unfit, "this server joins anew, under another id");
+                set_aside(data)?;
+            }
+        }
     }
-    let enrolled = match &node.options.join {
-        Some(join) => join_cluster(node, join).await?,
-        None if node.options.part.serves() => found(node)?,
-        None => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
+    let restored =
+        Recovery::read(data).map_err(|source| StartError::File { attempt: "read", path: data.join("control/recovery.json"), source })?;
+    let enrolled = match (restored, &node.options.join) {
+        (Some(recovery), _) => resume(node, &recovery)?,
+        (None, Some(join)) => join_cluster(node, join).await?,
+        (None, None) if node.options.part.serves() => found(node)?,
+        (None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
     };
-    let text = serde_json::to_vec(&enrolled).expect("a place holds text and numbers only");
-    super::data_directory::write_whole(&file, &text).map_err(|source| StartError::File { attempt: "write", path: file, source })?;
+    enrolled.write(data)?;
     Ok(enrolled)
 }
 
-/// A node that has its place already: another token is no harm as long as it is for the same cluster.
-fn known(node: &Node, file: &Path, text: &[u8]) -> Result<Enrolled, StartError> {
-    let broken = |source: serde_json::Error| StartError::File { attempt: "read", path: file.to_owned(), source: source.into() };
-    let enrolled: Enrolled = serde_json::from_slice(text).map_err(broken)?;
-    let Some((join, Some(token))) = node.options.join.as_ref().map(|join| (join, &join.token)) else { return Ok(enrolled) };
-    let token: JoinToken = token.parse().map_err(|error| StartError::Join { address: join.address.clone(), why: format!("{error}") })?;
-    let role = if node.options.part.serves() { Role::Server } else { Role::Worker };
-    let credentials = Credentials::read(&identity_of(&node.directory.path, role)).map_err(StartError::identity)?;
-    if credentials.authority().digest() != token.authority {
-        let why = format!("this data directory belongs to cluster {}, and the token is for another", enrolled.cluster);
-        return Err(StartError::Join { address: join.address.clone(), why });
+/// A node that has its place already: another token is no harm as long as it is for the same cluster. Says why a server is not fit for its place any more,
+/// when it is to take it anew.
+async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartError> {
+    let (data, join) = (&node.directory.path, node.options.join.as_ref());
+    if let Some((join, token)) = join.and_then(|join| Some((join, join.token.as_ref()?))) {
+        let token: JoinToken =
+            token.parse().map_err(|error| StartError::Join { address: join.address.clone(), why: format!("{error}") })?;
+        let role = if node.options.part.serves() { Role::Server } else { Role::Worker };
+        let credentials = Credentials::read(&identity_of(data, role)).map_err(StartError::identity)?;
+        if credentials.authority().digest() != token.authority {
+            let why = format!("this data directory belongs to cluster {}, and the token is for another", enrolled.cluster);
+            return Err(StartError::Join { address: join.address.clone(), why });
+        }
     }
-    Ok(enrolled)
+    // A node that has just begun its cluster, or begins it anew, has nothing that could be older.
+    let begins = ["founding.json", "recovery.json"].iter().any(|name| data.join("control").join(name).exists());
+    if !node.options.part.serves() || begins {
+        return Ok(None);
+    }
+    let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers };
+    let unfit =
+        standing::check(&own).await.map_err(|source| StartError::File { attempt: "read", path: data.join("control/log"), source })?;
+    match unfit {
+        Some(unfit) if join.is_none_or(|join| join.replaces.is_none()) => Err(StartError::Unfit { name: enrolled.name.clone(), unfit }),
+        unfit => Ok(unfit),
+    }
+}
+
+/// Takes what a server was out of the way. The log stays beside: it may hold what nobody else has.
+fn set_aside(data: &Path) -> Result<(), StartError> {
+    let old = data.join("control/log.before");
+    let steps = [
+        ("remove", data.join(FILE)),
+        ("remove", old.clone()),
+        ("remove", data.join("control/identity")),
+        ("remove", data.join("control/cluster.key")),
+        ("remove", data.join("control/reached.json")),
+        ("remove", data.join("worker/identity")),
+        ("remove", data.join("worker/assignment.json")),
+    ];
+    for (attempt, path) in steps {
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StartError::File { attempt, path, source }),
+            _ => {}
+        }
+    }
+    let log = data.join("control/log");
+    match fs::rename(&log, old) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StartError::File { attempt: "set aside", path: log, source }),
+        _ => Ok(()),
+    }
+}
+
+/// The only server of a cluster that was restored below its directory.
+fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
+    let data = &node.directory.path;
+    let begun = founding::resume(data, recovery, &introduction(node, None), node.options.part.works(), SystemClock.now());
+    let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
+    give_away(node, Role::Worker)?;
+    let (group, name) = (Some(recovery.group), node.options.name.clone());
+    Ok(Enrolled { cluster, group, node: recovery.node, name, servers: Vec::new(), worker_key, fresh: false })
 }
 
 /// Begins a cluster of one.
@@ -104,7 +197,15 @@ fn found(node: &Node) -> Result<Enrolled, StartError> {
     let begun = founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now());
     let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
-    Ok(Enrolled { cluster, node: server::FOUNDER, name: node.options.name.clone(), servers: Vec::new(), worker_key, fresh: true })
+    Ok(Enrolled {
+        cluster,
+        group: None,
+        node: server::FOUNDER,
+        name: node.options.name.clone(),
+        servers: Vec::new(),
+        worker_key,
+        fresh: true,
+    })
 }
 
 /// Joins with a token; tries for ever where nobody answers, because whoever starts three machines at once starts one of them first.
@@ -137,6 +238,7 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
         }
     };
     let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
+    let group: ClusterId = answer.group.parse().map_err(|error| refused(format!("{error}")))?;
     let mut worker_key = None;
     for (role, pair) in keys {
         worker_key = worker_key.or(key_of_worker(role, &pair));
@@ -152,7 +254,8 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
     tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
-    Ok(Enrolled { cluster, node: answer.node, name: node.options.name.clone(), servers: answer.servers, worker_key, fresh: false })
+    let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
+    Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, worker_key, fresh: false })
 }
 
 /// How one try to join ended without a place.

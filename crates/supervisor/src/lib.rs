@@ -13,6 +13,7 @@ mod data_directory;
 mod enroll;
 mod heap;
 mod invite;
+mod kept_secrets;
 mod kernel;
 mod limits;
 mod node;
@@ -22,6 +23,7 @@ mod ready_file;
 mod sandbox_process;
 mod sockets;
 mod start_error;
+mod stopped;
 mod supervisor;
 mod system_limits;
 mod telemetry;
@@ -39,7 +41,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use kernel::FileRules;
 pub use limits::FREE_BYTES_MIN;
 pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
-pub use server::Profile;
+pub use server::{
+    Profile,
+    recovery::{Other, Survivor},
+    restore::Restored,
+};
+pub use stopped::{Stopped, restore};
 
 use node::Node;
 use sockets::Inherited;
@@ -77,7 +84,7 @@ impl Running {
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
 /// # Errors
-/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609.
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
     let (ready, told) = oneshot::channel();
     let (end, ended) = watch::channel(None);

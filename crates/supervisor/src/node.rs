@@ -19,6 +19,7 @@ use super::{
     control_plane::ControlPlaneConfig,
     data_directory::DataDirectory,
     enroll::Enrolled,
+    kept_secrets::KeptSecrets,
     options::{Ready, ServerOptions},
     sandbox_process::{self, User},
     sockets::{Lent, Sockets},
@@ -44,6 +45,8 @@ pub struct Node {
     pub compiles: Semaphore,
     /// Its place in its cluster, once it has one.
     pub enrolled: OnceLock<Enrolled>,
+    /// The secret values of the last worker.
+    pub secrets: KeptSecrets,
     /// What of the code stays.
     code: Mutex<CodeDirectory>,
 }
@@ -81,6 +84,7 @@ impl Node {
             certificates,
             compiles: Semaphore::new(cores),
             enrolled: OnceLock::new(),
+            secrets: KeptSecrets::default(),
             code: Mutex::new(code),
         })
     }
@@ -136,6 +140,9 @@ impl Node {
                 lent.lend("http", &sockets.http)?;
                 lend_some("https", sockets.https.as_ref(), lent)?;
                 lent.lend("mesh-socket", &sockets.mesh_socket)?;
+                if let Some(secrets) = self.secrets.lend()? {
+                    lent.lend("secrets", &secrets)?;
+                }
                 lend_some("mesh", sockets.mesh.as_ref(), lent)?;
                 let metrics = self.sockets.metrics.as_ref().filter(|_| self.sockets.control_plane.is_none());
                 lend_some("metrics", metrics, lent)

@@ -67,6 +67,34 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// It cannot go on where it was in its cluster.
+    #[error("cannot start server `{name}`: {unfit}")]
+    Unfit {
+        /// Its name.
+        name: String,
+        /// Why not.
+        unfit: server::standing::Unfit,
+    },
+    /// A snapshot is not restored.
+    #[error("cannot restore {}: {why}", path.display())]
+    Restore {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A group of servers does not begin anew.
+    #[error("cannot recover the cluster from {}: {why}", path.display())]
+    Recover {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A limit of the system is too low.
     #[error("cannot start the worker: it needs {needs} {what}, the system allows {allows}")]
     SystemLimit {
@@ -142,6 +170,9 @@ impl StartError {
             Self::SystemLimit { .. } => "E0606",
             Self::DiskFull { .. } => "E0607",
             Self::Certificates(_) => "E0608",
+            Self::Unfit { .. } => "E0611",
+            Self::Restore { .. } => "E0612",
+            Self::Recover { .. } => "E0613",
             Self::Bind { .. } | Self::File { .. } | Self::Network { .. } | Self::ChildFails { .. } | Self::Late { .. } => "",
         }
     }
@@ -159,6 +190,10 @@ impl StartError {
                 "make a token on a server with   shoal join-token create server|worker   and give it with --token-file".to_owned()
             }
             Self::Identity { .. } => "the files are control/identity and worker/identity in the data directory".to_owned(),
+            Self::Unfit { name, .. } => format!(
+                "join again under a new id:   shoal server --join HOST --token-file FILE --replace {name}   (the old log is kept in control/log.before)"
+            ),
+            Self::Restore { remedy, .. } | Self::Recover { remedy, .. } => (*remedy).to_owned(),
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
             Self::Certificates(_) => {

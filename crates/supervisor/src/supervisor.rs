@@ -139,7 +139,7 @@ async fn keep(node: Arc<Node>, role: Role, events: mpsc::Sender<Event>, stop: Ca
 
 /// One life of a child.
 async fn live(node: &Arc<Node>, role: Role, events: &mpsc::Sender<Event>, stop: &CancellationToken) -> std::io::Result<Ended> {
-    let child::Started { mut process, lifeline } = child::start(node, role)?;
+    let child::Started { mut process, lifeline, handover } = child::start(node, role)?;
     tracing::info!(child = %role, process.id = process.id(), "a child is started");
     match role {
         Role::ControlPlane => {
@@ -150,16 +150,25 @@ async fn live(node: &Arc<Node>, role: Role, events: &mpsc::Sender<Event>, stop: 
         Role::Worker => {
             let serve = compile_pool::serve(node.clone(), lifeline, events.clone());
             let end = child::wait(&mut process, role, stop);
+            let secrets = node.secrets.keep(&handover);
+            let serve = async {
+                tokio::select! {
+                    served = serve => served,
+                    kept = secrets => kept,
+                }
+            };
             tokio::pin!(serve, end);
-            tokio::select! {
-                ended = &mut end => Ok(ended),
+            let ended = tokio::select! {
+                ended = &mut end => ended,
                 served = &mut serve => {
                     if let Err(error) = served {
                         tracing::error!(error = %error, "the worker's lifeline broke; it will end");
                     }
-                    Ok(end.await)
+                    end.await
                 }
-            }
+            };
+            node.secrets.drain(&handover);
+            Ok(ended)
         }
     }
 }

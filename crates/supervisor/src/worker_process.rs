@@ -51,6 +51,7 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
         mesh: inherited.tcp_listener_if_lent("mesh")?,
         metrics: inherited.tcp_listener_if_lent("metrics")?,
         lifeline: inherited.unix_stream("lifeline")?,
+        handover: Some(worker::handover::Handover { to: inherited.fd("handover")?.into(), last: inherited.fd("secrets").ok() }),
         settings: config.settings,
     };
     drop(inherited);

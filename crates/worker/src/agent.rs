@@ -22,7 +22,8 @@ use crate::{
     limits::{DRAIN_LOOK_EVERY, STEP_TRIES_MAX, TABLE_REST, WITHDRAWN_FOR_MIN},
     next_step::{Seen, Step},
     programs::{Programs, Slot},
-    roster::{ProgramKey, Roster},
+    roster::{ProgramKey, Roster, is_same},
+    secrets::{Brought, Missing, RouteCertificates, SecretValues, Vault, WAITS_FOR_SECRETS, taken_from},
     table::table,
 };
 
@@ -62,12 +63,17 @@ pub struct Agent<E: Engine> {
     pub seat: watch::Sender<Seat>,
     /// What a restart should find.
     pub keep: watch::Sender<Option<Roster>>,
+    /// The secret values a restart should find.
+    pub vault: watch::Sender<Arc<Vault>>,
+    /// What answers for the hosts of routes.
+    pub certificates: watch::Sender<Arc<RouteCertificates>>,
 }
 
 /// The agent at work.
 struct Work<E: Engine> {
     agent: Agent<E>,
     roster: Roster,
+    vault: Vault,
     running: JoinSet<Over<E>>,
     /// Jobs under way or waiting to be tried again.
     busy: HashSet<Job>,
@@ -88,11 +94,12 @@ struct Work<E: Engine> {
 }
 
 impl<E: Engine> Agent<E> {
-    /// Serves from `saved`, then from what is offered, until `stop`.
-    pub async fn run(self, saved: Option<Assignment>, mut offers: mpsc::Receiver<Offer>, stop: CancellationToken) {
+    /// Serves from `saved` with the secrets of `vault`, then from what is offered, until `stop`.
+    pub async fn run(self, (saved, vault): (Option<Assignment>, Vault), mut offers: mpsc::Receiver<Offer>, stop: CancellationToken) {
         let mut work = Work {
             agent: self,
             roster: Roster::default(),
+            vault: Vault::default(),
             running: JoinSet::new(),
             busy: HashSet::new(),
             tries: BTreeMap::new(),
@@ -104,7 +111,11 @@ impl<E: Engine> Agent<E> {
             files: BTreeMap::new(),
             sweeping: None,
         };
-        let mut next = saved.map(|saved| Wake::Offered(saved.into(), None));
+        let mut next = saved.map(|saved| {
+            let mut part = saved.into();
+            vault.fill(&mut part);
+            Wake::Offered(part, None)
+        });
         loop {
             if let Some(wake) = next.take() {
                 match wake {
@@ -143,7 +154,8 @@ impl<E: Engine> Work<E> {
     }
 
     /// Takes an assignment in force, or tells `refused` that it is not: what follows it would have nothing to stand on.
-    fn accept(&mut self, offered: AssignmentPart, refused: Option<oneshot::Sender<()>>) {
+    fn accept(&mut self, mut offered: AssignmentPart, refused: Option<oneshot::Sender<()>>) {
+        let brought = taken_from(&mut offered);
         let (generation, whole, apps, more) = (offered.generation, offered.since.is_none(), offered.apps.len(), offered.more);
         let with_files = offered.apps.iter().flat_map(|app| &app.programs).filter(|program| !program.files.is_empty());
         let files: Vec<_> = with_files.map(|program| (ProgramKey::of(program), program.files.clone())).collect();
@@ -158,9 +170,87 @@ impl<E: Engine> Work<E> {
             Ok(()) => {
                 tracing::info!(generation = %generation, whole, apps, "an assignment is in force");
                 self.keep_files(files, more);
+                self.learn(brought);
                 self.agent.keep.send_replace(Some(self.roster.clone()));
                 self.stale_table = true;
             }
+        }
+    }
+
+    /// Takes over secret values, and lets go on what waited for them or has others now.
+    fn learn(&mut self, brought: Brought) {
+        if self.vault.learn(brought) {
+            self.agent.vault.send_replace(Arc::new(self.vault.clone()));
+            self.roster.release();
+        }
+        let certificates = self.vault.certificates(&self.roster);
+        self.agent.certificates.send_if_modified(|known| {
+            let differs = **known != certificates;
+            if differs {
+                *known = Arc::new(certificates);
+            }
+            differs
+        });
+        for key in self.roster.take_renewed() {
+            if self.agent.programs.contains(&key) {
+                self.renew(key);
+            }
+        }
+    }
+
+    /// Makes a program that answers anew, with the values it has now; the one before answers until then.
+    fn renew(&mut self, key: ProgramKey) {
+        if self.roster.needs_program(&key) {
+            self.start(Job::Renew(key));
+        }
+    }
+
+    /// A job of a program, once its secrets are here; says whether they are.
+    fn start(&mut self, job: Job) -> bool {
+        let (Job::Start(key) | Job::Renew(key)) = &job else { return false };
+        let Some(assigned) = self.roster.program(key).cloned() else { return false };
+        let secrets = self.vault.values(&assigned);
+        if secrets == Err(Missing::NotHere) {
+            tracing::warn!(component = %key.component, "{WAITS_FOR_SECRETS}");
+            return false;
+        }
+        if self.busy.insert(job.clone()) {
+            let (jobs, programs) = (self.agent.jobs.clone(), self.agent.programs.clone());
+            self.running.spawn(async move {
+                let result = start(assigned, secrets, &jobs, &programs).await;
+                (job, result)
+            });
+        }
+        true
+    }
+
+    /// How a renewal ended: what answers stays when it did not work, and it is tried again where that may help.
+    fn renewed(&mut self, key: ProgramKey, result: Result<Done<Arc<Slot<E>>>, Failure>) {
+        let job = Job::Renew(key.clone());
+        match result {
+            Ok(Done::Started(slot)) if self.agent.programs.contains(&key) => {
+                self.tries.remove(&job);
+                tracing::info!(component = %key.component, revision = %key.revision, "a program has other values from now on");
+                self.insert(&key, slot);
+            }
+            Ok(Done::Waited) if self.agent.programs.contains(&key) => self.renew(key),
+            Ok(_) => drop(self.tries.remove(&job)),
+            Err(failure) => {
+                tracing::error!(job = %job, error.code = %failure.code, error = %failure.message, "a program keeps the values it has");
+                if failure.again != Again::Never {
+                    *self.tries.entry(job.clone()).or_default() += 1;
+                    self.try_again(job);
+                }
+            }
+        }
+    }
+
+    /// Makes a program callable; once more when it has other values by now.
+    fn insert(&mut self, key: &ProgramKey, slot: Arc<Slot<E>>) {
+        let is_old = self.roster.program(key).is_some_and(|assigned| !is_same(assigned, slot.assigned()));
+        self.agent.programs.insert(key, slot);
+        if is_old {
+            self.renew(key.clone());
         }
     }
 
@@ -203,7 +293,8 @@ impl<E: Engine> Work<E> {
             Step::Fetch if self.agent.jobs.has_artifact(digest) => Seen::Fetched,
             Step::Fetch => self.begin(Job::Fetch(digest), Seen::Fetching),
             Step::Compile => self.begin(Job::Compile(digest), Seen::Compiling),
-            Step::Start => self.begin(Job::Start(key), Seen::Starting),
+            Step::Start if self.start(Job::Start(key.clone())) => Seen::Starting,
+            Step::Start => Seen::Withheld,
             Step::Publish => {
                 self.stale_table = true;
                 Seen::Ready
@@ -229,10 +320,9 @@ impl<E: Engine> Work<E> {
 
     fn begin(&mut self, job: Job, seen: Seen) -> Seen {
         if self.busy.insert(job.clone()) {
-            let assigned = if let Job::Start(key) = &job { self.roster.program(key).cloned() } else { None };
-            let (jobs, programs) = (self.agent.jobs.clone(), self.agent.programs.clone());
+            let jobs = self.agent.jobs.clone();
             self.running.spawn(async move {
-                let result = run(&job, assigned, &jobs, &programs).await;
+                let result = run(&job, &jobs).await;
                 (job, result)
             });
         }
@@ -241,6 +331,9 @@ impl<E: Engine> Work<E> {
 
     fn over(&mut self, job: Job, result: Result<Done<Arc<Slot<E>>>, Failure>) {
         self.busy.remove(&job);
+        if let Job::Renew(key) = job {
+            return self.renewed(key, result);
+        }
         let (busy, before, after) = stages(&job);
         let concerned = job.concerned(&self.roster);
         match result {
@@ -253,9 +346,7 @@ impl<E: Engine> Work<E> {
                 self.tries.remove(&job);
                 let moved = self.roster.advance(&concerned, &busy, &after);
                 match (done, &job) {
-                    (Done::Started(slot), Job::Start(key)) if moved => {
-                        self.agent.programs.insert(key, slot);
-                    }
+                    (Done::Started(slot), Job::Start(key)) if moved => self.insert(key, slot),
                     (Done::Compiled, Job::Compile(digest)) => {
                         self.distrusted.remove(digest);
                     }
@@ -339,24 +430,26 @@ impl<E: Engine> Work<E> {
     }
 }
 
-async fn run<E: Engine>(
-    job: &Job,
-    assigned: Option<Arc<AssignedProgram>>,
-    jobs: &Jobs<E>,
-    programs: &Arc<Programs<E>>,
-) -> Result<Done<Arc<Slot<E>>>, Failure> {
-    match (job, assigned) {
-        (Job::Fetch(digest), _) => jobs.fetch(*digest).await.map(|()| Done::Fetched),
-        (Job::Compile(digest), _) => jobs.compile(*digest).await.map(|()| Done::Compiled),
-        (Job::Start(_), Some(assigned)) => {
-            let _turn = jobs.turn_to_start().await?;
-            jobs.lay_out(&assigned.files).await?;
-            programs.start(assigned).await.map(Done::Started)
-        }
-        (Job::Start(key), None) => {
+async fn run<E: Engine>(job: &Job, jobs: &Jobs<E>) -> Result<Done<Arc<Slot<E>>>, Failure> {
+    match job {
+        Job::Fetch(digest) => jobs.fetch(*digest).await.map(|()| Done::Fetched),
+        Job::Compile(digest) => jobs.compile(*digest).await.map(|()| Done::Compiled),
+        Job::Start(key) | Job::Renew(key) => {
             Err(Failure::new(Again::Sometimes, "E0302", format!("{} {} is not assigned any more", key.component, key.revision)))
         }
     }
+}
+
+async fn start<E: Engine>(
+    assigned: Arc<AssignedProgram>,
+    secrets: Result<SecretValues, Missing>,
+    jobs: &Jobs<E>,
+    programs: &Arc<Programs<E>>,
+) -> Result<Done<Arc<Slot<E>>>, Failure> {
+    let secrets = secrets?;
+    let _turn = jobs.turn_to_start().await?;
+    jobs.lay_out(&assigned.files).await?;
+    programs.start(assigned, secrets).await.map(Done::Started)
 }
 
 fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
@@ -369,7 +462,7 @@ fn stages(job: &Job) -> (Seen, Seen, Seen) {
         Job::Fetch(_) => (Seen::Fetching, Seen::Absent, Seen::Fetched),
         // The artifact may be gone: somebody else had code made of it meanwhile.
         Job::Compile(_) => (Seen::Compiling, Seen::Absent, Seen::Compiled),
-        Job::Start(_) => (Seen::Starting, Seen::Compiled, Seen::Started),
+        Job::Start(_) | Job::Renew(_) => (Seen::Starting, Seen::Compiled, Seen::Started),
     }
 }
 
@@ -389,7 +482,7 @@ impl Job {
     fn concerned(&self, roster: &Roster) -> Vec<PlacementId> {
         match self {
             Self::Fetch(digest) | Self::Compile(digest) => roster.of_digest(*digest),
-            Self::Start(key) => roster.of_program(key),
+            Self::Start(key) | Self::Renew(key) => roster.of_program(key),
         }
     }
 }

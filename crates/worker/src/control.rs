@@ -171,12 +171,17 @@ impl Control {
     pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>, chronicle: &Chronicle) {
         let mut backoff = Backoff::default();
         let mut told = chronicle.changes();
+        let mut sequence = 0;
         loop {
             told.mark_unchanged();
             let report = {
                 let seat = seats.borrow_and_update();
                 let mut report = seat.roster.report(std::process::id());
-                report.iter_mut().for_each(|report| chronicle.complete(report, &seat.roster));
+                sequence += 1;
+                report.iter_mut().for_each(|report| {
+                    report.sequence = sequence;
+                    chronicle.complete(report, &seat.roster);
+                });
                 report
             };
             let generation = report.as_ref().map(|report| report.generation).unwrap_or_default();

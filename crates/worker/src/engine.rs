@@ -6,6 +6,8 @@ use api::node::AssignedProgram;
 use model::id::{ComponentId, Digest};
 use runtime::ComponentReading;
 
+use crate::secrets::SecretValues;
+
 /// Opens code and makes programs of it. The real one is [`crate::sandboxes::Sandboxes`]; tests have one that answers by itself.
 pub trait Engine: Send + Sync + 'static {
     /// Opened code of one artifact; programs that share the artifact share it.
@@ -25,8 +27,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Opens the code of `digest`; `again` when this process has opened the same before, which is cheaper.
     fn open(&self, digest: Digest, again: bool) -> impl Future<Output = Result<Self::Code, Failure>> + Send;
 
-    /// Makes a program of opened code. Takes microseconds.
-    fn program(&self, code: &Self::Code, assigned: &AssignedProgram) -> Result<Arc<Self::Program>, Failure>;
+    /// Makes a program of opened code, with the secret values its guest gets. Takes microseconds.
+    fn program(&self, code: &Self::Code, assigned: &AssignedProgram, secrets: &SecretValues) -> Result<Arc<Self::Program>, Failure>;
 
     /// Starts a probe sandbox of `program`.
     fn probe(&self, program: &Arc<Self::Program>) -> impl Future<Output = Result<(), Failure>> + Send;

@@ -34,6 +34,7 @@ pub fn place(component: &str, revision: u64, placement: u64, wanted: Wanted) -> 
         reuse: None,
         egress: Default::default(),
         files: Vec::new(),
+        secrets: Vec::new(),
         placements: vec![AssignedPlacement { placement: PlacementId(placement), ordinal: placement as u32, wanted }],
     }
 }
@@ -52,5 +53,6 @@ pub fn route(host: &str, component: &str, revision: u64) -> AssignedRoute {
         timeout: Millis(30_000),
         idle_timeout: Millis(300_000),
         max_body: Bytes(10 << 20),
+        certificate: None,
     }
 }

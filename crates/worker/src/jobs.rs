@@ -28,6 +28,8 @@ pub enum Job {
     Compile(Digest),
     /// Open the code and start a probe sandbox.
     Start(ProgramKey),
+    /// The same with other values, in the place of what answers.
+    Renew(ProgramKey),
 }
 
 /// How a job ended well.
@@ -193,6 +195,7 @@ impl fmt::Display for Job {
             Self::Fetch(digest) => write!(out, "fetch {}", digest.short()),
             Self::Compile(digest) => write!(out, "compile {}", digest.short()),
             Self::Start(key) => write!(out, "start {} {}", key.component, key.revision),
+            Self::Renew(key) => write!(out, "renew {} {}", key.component, key.revision),
         }
     }
 }

@@ -15,6 +15,7 @@ mod figures;
 mod files;
 #[cfg(test)]
 mod fixtures;
+pub mod handover;
 mod idle;
 mod jobs;
 pub mod lifeline;
@@ -28,6 +29,7 @@ mod programs;
 mod roster;
 mod sandboxes;
 mod saved;
+mod secrets;
 mod shared;
 mod spans;
 mod standing;
@@ -68,6 +70,7 @@ use chronicle::Chronicle;
 use component_metrics::ComponentSeries;
 use control::Control;
 use engine::Engine;
+use handover::Handover;
 use jobs::Jobs;
 use lifeline::Lifeline;
 pub use limits::UNLOAD_AFTER;
@@ -76,6 +79,7 @@ use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
+use secrets::{RouteCertificates, Vault};
 use spans::Spans;
 use standing::Standing;
 use upkeep::Upkeep;
@@ -122,6 +126,8 @@ pub struct Config {
     pub metrics: Option<TcpListener>,
     /// The other end is the supervisor's; its end means that the supervisor is gone.
     pub lifeline: std::os::unix::net::UnixStream,
+    /// Secret values of the worker before, and the way to leave them to the next one.
+    pub handover: Option<Handover>,
 }
 
 /// A worker does not start.
@@ -193,7 +199,7 @@ async fn serve<E>(
 where
     E: Engine<Program: Answers>,
 {
-    let Config { settings, http, https, mesh_socket, mesh, metrics, lifeline } = config;
+    let Config { settings, http, https, mesh_socket, mesh, metrics, lifeline, handover } = config;
     let io = |attempt| move |source| RunError::Io { attempt, source };
     let started_at = Instant::now();
     let directories = Directories::new(&settings.data);
@@ -209,7 +215,8 @@ where
     let jobs = Arc::new(Jobs::new(engine.clone(), control.clone(), lifeline.clone(), directories.clone(), counts));
     let programs = Arc::new(Programs::new(jobs.clone()));
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
-    let doors = Doors { http, tls: tls_of(https, &lifeline).await? };
+    let (route_certificates, for_routes) = watch::channel(Arc::default());
+    let doors = Doors { http, tls: tls_of(https, &lifeline, for_routes, &mut tasks).await? };
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
@@ -222,14 +229,16 @@ where
     let (connect, connected) = watch::channel(false);
     let (offer, offers) = mpsc::channel(4);
     let upkeep = Upkeep { seats: seats.clone(), logs: logs.clone(), engine: engine.clone(), chronicle: chronicle.clone() };
-    let agent = Agent { jobs, programs: programs.clone(), gateway: handle.clone(), seat, keep };
+    let (vault, vaults) = watch::channel(Arc::default());
+    let agent = Agent { jobs, programs: programs.clone(), gateway: handle.clone(), seat, keep, vault, certificates: route_certificates };
+    let left = hand_over(handover, vaults, &mut tasks);
     let saved = saved::load_or_tell(&directories.assignment());
     let resuming = saved.is_some();
 
     tasks.spawn(needs::tell(seats.clone(), lifeline.clone()));
     tasks.spawn(idle::unload(programs, settings.unload_after));
     tasks.spawn(saved::keep(directories.assignment(), wishes, keeping));
-    tasks.spawn(agent.run(saved, offers, CancellationToken::new()));
+    tasks.spawn(agent.run((saved, left), offers, CancellationToken::new()));
     let stream = control.clone();
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
     let reports = seats.clone();
@@ -248,6 +257,13 @@ where
     tasks.shutdown().await;
     Tracing::end(tracing).await;
     result
+}
+
+/// Leaves every new set of secrets to the next worker; returns what the one before left.
+fn hand_over(handover: Option<Handover>, vaults: watch::Receiver<Arc<Vault>>, tasks: &mut JoinSet<()>) -> Vault {
+    let Some(Handover { last, to }) = handover else { return Vault::default() };
+    tasks.spawn(handover::keep(to, vaults));
+    handover::read(last)
 }
 
 /// Answers control planes of other nodes and Prometheus, where the worker listens for them.
@@ -305,11 +321,43 @@ struct Doors {
 }
 
 /// The certificates for `https`: nobody is let in there before they have come.
-async fn tls_of(https: Option<TcpListener>, lifeline: &Lifeline) -> Result<Option<gateway::TlsConfig>, RunError> {
+async fn tls_of(
+    https: Option<TcpListener>,
+    lifeline: &Lifeline,
+    for_routes: watch::Receiver<Arc<RouteCertificates>>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<gateway::TlsConfig>, RunError> {
     let Some(listener) = https else { return Ok(None) };
     match timeout(CERTIFICATES_WAIT_MAX, lifeline.certificates()).await {
-        Ok(Ok(certificates)) => Ok(Some(gateway::TlsConfig { listener, certificates })),
+        Ok(Ok(from_directory)) => {
+            let (joined, certificates) = watch::channel(from_directory.borrow().clone());
+            tasks.spawn(join_certificates(from_directory, for_routes, joined));
+            Ok(Some(gateway::TlsConfig { listener, certificates }))
+        }
         Ok(Err(_)) | Err(_) => Err(RunError::Certificates),
+    }
+}
+
+/// Puts those of routes before those of the directory, whenever either changes; ends with the worker.
+async fn join_certificates(
+    mut from_directory: watch::Receiver<Arc<gateway::CertificateSet>>,
+    mut for_routes: watch::Receiver<Arc<RouteCertificates>>,
+    joined: watch::Sender<Arc<gateway::CertificateSet>>,
+) {
+    for_routes.mark_changed();
+    loop {
+        tokio::select! {
+            Ok(()) = from_directory.changed() => {}
+            Ok(()) = for_routes.changed() => {}
+            // Both are gone: what is there stays in use until the worker ends.
+            else => return std::future::pending().await,
+        }
+        let routes = for_routes.borrow_and_update().clone();
+        let (set, refused) = from_directory.borrow_and_update().with_hosts(&routes);
+        for (name, error) in refused {
+            tracing::error!(error.code = "E0513", certificate.name = name, error = %error, "the certificate of a route cannot be used");
+        }
+        joined.send_replace(Arc::new(set));
     }
 }
 

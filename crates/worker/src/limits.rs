@@ -159,3 +159,6 @@ pub const MESH_CONNECTIONS_MAX: usize = 256;
 
 /// How often the certificate is looked at: it lasts a day, and is renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of all secret values of a node as they are handed to the next worker: what all Configs and Secrets of a cluster may have, with room for keys.
+pub const HANDOVER_BYTES_MAX: u64 = 256 << 20;

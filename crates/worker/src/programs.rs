@@ -24,6 +24,7 @@ use crate::{
     jobs::Jobs,
     limits::{PROGRAM_SHARDS, REOPEN_FAILED_FOR},
     roster::ProgramKey,
+    secrets::SecretValues,
     shared::Shared,
 };
 
@@ -45,6 +46,7 @@ type Shard<E> = HashMap<ProgramKey, Arc<Slot<E>>>;
 /// One program, loaded or not.
 pub struct Slot<E: Engine> {
     assigned: Arc<AssignedProgram>,
+    secrets: SecretValues,
     loaded: ArcSwapOption<Loaded<E>>,
     /// Somebody asked since the last look.
     used: AtomicBool,
@@ -114,14 +116,14 @@ impl<E: Engine> Programs<E> {
     }
 
     /// Opens the code of `assigned` and starts a probe sandbox of it.
-    pub async fn start(self: &Arc<Self>, assigned: Arc<AssignedProgram>) -> Result<Arc<Slot<E>>, Failure> {
+    pub async fn start(self: &Arc<Self>, assigned: Arc<AssignedProgram>, secrets: SecretValues) -> Result<Arc<Slot<E>>, Failure> {
         let code = self.code(assigned.digest, false).await?;
-        let program = self.jobs.engine.program(&code, &assigned)?;
+        let program = self.jobs.engine.program(&code, &assigned, &secrets)?;
         self.jobs.engine.probe(&program).await?;
         let cold = Mutex::new(Cold { last_use: Instant::now(), failed: None });
         let loaded = ArcSwapOption::from_pointee(Loaded { program, _code: code });
         self.loaded.notify_one();
-        Ok(Arc::new(Slot { assigned, loaded, used: AtomicBool::new(false), cold }))
+        Ok(Arc::new(Slot { assigned, secrets, loaded, used: AtomicBool::new(false), cold }))
     }
 
     /// Makes a program callable.
@@ -163,7 +165,7 @@ impl<E: Engine> Programs<E> {
         }
         let begin = Instant::now();
         let code = self.code(slot.assigned.digest, true).await;
-        let made = code.and_then(|code| Ok((self.jobs.engine.program(&code, &slot.assigned)?, code)));
+        let made = code.and_then(|code| Ok((self.jobs.engine.program(&code, &slot.assigned, &slot.secrets)?, code)));
         match made {
             Ok((program, code)) => {
                 slot.load(program.clone(), code);
@@ -296,6 +298,11 @@ impl<E: Engine> fmt::Debug for Programs<E> {
 }
 
 impl<E: Engine> Slot<E> {
+    /// What it was made from.
+    pub fn assigned(&self) -> &AssignedProgram {
+        &self.assigned
+    }
+
     /// The program if it is loaded, marked as used.
     fn program(&self) -> Option<Arc<E::Program>> {
         if !self.used.load(Ordering::Relaxed) {

@@ -86,6 +86,8 @@ pub struct Roster {
     unsettled: usize,
     /// Placements that may have a next step.
     changed: Vec<PlacementId>,
+    /// Programs whose values are others than before.
+    renewed: Vec<ProgramKey>,
     version: u64,
 }
 
@@ -134,7 +136,7 @@ impl Roster {
             gone = self.apps.keys().filter(|app| !named.contains(app)).cloned().collect();
         }
         gone.into_iter().for_each(|app| self.replace(&app, AppPart::default()));
-        for AssignedApp { app, programs, routes } in offered.apps {
+        for AssignedApp { app, programs, routes, secrets: _ } in offered.apps {
             self.replace(&app, AppPart { programs: programs.into_iter().map(Arc::new).collect(), routes });
         }
         self.forget_stopped();
@@ -157,6 +159,13 @@ impl Roster {
             return;
         }
         let after = Arc::new(part);
+        for program in &after.programs {
+            let key = ProgramKey::of(program);
+            let known = before.programs.iter().find(|known| ProgramKey::of(known) == key);
+            if known.is_some_and(|known| !is_same(known, program)) {
+                self.renewed.push(key);
+            }
+        }
         let named: BTreeSet<_> = placements_of(&after).map(|(_, placement)| placement.placement).collect();
         for (_, gone) in placements_of(&before).filter(|(_, placement)| !named.contains(&placement.placement)) {
             self.left.insert_mut(gone.placement);
@@ -211,6 +220,17 @@ impl Roster {
         changed.into_iter().filter_map(step).collect()
     }
 
+    /// Programs of which a new assignment says something else than the one before, since the last call.
+    pub fn take_renewed(&mut self) -> Vec<ProgramKey> {
+        std::mem::take(&mut self.renewed)
+    }
+
+    /// Lets what waits for its secrets try again.
+    pub fn release(&mut self) {
+        let withheld: Vec<_> = self.placements.iter().filter(|(_, held)| held.seen == Seen::Withheld).map(|(id, _)| *id).collect();
+        withheld.into_iter().for_each(|id| self.set(id, Seen::Compiled));
+    }
+
     /// Records how far `placement` is.
     pub fn set(&mut self, placement: PlacementId, seen: Seen) {
         self.update(placement, |held| held.seen = seen);
@@ -262,7 +282,7 @@ impl Roster {
         held.iter().filter_map(|id| self.placements.get(id)).any(|held| holds(&held.seen) || held.wanted == Wanted::Run)
     }
 
-    /// Whether every placement wanted has become ready or cannot.
+    /// Whether every placement wanted has become ready or cannot, or waits for somebody else.
     pub fn is_settled(&self) -> bool {
         self.unsettled == 0
     }
@@ -270,7 +290,7 @@ impl Roster {
     /// What the control plane is told; nothing before the first assignment, which says who we are.
     pub fn report(&self, pid: u32) -> Option<Report> {
         let placements = self.placements.iter().map(|(id, held)| ReportedPlacement { placement: *id, phase: held.seen.phase() }).collect();
-        Some(Report { node: self.node?, generation: self.generation, pid, placements, events: Vec::new() })
+        Some(Report { node: self.node?, generation: self.generation, pid, sequence: 0, placements, events: Vec::new() })
     }
 }
 
@@ -278,9 +298,15 @@ fn placements_of(part: &AppPart) -> impl Iterator<Item = (&Arc<AssignedProgram>,
     part.programs.iter().flat_map(|program| program.placements.iter().map(move |placement| (program, placement)))
 }
 
+/// Whether two assigned programs are the same but for their placements.
+pub fn is_same(one: &AssignedProgram, other: &AssignedProgram) -> bool {
+    // Whether something is placed is another matter, and the rest is small.
+    AssignedProgram { placements: Vec::new(), ..one.clone() } == AssignedProgram { placements: Vec::new(), ..other.clone() }
+}
+
 impl Held {
     fn is_settled(&self) -> bool {
-        self.wanted == Wanted::Stop || matches!(self.seen, Seen::Ready | Seen::Failed { .. })
+        self.wanted == Wanted::Stop || matches!(self.seen, Seen::Ready | Seen::Withheld | Seen::Failed { .. })
     }
 
     /// The instance as the gateway names it.

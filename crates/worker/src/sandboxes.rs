@@ -22,6 +22,7 @@ use crate::{
     engine::{Again, Engine, Failure},
     files::Files,
     logs::LogStore,
+    secrets::SecretValues,
 };
 
 /// The runtime of this node and its code.
@@ -88,13 +89,17 @@ impl Engine for Sandboxes {
         (figures.sandboxes_live, figures.slots)
     }
 
-    fn program(&self, code: &Code, assigned: &AssignedProgram) -> Result<Arc<Program>, Failure> {
+    fn program(&self, code: &Code, assigned: &AssignedProgram, secrets: &SecretValues) -> Result<Arc<Program>, Failure> {
+        let with = |own: &BTreeMap<String, String>| {
+            let secrets = secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+            own.iter().map(|(name, value)| (name.clone(), value.clone())).chain(secrets).collect()
+        };
         let config = ProgramConfig {
             component: assigned.component.clone(),
             revision: assigned.revision,
-            env: assigned.env.clone(),
+            env: with(&assigned.env),
             args: assigned.args.clone(),
-            config: assigned.config.clone(),
+            config: with(&assigned.config),
             memory_bytes: assigned.resources.memory.0,
             instance_memory_bytes: assigned.resources.instance_memory.0,
             cpu_time: assigned.resources.cpu_time.duration(),

@@ -37,9 +37,11 @@ use crate::{
     engine::{Again, Failure},
     fixtures::{assignment, place, route},
     lifeline::{ToSupervisor, ToWorker},
+    secrets::SecretValues,
 };
 
 mod unloading;
+mod values;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -87,8 +89,9 @@ impl Engine for Stub {
         if self.has_code(digest) { Ok(digest) } else { Err(Failure::new(Again::WithNewCode, "E0302", "it is gone")) }
     }
 
-    fn program(&self, _: &Digest, assigned: &AssignedProgram) -> Result<Arc<Echo>, Failure> {
-        Ok(Arc::new(Echo(format!("{} {}", assigned.component, assigned.revision))))
+    fn program(&self, _: &Digest, assigned: &AssignedProgram, secrets: &SecretValues) -> Result<Arc<Echo>, Failure> {
+        let secrets: String = secrets.iter().map(|(name, value)| format!(" {name}={}", value.reveal())).collect();
+        Ok(Arc::new(Echo(format!("{} {}{secrets}", assigned.component, assigned.revision))))
     }
 
     fn held_bytes(&self, _: &Echo, ordinal: u32) -> u64 {
@@ -111,14 +114,14 @@ impl Engine for Stub {
 
 /// The control plane of the test: says one assignment after another, keeps the newest report.
 struct Control {
-    assign: watch::Sender<Option<Assignment>>,
+    assign: watch::Sender<Option<AssignmentPart>>,
     reports: watch::Receiver<Option<Report>>,
     _serving: AbortOnDropHandle<()>,
 }
 
 #[derive(Clone)]
 struct ControlState {
-    assigned: watch::Receiver<Option<Assignment>>,
+    assigned: watch::Receiver<Option<AssignmentPart>>,
     report: watch::Sender<Option<Report>>,
 }
 
@@ -155,7 +158,7 @@ async fn assignments(State(state): State<ControlState>) -> Body {
             assigned.changed().await.ok()?;
         }
         let line = match assigned.borrow_and_update().clone() {
-            Some(assignment) => format!("{}\n", serde_json::to_string(&AssignmentPart::from(assignment)).unwrap()),
+            Some(part) => format!("{}\n", serde_json::to_string(&part).unwrap()),
             None => "\n".to_owned(),
         };
         Some((Ok::<String, std::convert::Infallible>(line), (assigned, false)))
@@ -210,7 +213,7 @@ impl Fixture {
         };
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
         let stop = CancellationToken::new();
-        let config = Config { settings, http, https: None, mesh_socket: mesh, mesh: None, metrics: None, lifeline: theirs };
+        let config = Config { settings, http, https: None, mesh_socket: mesh, mesh: None, metrics: None, lifeline: theirs, handover: None };
         let (listening, mut listens) = watch::channel(false);
         let supervisor = tokio::spawn(supervise(UnixStream::from_std(ours).unwrap(), engine.clone(), listening));
         let worker = tokio::spawn(serve(config, engine, logs, Registry::default(), stop.clone()));
@@ -278,18 +281,18 @@ async fn an_assignment_becomes_answers_and_a_new_revision_takes_over() {
     let directory = tempfile::tempdir().unwrap();
     let mut control = Control::listen(directory.path());
     let worker = Fixture::start(directory.path(), Arc::default()).await;
-    control.assign.send_replace(Some(serving(1, vec![place("hello/web", 1, 1, Wanted::Run)], 1)));
+    control.assign.send_replace(Some(serving(1, vec![place("hello/web", 1, 1, Wanted::Run)], 1).into()));
     control.phase(1, Phase::Ready).await;
     assert_eq!(worker.get("hello.localhost").await, (StatusCode::OK, "hello/web r1".into()));
     assert_eq!(worker.get("other.localhost").await.0, StatusCode::NOT_FOUND);
     assert!(!directory.path().join("worker/incoming").read_dir().unwrap().any(|_| true), "artifacts go once they are compiled");
 
     let both = vec![place("hello/web", 1, 1, Wanted::Run), place("hello/web", 2, 2, Wanted::Run)];
-    control.assign.send_replace(Some(serving(2, both, 1)));
+    control.assign.send_replace(Some(serving(2, both, 1).into()));
     control.phase(2, Phase::Ready).await;
     assert_eq!(worker.get("hello.localhost").await.1, "hello/web r1", "ready, but not serving yet");
     let both = vec![place("hello/web", 1, 1, Wanted::Stop), place("hello/web", 2, 2, Wanted::Run)];
-    control.assign.send_replace(Some(serving(3, both, 2)));
+    control.assign.send_replace(Some(serving(3, both, 2).into()));
     control.phase(1, Phase::Stopped).await;
     assert_eq!(worker.get("hello.localhost").await.1, "hello/web r2");
     worker.end().await;
@@ -302,7 +305,7 @@ async fn what_cannot_run_is_told_and_does_not_touch_what_does() {
     let worker = Fixture::start(directory.path(), Arc::default()).await;
     let programs =
         vec![place("hello/web", 1, 1, Wanted::Run), place("broken/web", 1, 2, Wanted::Run), place("absent/web", 1, 3, Wanted::Run)];
-    control.assign.send_replace(Some(serving(1, programs, 1)));
+    control.assign.send_replace(Some(serving(1, programs, 1).into()));
     control.phase(1, Phase::Ready).await;
     control.phase(2, Phase::Failed { code: "E0303".into(), message: "it does not start".into() }).await;
     let message = format!("artifact {} is not in the cluster", Digest::of(b"absent/web"));
@@ -317,7 +320,7 @@ async fn a_restarted_worker_serves_before_it_has_spoken_to_any_server() {
     let engine: Arc<Stub> = Arc::default();
     let mut control = Control::listen(directory.path());
     let worker = Fixture::start(directory.path(), engine.clone()).await;
-    control.assign.send_replace(Some(serving(7, vec![place("hello/web", 1, 1, Wanted::Run)], 1)));
+    control.assign.send_replace(Some(serving(7, vec![place("hello/web", 1, 1, Wanted::Run)], 1).into()));
     control.phase(1, Phase::Ready).await;
     let saved = directory.path().join("worker/assignment.json");
     timeout(DEADLINE, async {
@@ -335,10 +338,10 @@ async fn a_restarted_worker_serves_before_it_has_spoken_to_any_server() {
     assert_eq!(worker.get("hello.localhost").await, (StatusCode::OK, "hello/web r1".into()));
 
     let mut control = Control::listen(directory.path());
-    control.assign.send_replace(Some(serving(6, Vec::new(), 1)));
+    control.assign.send_replace(Some(serving(6, Vec::new(), 1).into()));
     control.phase(1, Phase::Ready).await;
     assert_eq!(worker.get("hello.localhost").await.0, StatusCode::OK, "an older assignment changes nothing");
-    control.assign.send_replace(Some(Assignment { routes: Vec::new(), ..assignment(8, Vec::new()) }));
+    control.assign.send_replace(Some(Assignment { routes: Vec::new(), ..assignment(8, Vec::new()) }.into()));
     control.phase(1, Phase::Stopped).await;
     assert_eq!(worker.get("hello.localhost").await.0, StatusCode::NOT_FOUND);
     worker.end().await;

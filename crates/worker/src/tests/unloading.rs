@@ -32,7 +32,7 @@ impl Node {
         self.engine.code.lock().unwrap().insert(digest);
         let assigned = AssignedProgram { digest, ..place(component, 1, 1, Wanted::Run) };
         let key = ProgramKey::of(&assigned);
-        let slot = self.programs.start(Arc::new(assigned)).await.unwrap();
+        let slot = self.programs.start(Arc::new(assigned), Default::default()).await.unwrap();
         self.programs.insert(&key, slot);
         key
     }
@@ -134,7 +134,7 @@ async fn what_is_counted_of_a_component_outlives_unloading_and_goes_with_its_las
     let second = ProgramKey { revision: model::id::RevisionNumber(2), ..first.clone() };
     let Some(Found::Loaded(_)) = node.programs.find(&first) else { panic!("it was started") };
     let assigned = AssignedProgram { digest: Digest::of(b"one"), ..place("hello/web", 2, 2, Wanted::Run) };
-    node.programs.insert(&second, node.programs.start(Arc::new(assigned)).await.unwrap());
+    node.programs.insert(&second, node.programs.start(Arc::new(assigned), Default::default()).await.unwrap());
     node.sweep();
     node.programs.remove(&first);
     assert!(node.engine.forgotten.lock().unwrap().is_empty(), "another revision is still here");
