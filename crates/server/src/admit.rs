@@ -15,7 +15,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use model::id::Timestamp;
+use model::id::{Timestamp, TokenId};
 use state::State as ClusterState;
 use transport::{ApiToken, TokenHash};
 
@@ -47,6 +47,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// Whether a token says so; if not, the name is what the caller calls itself.
     pub(crate) by_token: bool,
+    /// Which one, when it was shown to this server.
+    pub(crate) token: Option<TokenId>,
     /// From where, for the audit log; empty when over no network.
     pub(crate) from: String,
     /// What the call is remembered by, when it is to be done only once.
@@ -54,6 +56,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Whether the token that let the caller in still does: a stream outlives the moment it was opened in.
+    pub(crate) fn holds(&self, state: &ClusterState, now: Timestamp) -> bool {
+        self.token.as_ref().is_none_or(|token| state.api_token(token).is_some_and(|known| !known.expired(now)))
+    }
+
     /// The name the history shows: the token's, or what the owner of this machine calls itself.
     pub(crate) fn by(&self, claimed: &str) -> String {
         let claimed: String = claimed.chars().filter(|letter| !letter.is_control()).take(crate::limits::BY_BYTES_MAX / 4).collect();
@@ -69,7 +76,7 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
     if via == Via::Server {
         let passed = headers.get(PRINCIPAL_HEADER).and_then(|value| serde_json::from_slice::<Passed>(value.as_bytes()).ok());
         let passed = passed.ok_or_else(|| ApiError::new("E0408", "a forwarded request says not who asks", ""))?;
-        return Ok(Caller { principal: passed.principal, by_token: passed.by_token, from: passed.from, key: key(headers)? });
+        return Ok(Caller { principal: passed.principal, by_token: passed.by_token, token: None, from: passed.from, key: key(headers)? });
     }
     let key = key(headers)?;
     let from = match via {
@@ -77,10 +84,12 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
         Via::Socket | Via::Loopback | Via::Server => String::new(),
     };
     match bearer(headers)? {
-        Some(token) => of_token(&token, state, now).map(|principal| Caller { principal, by_token: true, from, key }),
+        Some(token) => {
+            of_token(&token, state, now).map(|(token, principal)| Caller { principal, by_token: true, token: Some(token), from, key })
+        }
         None if matches!(via, Via::Socket | Via::Loopback) => {
             let principal = Principal { name: "owner of this machine".to_owned(), role: ApiRole::Admin, namespace: None };
-            Ok(Caller { principal, by_token: false, from, key })
+            Ok(Caller { principal, by_token: false, token: None, from, key })
         }
         None => Err(refused("this call shows no token", "log in with   shoal login URL   or set SHOAL_TOKEN")),
     }
@@ -115,7 +124,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<ApiToken>, ApiError> {
     token.trim().parse().map(Some).map_err(|error| refused(&format!("the token cannot be read: {error}"), "copy it again, whole"))
 }
 
-fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<Principal, ApiError> {
+fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<(TokenId, Principal), ApiError> {
     let known = token.id.to_string().parse().ok().and_then(|id| state.api_token(&id));
     // The same words for a wrong id and a wrong secret: whoever guesses learns nothing.
     let known = known.filter(|known| token.hash() == TokenHash::from_bytes(known.secret_hash));
@@ -123,7 +132,7 @@ fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<Pr
     if known.expired(now) {
         return Err(refused(&format!("the token `{}` has expired", known.id), "ask an admin for another one"));
     }
-    Ok(Principal { name: known.name.clone(), role: role(known.role), namespace: known.namespace.clone() })
+    Ok((known.id.clone(), Principal { name: known.name.clone(), role: role(known.role), namespace: known.namespace.clone() }))
 }
 
 /// The role as the wire has it.
@@ -147,8 +156,7 @@ pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, n
     if needs != Needs::Nobody {
         let what = format!("{} {}", request.method(), request.uri().path());
         let let_in = caller(via, request.headers(), &core.state(), clock::now())
-            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller))
-            .and_then(|caller| principal::everywhere(&caller.principal, &path).map(|()| caller));
+            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller));
         match let_in {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => return error.into_response(),

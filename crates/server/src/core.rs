@@ -1,18 +1,19 @@
 //! What every part of the control plane shares. Owns nothing but the bundle; must never grow a rule.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use api::node::SecretText;
 use consensus::Consensus;
-use model::id::NodeId;
+use model::{app::App, id::NodeId};
 use scheduler::Observed;
-use state::State;
+use state::{Revision, SecretRecord, State};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use transport::{ClusterKey, Identity};
 
 use crate::{
-    Settings, apps::Apps, artifacts::Artifacts, clock, live::Live, machine::Machine, mesh::Mesh, metrics::Metrics, peers::Peers,
-    spread::Spread, views::Viewer, writer::Writer,
+    Settings, agreement::Agreement, apps::Apps, artifacts::Artifacts, assignment::Sources, clock, live::Live, machine::Machine, mesh::Mesh,
+    metrics::Metrics, peers::Peers, spread::Spread, values, views::Viewer, writer::Writer,
 };
 
 /// The parts of one control plane.
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) spread: Spread,
     /// Reports that may be passed on at once.
     pub(crate) relays: Arc<Semaphore>,
+    /// Whether this member still agrees with the others.
+    pub(crate) agreement: Agreement,
     /// Who this server is to others.
     pub(crate) identity: Identity,
     /// What opens the secrets of the log.
@@ -59,12 +62,23 @@ impl Core {
 
     /// What is known beside the state, now.
     pub(crate) fn observed(&self) -> Observed {
-        self.live.observed(clock::now())
+        self.live.observed(&self.state(), clock::now())
     }
 
     /// Looks at the state of now with the eyes of a user.
     pub(crate) fn viewer(self: &Arc<Self>) -> Viewer {
         let now = clock::now();
-        Viewer { state: self.state(), observed: self.live.observed(now), seen: self.live.seen(), now, core: self.clone() }
+        let state = self.state();
+        Viewer { observed: self.live.observed(&state, now), state, seen: self.live.seen(), now, core: self.clone() }
+    }
+}
+
+impl Sources for Core {
+    fn app(&self, revision: &Revision) -> Option<Arc<App>> {
+        self.apps.of(revision)
+    }
+
+    fn values(&self, secret: &SecretRecord, number: u64) -> BTreeMap<String, SecretText> {
+        values::texts(&self.cluster_key, secret, number)
     }
 }

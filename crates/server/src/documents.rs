@@ -1,14 +1,15 @@
-//! From the documents of a request to apps that may be written: strict, all problems together. Owns the checks that need bytes; must never
+//! From the documents of a request to objects that may be written: strict, all problems together. Owns the checks that need bytes; must never
 //! know what is in the state (the writer holds wishes against that).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::v1::{API_VERSION, ArtifactFacts, KIND_APP};
 use inspect::{InspectError, Inspection, offer};
 use model::{
-    app::{App, Component},
+    app::App,
     id::{Digest, Index, Name},
     limits::{FILE_BYTES_MAX, FILES_BYTES_MAX},
+    manifest::{self, Document},
     problem::Problem,
 };
 use serde_json::Value;
@@ -18,9 +19,20 @@ use crate::{api_error::ApiError, artifacts::Artifacts, limits::DOCUMENTS_MAX};
 /// What is known of an artifact: what it is, or why it is nothing.
 pub(crate) type Facts = Arc<Result<Inspection, InspectError>>;
 
-/// A document that is right in itself.
+/// What a request asks for, right in itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// Its apps, in their order.
+    pub(crate) apps: Vec<Checked>,
+    /// Everything else, each with its place among the documents.
+    pub(crate) values: Vec<(usize, Document)>,
+}
+
+/// An app that is right in itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
+    /// Its place among the documents of the request.
+    pub(crate) number: usize,
     /// The app; its `resource_version` is what the write expects.
     pub(crate) app: App,
     /// What its components are; absent for one that a plan knows nothing of.
@@ -38,44 +50,61 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Checks every document, and every artifact it names.
-pub(crate) async fn check(documents: Vec<Value>, expect: Option<Index>, sources: Sources<'_>) -> Result<Vec<Checked>, ApiError> {
+pub(crate) async fn check(documents: Vec<Value>, expect: Option<Index>, sources: Sources<'_>) -> Result<Asked, ApiError> {
     if documents.is_empty() || documents.len() > DOCUMENTS_MAX {
         let message = format!("a request of {} documents: send 1 to {DOCUMENTS_MAX}", documents.len());
         return Err(ApiError::new("E0408", message, ""));
     }
-    let (mut checked, mut problems, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut asked, mut problems, mut names) = (Asked::default(), Vec::new(), BTreeMap::new());
     for (number, document) in documents.into_iter().enumerate() {
-        match parse(document, expect) {
-            Ok(app) => {
-                if !names.insert(app.id()) {
-                    let message = format!("the app `{}` stands here twice", app.id());
-                    problems.push((number, Problem::new("E0104", message).at("metadata.name")));
-                }
+        let document = match parse(document) {
+            Ok(document) => document,
+            Err(wrong) => {
+                problems.extend(wrong.into_iter().map(|problem| (number, problem)));
+                continue;
+            }
+        };
+        let (kind, metadata) = (document.kind(), document.metadata());
+        if names.insert((kind, metadata.namespace.clone(), metadata.name.clone()), number).is_some() {
+            let message = format!("the {} `{}` stands here twice", kind.to_lowercase(), metadata.name);
+            problems.push((number, Problem::new("E0104", message).at("metadata.name")));
+        }
+        match document {
+            Document::App(mut app) => {
+                app.metadata.resource_version = app.metadata.resource_version.or(expect);
                 let facts = components(&app, &sources, |problem| problems.push((number, problem))).await?;
                 let told = sources.told.unwrap_or_default().iter().map(|facts| (facts.digest, facts.size)).collect();
-                checked.push(Checked { app, facts, told });
+                asked.apps.push(Checked { number, app, facts, told });
             }
-            Err(wrong) => problems.extend(wrong.into_iter().map(|problem| (number, problem))),
+            other => asked.values.push((number, other)),
         }
     }
-    if problems.is_empty() { Ok(checked) } else { Err(ApiError::problems(problems)) }
+    if problems.is_empty() { Ok(asked) } else { Err(ApiError::problems(problems)) }
 }
 
-/// The app in `document`.
-fn parse(mut document: Value, expect: Option<Index>) -> Result<App, Vec<Problem>> {
+/// The object in `document`; an App where it does not say.
+fn parse(mut document: Value) -> Result<Document, Vec<Problem>> {
     let Some(fields) = document.as_object_mut() else {
         return Err(vec![Problem::new("E0103", "a document is not a JSON object")]);
     };
     fields.remove("status");
-    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND_APP)] {
-        if let Some(found) = fields.remove(field).filter(|found| found != expected) {
-            let problem = Problem::new("E0110", format!("a document says {field} {found}, and this server knows `{expected}`"));
-            return Err(vec![problem.at(field)]);
-        }
+    if let Some(found) = fields.remove("apiVersion").filter(|found| found != API_VERSION) {
+        let problem = Problem::new("E0110", format!("a document says apiVersion {found}, and this server knows `{API_VERSION}`"));
+        return Err(vec![problem.at("apiVersion")]);
     }
-    let mut app = model::manifest::from_canonical(document).map_err(|problems| problems.0)?;
-    app.metadata.resource_version = app.metadata.resource_version.or(expect);
-    Ok(app)
+    let kind = fields.remove("kind").unwrap_or_else(|| KIND_APP.into());
+    let read = match kind.as_str() {
+        Some(KIND_APP) => manifest::from_canonical(document).map(Document::App),
+        Some("Config") => manifest::config_from_canonical(document).map(Document::Config),
+        Some("Secret") => manifest::secret_from_canonical(document).map(Document::Secret),
+        Some("Namespace") => manifest::namespace_from_canonical(document).map(Document::Namespace),
+        _ => {
+            let problem =
+                Problem::new("E0110", format!("a document says kind {kind}, and this server knows App, Config, Secret and Namespace"));
+            return Err(vec![problem.at("kind")]);
+        }
+    };
+    read.map_err(|problems| problems.0)
 }
 
 /// What the components of `app` are made of.
@@ -100,36 +129,14 @@ async fn components(app: &App, sources: &Sources<'_>, mut refuse: impl FnMut(Pro
                 );
             }
         }
-        later(name, component).into_iter().for_each(&mut refuse);
         known.push((name.clone(), facts));
         files(name, component, sources, &mut refuse);
     }
     Ok(known)
 }
 
-/// What a manifest may name and no node does yet: it is refused rather than left out in silence.
-fn later(name: &Name, component: &Component) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut refuse = |field: &str, what: &str| {
-        let problem = Problem::new("E0107", format!("{what} of component `{name}` is not supported yet"));
-        problems.push(problem.at(format!("spec.components.{name}.{field}")).help("leave it out; `config` and `env` take plain values"));
-    };
-    if component.config_from.is_some() {
-        refuse("config", "a Config object for `config`");
-    }
-    if !component.secrets.is_empty() {
-        refuse("secrets", "`secrets`");
-    }
-    for (number, route) in component.routes.iter().enumerate() {
-        if route.tls.is_some() {
-            refuse(&format!("routes[{number}].tls"), "`tls`");
-        }
-    }
-    problems
-}
-
 /// Whether the files of a component are there, and not too large together. They are bytes: nobody looks into them.
-fn files(name: &Name, component: &Component, sources: &Sources<'_>, refuse: &mut impl FnMut(Problem)) {
+fn files(name: &Name, component: &model::app::Component, sources: &Sources<'_>, refuse: &mut impl FnMut(Problem)) {
     let mut total = 0;
     for (index, file) in component.files.iter().enumerate() {
         let at = format!("spec.components.{name}.files[{index}]");

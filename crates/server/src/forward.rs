@@ -19,7 +19,6 @@ use crate::{
     api_error::{ApiError, chain},
     core::Core,
     limits::{HANDLER_MAX, READ_BARRIER_MAX},
-    peers::Lane,
     principal::{self, Needs},
 };
 
@@ -109,7 +108,15 @@ async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Resp
     parts.headers.remove(header::HOST);
     parts.headers.remove(header::CONNECTION);
     parts.extensions.clear();
-    let answer = core.peers.request(leader, Lane::Calls, Request::from_parts(parts, body), HANDLER_MAX).await;
+    let mut leadership = core.consensus.leadership();
+    // One that is gone may not answer for long: nobody waits for it once another one leads.
+    let moved = async move {
+        let is_closed = leadership.wait_for(|now| leads_elsewhere(now, leader)).await.is_err();
+        if is_closed {
+            std::future::pending::<()>().await;
+        }
+    };
+    let answer = core.peers.request_unless(leader, Request::from_parts(parts, body), HANDLER_MAX, moved).await;
     let mut answer = answer.map_err(|error| {
         let why = format!("node-{leader} does not answer: {}", chain(&error));
         match error.sent() {
@@ -122,6 +129,15 @@ async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Resp
     })?;
     answer.headers_mut().remove(header::CONNECTION);
     Ok(answer.map(Body::new))
+}
+
+/// Whether somebody else than `leader` is known to lead.
+fn leads_elsewhere(leadership: &Leadership, leader: u64) -> bool {
+    match leadership {
+        Leadership::Leading { .. } => true,
+        Leadership::Following { leader: now, .. } => now.id != leader,
+        Leadership::Unknown => false,
+    }
 }
 
 /// What is left of a request's time.

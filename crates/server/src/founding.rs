@@ -9,14 +9,14 @@ use std::{
 
 use api::peer::{CLUSTER_KEY_PATH, Introduction};
 use http_body_util::{BodyExt, Limited};
-use model::id::{Digest, Timestamp};
+use model::id::{Digest, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use transport::{
     Authority, Channel, ChannelConfig, ClusterId, ClusterKey, Credentials, Dialer, Expected, HANDSHAKE_MAX, Identity, Issue, KeyPair,
     Known, Members, NODE_LIFETIME, NodeIdentity, Role, SealError, Sealed, SystemClock, empty_body,
 };
 
-use crate::limits::HANDLER_MAX;
+use crate::{limits::HANDLER_MAX, recovery::Recovery};
 
 /// Why a server cannot be given the cluster's key, or an authority not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +64,7 @@ impl Founding {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let aside = path.with_extension("new");
-        fs::write(&aside, serde_json::to_vec(self)?)?;
-        fs::File::open(&aside)?.sync_all()?;
-        fs::rename(&aside, path)
+        write_aside(path, self)
     }
 
     /// Reads it; nothing when the cluster is founded already.
@@ -102,18 +99,53 @@ pub fn begin(data: &Path, node: &Introduction, works: bool, now: Timestamp) -> R
     fs::create_dir_all(&control).map_err(FoundingError::File)?;
     key.write(&control.join("cluster.key"))?;
     let authority = Authority::create(cluster, now)?;
+    let worker_key = certify_first(data, &authority, crate::FOUNDER, node, works, now)?;
+    Founding::of(&authority, &key).write(&control.join("founding.json")).map_err(FoundingError::File)?;
+    Ok(Begun { cluster, worker_key })
+}
+
+/// Makes a key and a certificate for each role of the only server of a cluster that was restored below `data`.
+///
+/// # Errors
+/// A file cannot be read or written, or the key does not open the authority.
+pub fn resume(data: &Path, recovery: &Recovery, node: &Introduction, works: bool, now: Timestamp) -> Result<Begun, FoundingError> {
+    let key = ClusterKey::read(&data.join("control/cluster.key"))?;
+    let none = || FoundingError::File(io::Error::new(io::ErrorKind::NotFound, "control/recovery.json names no authority"));
+    let kept = recovery.authority.as_ref().ok_or_else(none)?;
+    let authority = open_authority(&kept.certificate, &kept.key, &key)?;
+    let worker_key = certify_first(data, &authority, recovery.node, node, works, now)?;
+    Ok(Begun { cluster: recovery.cluster, worker_key })
+}
+
+/// Returns the digest of the worker's key, when there is one.
+fn certify_first(
+    data: &Path,
+    authority: &Authority,
+    id: NodeId,
+    node: &Introduction,
+    works: bool,
+    now: Timestamp,
+) -> Result<Option<Digest>, FoundingError> {
     let names = certificate_names(node);
     let mut worker_key = None;
     for role in [Some(Role::Server), works.then_some(Role::Worker)].into_iter().flatten() {
-        let (pair, identity) = (KeyPair::generate(), NodeIdentity { cluster, node: crate::FOUNDER, role });
+        let (pair, identity) = (KeyPair::generate(), NodeIdentity { cluster: authority.cluster(), node: id, role });
         let certificate = authority.issue(&Issue { identity, key: &pair.public(), names: &names, now, lifetime: NODE_LIFETIME })?;
         if role == Role::Worker {
             worker_key = Some(Digest(pair.digest().to_bytes()));
         }
         Credentials::new(pair, &certificate, authority.certificate().clone())?.write(&identity_of(data, role))?;
     }
-    Founding::of(&authority, &key).write(&control.join("founding.json")).map_err(FoundingError::File)?;
-    Ok(Begun { cluster, worker_key })
+    Ok(worker_key)
+}
+
+/// Writes `value` as JSON aside, and renames it: it is there whole or not at all, also after a power cut.
+pub(crate) fn write_aside(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    fs::write(&aside, serde_json::to_vec(value)?)?;
+    fs::File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Where the key and the certificate of one role lie below the data directory `data`.

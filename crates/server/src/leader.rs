@@ -71,7 +71,8 @@ pub(crate) async fn run(core: Arc<Core>) {
 /// Takes one decision. Returns when what was seen must be recorded, if something waits for that.
 async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>) -> Option<Instant> {
     let (now, begin) = (clock::now(), Instant::now());
-    let (state, observed) = (core.state(), core.live.observed(now));
+    let state = core.state();
+    let observed = core.live.observed(&state, now);
     if wake == Wake::Tick {
         memory.fruitless.clear();
     }

@@ -5,6 +5,7 @@
 //! (how a wish is written) and `leader.rs` (what is done about it).
 
 mod admit;
+mod agreement;
 mod api_error;
 mod apps;
 mod artifacts;
@@ -13,6 +14,7 @@ mod clock;
 mod core;
 mod documents;
 mod extract;
+pub mod fitness;
 mod forward;
 pub mod founding;
 mod guard;
@@ -33,15 +35,21 @@ mod permissions;
 mod planned;
 mod principal;
 mod process;
+pub mod recovery;
 mod relay;
 mod renewal;
+pub mod restore;
 mod retention;
 mod routes;
 mod settings;
 mod spread;
+pub mod standing;
 mod streams;
+mod values;
 mod views;
+mod watch;
 mod why;
+mod wished;
 mod writer;
 
 #[cfg(test)]
@@ -89,6 +97,12 @@ pub enum RunError {
         /// Why.
         message: String,
     },
+    /// This member has another state than most members.
+    #[error("{message}")]
+    Diverged {
+        /// Where, and what to do.
+        message: String,
+    },
     /// A file or socket cannot be used.
     #[error("cannot {attempt}")]
     Io {
@@ -121,6 +135,7 @@ impl RunError {
             Self::Log(consensus::OpenError::Entry { .. } | consensus::OpenError::Gap { .. }) => "E0603",
             Self::Io { source, .. } if artifacts::is_full(source) => "E0607",
             Self::Identity { .. } => "E0609",
+            Self::Diverged { .. } => "E0618",
             Self::Log(_) | Self::LogFailed { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
         }
     }
@@ -163,11 +178,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             tasks.spawn(retention::run(core.clone()));
             tasks.spawn(spread::keep(core.clone()));
             tasks.spawn(renewal::run(core.clone()));
+            tasks.spawn(agreement::run(core.clone()));
+            tasks.spawn(standing::keep(core.clone()));
+            tasks.spawn(fitness::look(core.clone()));
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
                 () = stop.cancelled() => Ok(()),
-                message = core.consensus.failed() => Err(RunError::LogFailed { message }),
+                message = core.consensus.failed() => Err(match core.agreement.halted() {
+                    Some(_) => RunError::Diverged { message },
+                    None => RunError::LogFailed { message },
+                }),
             };
             hand_over(&core).await;
             stop.cancel();
@@ -220,7 +241,7 @@ async fn start(
     let peers = Arc::new(Peers::new(dialer));
     let config = consensus::Config {
         dir: directory.join("log"),
-        identity: consensus::Identity { group: consensus::GroupId(settings.cluster.to_bytes()), node_id: settings.node_id.0 },
+        identity: consensus::Identity { group: consensus::GroupId(settings.group.to_bytes()), node_id: settings.node_id.0 },
         profile: settings.profile.into(),
     };
     let network = Arc::new(peers::PeerNetwork(peers.clone()));
@@ -243,6 +264,7 @@ async fn start(
         peers,
         spread: spread::Spread::default(),
         relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+        agreement: agreement::Agreement::default(),
         identity,
         cluster_key: key,
         started,
@@ -251,6 +273,7 @@ async fn start(
     });
     // Others may be waiting for this member to elect a leader.
     gates.open_to_peers(&core);
+    recovery::finish(&core.consensus, &core.settings, keys).await?;
     if let Some(founding) = founding {
         machine::found(&core.consensus, &core.settings, &founding, keys).await?;
         std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;

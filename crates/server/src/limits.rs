@@ -152,5 +152,41 @@ pub const CONNECT_MAX: Duration = Duration::from_millis(2_000);
 /// How often certificates are looked at: they last a day, and are renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// Changes of objects that are shown at once to a watcher: what a slow one has not taken yet is not made.
+pub const WATCH_EVENTS_MAX: usize = 100;
+
+/// How often a member tries to tell what its state hashed to: over an election, and then the next checkpoint says it again.
+pub const ATTEST_TRIES: usize = 5;
+
+/// Between two such tries.
+pub const ATTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Until a node whose news nobody took tries again: an election is over by then.
+pub const INTRODUCTION_RETRY: Duration = Duration::from_secs(1);
+
 /// Between two looks at the members: an election takes longer.
 pub const MEMBERS_REST: Duration = Duration::from_millis(20);
+
+/// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
+pub const REACHED_EVERY: Duration = Duration::from_secs(2);
+
+/// Until another server has said where this one stands: whoever starts waits for it, and those that are gone say nothing.
+pub const STANDING_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Until the only member of a group leads: nobody else has to be asked.
+pub const LEAD_MAX: Duration = Duration::from_secs(30);
+
+/// Snapshots that are sent at once: each holds a thread as long as its reader takes.
+pub const SNAPSHOTS_SENT_MAX: usize = 2;
+
+/// Bytes of a snapshot that go out together.
+pub const SNAPSHOT_PIECE_BYTES: usize = 64 << 10;
+
+/// Pieces of a snapshot that wait for their reader.
+pub const SNAPSHOT_PIECES_MAX: usize = 16;
+
+/// A server that was heard within this time lives: ten elections of the standard profile.
+pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
+
+/// After a start, before disk and network are measured: replay, joining and elections would be measured too.
+pub const FITNESS_REST: Duration = Duration::from_secs(5);

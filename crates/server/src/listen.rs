@@ -149,7 +149,11 @@ fn starting(path: &str) -> Response {
             let view = serde_json::json!({"ready": false, "waitsFor": [waits_for], "uptime": 0});
             (StatusCode::SERVICE_UNAVAILABLE, axum::Json(view)).into_response()
         }
-        _ => ApiError::new("E0407", format!("the control plane starts: it waits for {waits_for}"), "try again in a moment").into_response(),
+        _ => {
+            // As without a leader: nothing was begun, so whoever asks may ask again, or another server.
+            let message = format!("the control plane starts: it waits for {waits_for}");
+            ApiError::new("E0422", message, "try again in a moment").into_response()
+        }
     }
 }
 

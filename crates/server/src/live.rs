@@ -11,7 +11,10 @@ use api::{
 };
 use model::id::{Generation, NodeId, PlacementId, Timestamp};
 use scheduler::Observed;
-use state::command::{NodeEvent, NodeEventKind, Note, SeenPhase};
+use state::{
+    State,
+    command::{NodeEvent, NodeEventKind, Note, SeenPhase},
+};
 use tokio::sync::watch;
 
 use crate::limits::{EVENTS_WAITING_MAX, SILENT_AFTER};
@@ -25,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) pid: u32,
     /// The assignment it acts on.
     pub(crate) generation: Generation,
+    /// Which of the process's reports it is.
+    pub(crate) sequence: u64,
     /// Every placement it knows.
     pub(crate) phases: BTreeMap<PlacementId, Phase>,
 }
@@ -56,15 +61,16 @@ impl Live {
         Self { since, nodes: Mutex::default(), events: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
-    /// Takes a report that came at `now`.
+    /// Takes a report that came at `now`. One that was overtaken by a newer one on another way says nothing any more.
     pub(crate) fn report(&self, report: Report, now: Timestamp) {
         let phases = report.placements.into_iter().map(|placement| (placement.placement, placement.phase)).collect();
-        let seen = Seen { at: now, pid: report.pid, generation: report.generation, phases };
+        let seen = Seen { at: now, pid: report.pid, generation: report.generation, sequence: report.sequence, phases };
         let has_events = self.take_events(report.node, report.pid, report.events);
         let news = {
             let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
-            let before = Arc::make_mut(&mut nodes).insert(report.node, seen.clone());
-            before.is_none_or(|before| Seen { at: now, ..before } != seen)
+            let overtaken = nodes.get(&report.node).is_some_and(|known| known.pid == seen.pid && known.sequence > seen.sequence);
+            let before = if overtaken { Some(seen.clone()) } else { Arc::make_mut(&mut nodes).insert(report.node, seen.clone()) };
+            before.is_none_or(|before| Seen { at: now, sequence: seen.sequence, ..before } != seen)
         };
         if news || has_events {
             self.changes.send_modify(|version| *version += 1);
@@ -109,10 +115,12 @@ impl Live {
         self.nodes.lock().expect("nothing panics while holding the reports").clone()
     }
 
-    /// What the scheduler may know at `now`.
-    pub(crate) fn observed(&self, now: Timestamp) -> Observed {
+    /// What the scheduler may know of `state` at `now`. A node that has not reported since this server started is as silent as one that stopped.
+    pub(crate) fn observed(&self, state: &State, now: Timestamp) -> Observed {
         let seen = self.seen();
-        let silent = seen.iter().filter(|(_, seen)| is_silent(seen.at, now)).map(|(node, _)| *node).collect::<BTreeSet<_>>();
+        let last = |node: NodeId| seen.get(&node).map_or(self.since, |seen| seen.at);
+        let workers = state.nodes().filter(|node| node.is_worker()).map(|node| node.id);
+        let silent = workers.filter(|node| is_silent(last(*node), now)).collect::<BTreeSet<_>>();
         let phases = seen.values().flat_map(|seen| &seen.phases).map(|(placement, phase)| (*placement, recorded(phase))).collect();
         Observed { phases, silent }
     }
@@ -144,7 +152,7 @@ fn recorded_event(event: ReportedEvent) -> NodeEvent {
 /// The phase as the log records it.
 pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
     match phase {
-        Phase::Assigned | Phase::Fetching | Phase::Compiling { .. } | Phase::Starting => SeenPhase::Preparing,
+        Phase::Assigned | Phase::Fetching | Phase::Compiling { .. } | Phase::Starting | Phase::Waiting { .. } => SeenPhase::Preparing,
         Phase::Ready => SeenPhase::Ready,
         Phase::Draining => SeenPhase::Draining,
         Phase::Stopped => SeenPhase::Stopped,
@@ -154,27 +162,63 @@ pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
 
 #[cfg(test)]
 mod tests {
+    use model::id::Index;
+    use state::command::{Addresses, Command, CommandV1, Found, NodeFacts, NodeKeys, Sealed};
+
     use super::*;
+
+    /// A cluster of one node that works.
+    fn founded() -> State {
+        let node = NodeFacts {
+            name: "one".into(),
+            keys: NodeKeys { server: Some([1; 32]), worker: Some([2; 32]) },
+            addresses: Addresses::default(),
+            place: Default::default(),
+            labels: Default::default(),
+            memory_bytes: 1,
+            cpu_millis: 1,
+            release: "0.1.0".into(),
+            schema: 1,
+        };
+        let sealed = Sealed(Vec::new());
+        let found = Found { at: Timestamp(1), cluster: [7; 16], ca_certificate: Vec::new(), ca_key: sealed, node };
+        let mut state = State::empty();
+        state.apply(Index(1), &Command::V1(CommandV1::Found(found))).expect("it is the first");
+        state
+    }
 
     #[test]
     fn silence_shows_after_its_limit_and_ends_with_a_report() {
         let live = Live::new(Timestamp(1_000));
         let check = |at: u64, expected: NodeState| assert_eq!(live.state_of(NodeId(1), Timestamp(at)), expected, "at {at}");
+        let state = founded();
         check(2_000, NodeState::Starting);
+        assert!(live.observed(&state, Timestamp(2_000)).silent.is_empty());
         check(11_001, NodeState::Silent);
-        let report =
-            |generation| Report { node: NodeId(1), generation: Generation(generation), pid: 7, placements: Vec::new(), events: Vec::new() };
+        assert!(live.observed(&state, Timestamp(11_001)).silent.contains(&NodeId(1)), "one that never reported is waited for no longer");
+        let report = |generation| Report {
+            node: NodeId(1),
+            generation: Generation(generation),
+            pid: 7,
+            sequence: generation,
+            placements: Vec::new(),
+            events: Vec::new(),
+        };
         let changes = live.changes();
         live.report(report(1), Timestamp(12_000));
         check(12_001, NodeState::Ready);
-        assert!(live.observed(Timestamp(12_001)).silent.is_empty());
+        assert!(live.observed(&state, Timestamp(12_001)).silent.is_empty());
         check(22_001, NodeState::Silent);
-        assert!(live.observed(Timestamp(22_001)).silent.contains(&NodeId(1)));
+        assert!(live.observed(&state, Timestamp(22_001)).silent.contains(&NodeId(1)));
         live.report(report(1), Timestamp(23_000));
         check(23_000, NodeState::Ready);
         assert_eq!(*changes.borrow(), 1, "a mere sign of life is no news");
         live.report(report(2), Timestamp(24_000));
         assert_eq!(*changes.borrow(), 2);
+        live.report(report(1), Timestamp(24_100));
+        assert_eq!((*changes.borrow(), live.seen()[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
+        live.report(Report { pid: 8, ..report(1) }, Timestamp(24_200));
+        assert_eq!(live.seen()[&NodeId(1)].generation, Generation(1), "another process begins anew");
     }
 
     #[test]
@@ -189,7 +233,10 @@ mod tests {
                 message: format!("{pid}.{sequence}"),
             };
             let events = sequences.iter().map(event).collect();
-            live.report(Report { node: NodeId(1), generation: Generation(1), pid, placements: Vec::new(), events }, Timestamp(10));
+            live.report(
+                Report { node: NodeId(1), generation: Generation(1), pid, sequence: 1, placements: Vec::new(), events },
+                Timestamp(10),
+            );
         };
         let taken =
             || live.take_unrecorded_events().into_iter().flat_map(|note| note.events).map(|event| event.message).collect::<Vec<_>>();

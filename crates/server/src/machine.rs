@@ -1,6 +1,6 @@
 //! The replicated state as consensus sees it, and how this node becomes part of it. Owns the adapter; must never hold a rule.
 
-use std::{io, time::Duration};
+use std::io;
 
 use api::peer::Introduction;
 use consensus::{Consensus, Leadership, Peer, RestoreError, StateMachine};
@@ -11,7 +11,7 @@ use state::{
 };
 use tokio::time::timeout;
 
-use crate::{RunError, Settings, api_error::chain, clock, founding::Founding, handlers::peer::facts};
+use crate::{RunError, Settings, api_error::chain, clock, founding::Founding, handlers::peer::facts, limits::LEAD_MAX};
 
 /// The state machine: [`State`] with the shape consensus asks for.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +45,6 @@ pub(crate) async fn found(
     founding: &Founding,
     keys: NodeKeys,
 ) -> Result<(), RunError> {
-    const LEAD_MAX: Duration = Duration::from_secs(30);
     let failed = |message: String| RunError::Join { node: settings.node.clone(), message };
     if consensus.membership().borrow().index.is_none() {
         let address = settings.introduction.peer.clone().unwrap_or_default();

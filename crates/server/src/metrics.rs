@@ -16,6 +16,8 @@ use crate::{core::Core, process};
 pub(crate) struct Metrics {
     /// Commands given to the log.
     pub(crate) proposals: Counter,
+    /// Checkpoints at which members had different states and nobody could say which was right.
+    pub(crate) divergences: Counter,
     requests: Family<Request, Counter>,
 }
 
@@ -40,6 +42,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("shoal");
         registry.register("api_requests", "Requests to the API by route pattern and status", self.requests.clone());
         registry.register("log_proposals", "Commands given to the log", self.proposals.clone());
+        let help = "Checkpoints of the log at which members had different states, none of them that of most";
+        registry.register("state_divergences", help, self.divergences.clone());
         let mut page = String::new();
         text::encode_registry(&mut page, &registry).expect("a String takes any text");
         page

@@ -32,6 +32,8 @@ pub(crate) enum Content {
     List(Shape),
     /// JSON values, one a line, as they come.
     Lines(Shape),
+    /// JSON values as the data of server-sent events, as they come.
+    Events(Shape),
     /// The bytes of an artifact.
     Bytes,
     /// Anything else that can be read.
@@ -83,6 +85,7 @@ fn content(content: &Content, schemas: &mut Map<String, Value>) -> Option<Value>
         Content::Json(shape) => ("application/json", refer(*shape, schemas)),
         Content::List(shape) => ("application/json", list(*shape, schemas)),
         Content::Lines(shape) => ("application/x-ndjson", refer(*shape, schemas)),
+        Content::Events(shape) => ("text/event-stream", refer(*shape, schemas)),
         Content::Bytes => ("application/wasm", json!({"type": "string", "format": "binary"})),
         Content::Text => ("text/plain", json!({"type": "string"})),
     };

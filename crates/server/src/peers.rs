@@ -97,6 +97,18 @@ impl Peers {
         channel.request(request.map(carried), within).await
     }
 
+    /// As [`Self::request`] over the lane of calls, but gives up as soon as `pointless` ends.
+    pub(crate) async fn request_unless(
+        &self,
+        node: u64,
+        request: Request<Body>,
+        within: Duration,
+        pointless: impl Future<Output = ()>,
+    ) -> Result<Response<Incoming>, ChannelError> {
+        let channel = self.channel(NodeId(node), Lane::Calls, None);
+        channel.request_unless(request.map(carried), within, pointless).await
+    }
+
     /// Sends a request to a server and reads the JSON it answers.
     pub(crate) async fn json<A: DeserializeOwned>(
         &self,

@@ -32,13 +32,13 @@ pub(crate) async fn changes(core: &Core, before: Option<&App>, checked: &Checked
 /// about, so that the writer can see whether it still is.
 pub(crate) async fn hold(core: &Core, state: &State, checked: &[Checked]) -> Result<Vec<Option<RevisionNumber>>, ApiError> {
     let (mut seen, mut problems) = (Vec::new(), Vec::new());
-    for (document, one) in checked.iter().enumerate() {
+    for one in checked {
         let record = state.app(&one.app.id());
         seen.push(record.map(|record| record.wanted));
         let Some(record) = record else { continue };
         let before = state.revision(&record.id, record.wanted).and_then(|revision| core.apps.of(revision));
         for (name, had, has) in compared(core, before.as_deref(), one).await? {
-            problems.extend(permission::gained(&had, &has).map(|gained| (document, refusal(&name, gained))));
+            problems.extend(permission::gained(&had, &has).map(|gained| (one.number, refusal(&name, gained))));
         }
     }
     if problems.is_empty() { Ok(seen) } else { Err(ApiError::problems(problems)) }

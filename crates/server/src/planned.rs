@@ -10,7 +10,7 @@ use model::{
 use scheduler::Observed;
 use state::{
     AppRecord, Applied, DeployOutcome, State,
-    command::{Change, Deploy, Plan, SeenPhase, Step},
+    command::{Plan, SeenPhase, Step},
 };
 
 use crate::{
@@ -22,12 +22,6 @@ use crate::{
     views::changes,
     writer::{Decision, Written},
 };
-
-/// The wishes for `checked`.
-pub(crate) fn deploys(checked: &[Checked]) -> Vec<Change> {
-    let deploy = |one: &Checked| Change::Deploy(Deploy::of(&one.app).expect("a checked app has a digest for every source"));
-    checked.iter().map(deploy).collect()
-}
 
 /// What became of each app.
 pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -> Vec<ObjectAnswer> {
@@ -61,8 +55,11 @@ pub(crate) async fn answer(
     plan: &Plan,
 ) -> Result<PlanAnswer, ApiError> {
     let mut objects = Vec::new();
-    for (applied, checked) in decision.applied.iter().zip(checked) {
-        let Applied::Deployed { app, revision, outcome, .. } = applied else { continue };
+    let deployed = decision.applied.iter().filter_map(|applied| match applied {
+        Applied::Deployed { app, revision, outcome, .. } => Some((app, revision, outcome)),
+        _ => None,
+    });
+    for ((app, revision, outcome), checked) in deployed.zip(checked) {
         let record = before.app(app);
         let current = record.and_then(|record| current(core, before, record));
         let mut after = checked.app.clone();
@@ -85,7 +82,7 @@ pub(crate) async fn answer(
         Step::Wait { instance, reason } => Some(Waiting { instance: instance.clone(), reason: reason.clone() }),
         _ => None,
     });
-    Ok(PlanAnswer { index: before.index(), objects, waits: waits.collect() })
+    Ok(PlanAnswer { index: before.index(), objects, values: Vec::new(), waits: waits.collect() })
 }
 
 /// The app as it is wished now, with the scale of now.

@@ -15,7 +15,7 @@ use crate::{
     core::Core,
     forward::no_leader,
     handlers::peer,
-    limits::{HANDLER_MAX, KNOWN_FILE, RENEWAL_LOOK_EVERY},
+    limits::{HANDLER_MAX, INTRODUCTION_RETRY, KNOWN_FILE, RENEWAL_LOOK_EVERY},
     machine,
     peers::{self, Lane},
 };
@@ -32,8 +32,13 @@ pub(crate) async fn run(core: Arc<Core>) {
             changed = leadership.changed() => if changed.is_err() { return },
             _ = ticks.tick() => {}
         }
-        if let Err(error) = introduce(&core).await {
-            tracing::debug!(error = error.message(), "this node cannot introduce itself anew yet");
+        match introduce(&core).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::debug!(error = error.message(), "this node cannot introduce itself anew yet");
+                // Until others know where it is, no leader reaches it.
+                ticks.reset_after(INTRODUCTION_RETRY);
+            }
         }
         if let Err(error) = renew(&core).await {
             tracing::warn!(error = error.message(), "the certificate of this server cannot be renewed yet");
@@ -49,13 +54,21 @@ async fn introduce(core: &Core) -> Result<(), ApiError> {
         return Ok(());
     }
     let leadership = core.consensus.leadership().borrow().clone();
+    let request = MemberRequest::Introduce { node: core.node, introduction: introduction.clone() };
     match leadership {
         Leadership::Leading { .. } => peer::introduce(core, core.node, introduction).await,
-        Leadership::Following { leader, .. } => {
-            let request = MemberRequest::Introduce { node: core.node, introduction: introduction.clone() };
-            ask::<Value>(core, leader.id, MEMBER_PATH, &request).await.map(drop)
+        Leadership::Following { leader, .. } => ask::<Value>(core, leader.id, MEMBER_PATH, &request).await.map(drop),
+        // A leader that does not know where this node is by now cannot tell it that it leads: any other server passes the news on.
+        Leadership::Unknown => {
+            let mut last = no_leader("no server leads at the moment");
+            for server in peer::servers(&core.state()).into_iter().filter(|server| server.node != core.node) {
+                match ask::<Value>(core, server.node.0, MEMBER_PATH, &request).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
         }
-        Leadership::Unknown => Err(no_leader("no server leads at the moment")),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     api_error::ApiError,
     core::Core,
     forward,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, why},
+    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
     openapi::{Content, Shape, shape},
 };
 
@@ -117,6 +117,9 @@ fn cluster_endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::GET, "/v1/events", "List events; with `watch` a stream of lines, one EventView each", get(events::events))
             .query(shape::<v1::EventQuery>())
             .answers(Content::List(shape::<v1::EventView>())),
+        Endpoint::new(Method::GET, "/v1/watch", "Watch objects from where a list was read on: server-sent events", get(watch::watch))
+            .query(shape::<v1::ObjectQuery>())
+            .answers(Content::Events(shape::<v1::ObjectEvent>())),
         Endpoint::new(Method::GET, "/v1/logs", "Log lines; with `follow` a stream that does not end", get(logs::logs))
             .query(shape::<v1::LogQuery>())
             .answers(Content::Lines(shape::<v1::LogEntry>())),
@@ -172,6 +175,7 @@ fn member_endpoints() -> Vec<Endpoint> {
 
 fn value_endpoints() -> Vec<Endpoint> {
     const CONFIG: &str = "/v1/namespaces/{namespace}/configs/{name}";
+    const NAMESPACE: &str = "/v1/namespaces/{name}";
     const SECRET: &str = "/v1/namespaces/{namespace}/secrets/{name}";
     vec![
         Endpoint::new(Method::GET, "/v1/configs", "List configs", get(values::configs))
@@ -193,8 +197,15 @@ fn value_endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::DELETE, SECRET, "Delete a secret with all its versions", delete(values::delete_secret))
             .query(shape::<values::Expectation>())
             .answers(Content::Json(shape::<v1::WriteAnswer>())),
+        Endpoint::new(Method::GET, "/v1/namespaces", "List the namespaces with ceilings", get(values::namespaces))
+            .answers(Content::List(shape::<v1::NamespaceView>())),
+        Endpoint::new(Method::GET, NAMESPACE, "Read the ceilings of a namespace", get(values::namespace))
+            .answers(Content::Json(shape::<v1::NamespaceView>())),
+        Endpoint::new(Method::DELETE, NAMESPACE, "Take the ceilings of a namespace away", delete(values::delete_namespace))
+            .query(shape::<values::Expectation>())
+            .answers(Content::Json(shape::<v1::WriteAnswer>())),
         Endpoint::new(Method::GET, "/v1/snapshot", "The whole state as one file", get(snapshot::save))
-            .query(shape::<snapshot::Extent>())
+            .query(shape::<v1::SnapshotQuery>())
             .answers(Content::Bytes),
         Endpoint::new(Method::GET, "/v1/audit", "Every change somebody asked for, the oldest first", get(values::audit))
             .query(shape::<v1::AuditQuery>())
@@ -203,17 +214,21 @@ fn value_endpoints() -> Vec<Endpoint> {
 }
 
 fn peer_endpoints() -> Vec<Endpoint> {
-    use api::peer::{ARTIFACTS_PATH, CLUSTER_KEY_PATH, CONSENSUS_PATH, JOIN_PATH, MEMBER_PATH, RENEW_PATH, REPORT_PATH};
+    use api::peer::{
+        ARTIFACTS_PATH, ATTEST_PATH, CLUSTER_KEY_PATH, CONSENSUS_PATH, JOIN_PATH, MEMBER_PATH, RENEW_PATH, REPORT_PATH, STANDING_PATH,
+    };
     const ARTIFACT: &str = "/peer/v1/artifacts/{digest}";
     debug_assert!(ARTIFACT.starts_with(ARTIFACTS_PATH));
     vec![
         Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(peer::join)),
         Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(peer::renew)),
+        Endpoint::new(Method::POST, STANDING_PATH, "What is known of a server", post(peer::standing)),
         // The last piece of a snapshot is answered once it is restored; whoever sends it has its own deadline.
         Endpoint::new(Method::POST, CONSENSUS_PATH, "A message of consensus", post(peer::consensus)).takes(Content::Bytes),
         Endpoint::new(Method::GET, CLUSTER_KEY_PATH, "The key that opens what is sealed", get(peer::cluster_key)),
         Endpoint::new(Method::POST, REPORT_PATH, "A report that came to another server", post(peer::report)),
         Endpoint::new(Method::POST, MEMBER_PATH, "What is new about a node", post(peer::member)),
+        Endpoint::new(Method::POST, ATTEST_PATH, "What the state of a member hashed to", post(peer::attest)),
         Endpoint::new(Method::GET, ARTIFACT, "An artifact's bytes", get(artifacts::give)),
         Endpoint::new(Method::POST, ARTIFACT, "Fetch an artifact from whoever asks", post(artifacts::fetch)),
     ]

@@ -44,6 +44,8 @@ pub struct Settings {
     pub node_id: NodeId,
     /// Its cluster.
     pub cluster: ClusterId,
+    /// The group of servers that holds its state: the cluster's own id until that group began anew.
+    pub group: ClusterId,
     /// The digest of the key its worker has, when it has a worker.
     #[serde(default)]
     pub worker_key: Option<model::id::Digest>,

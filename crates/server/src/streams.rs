@@ -31,6 +31,8 @@ pub(crate) enum Next<L> {
     Begun(Vec<L>),
     /// This, and then it ends.
     Last(L),
+    /// It ends.
+    End,
 }
 
 /// What a stream is woken by.
@@ -91,6 +93,7 @@ impl<F> Source<F> {
             self.rest = if begin.elapsed() > LOOK_CHEAP { (begin.elapsed() * LOOK_REST).min(LOOK_REST_MAX) } else { Duration::ZERO };
             let lines = match next {
                 Next::Nothing => continue,
+                Next::End => return None,
                 Next::Lines(lines) => lines,
                 Next::Begun(lines) => {
                     self.begun = true;

@@ -65,6 +65,7 @@ impl Viewer {
             wanted: record.wanted,
             serving: record.serving,
             observed_generation: self.observed_generation(&record.id),
+            routed: self.is_routed(record),
             conditions: conditions(record, &rollout, &instances),
             rollout,
             components,
@@ -86,6 +87,14 @@ impl Viewer {
         let nodes = self.state.placements_of(app).map(|placement| placement.node);
         let generations = nodes.map(|node| self.seen.get(&node).map_or(Generation(0), |seen| seen.generation));
         generations.min().unwrap_or(Generation(self.state.index().0))
+    }
+
+    /// Whether every worker with instances of the app acts on an assignment that says who has the traffic. One that is silent is not waited for.
+    fn is_routed(&self, record: &AppRecord) -> bool {
+        let nodes = self.state.placements_of(&record.id).map(|placement| placement.node);
+        let mut speaking = nodes.filter(|node| self.core.live.state_of(*node, self.now) == NodeState::Ready);
+        let knows = |node| self.seen.get(&node).is_some_and(|seen| seen.generation.0 >= record.serving_since.0);
+        record.serving.is_some() && speaking.all(knows)
     }
 
     /// Where `app` answers once it serves.
@@ -208,6 +217,7 @@ fn phase(placement: &Placement, live: Option<&Phase>, silent: bool) -> (Instance
         (Some(Phase::Fetching), _) => plain(InstancePhase::Fetching),
         (Some(Phase::Compiling { .. }), _) => plain(InstancePhase::Compiling),
         (Some(Phase::Starting), _) => plain(InstancePhase::Starting),
+        (Some(Phase::Waiting { message }), _) => (InstancePhase::Starting, None, message.clone()),
         (Some(Phase::Ready), _) | (None, SeenPhase::Ready) => plain(InstancePhase::Ready),
         (Some(Phase::Draining), _) | (None, SeenPhase::Draining) => plain(InstancePhase::Draining),
         (Some(Phase::Stopped), _) | (None, SeenPhase::Stopped) => plain(InstancePhase::Stopped),

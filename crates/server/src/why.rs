@@ -18,9 +18,9 @@ struct Subject {
     ordinal: Option<u32>,
 }
 
-/// Why `subject` (`hello`, `hello/web`, `hello/web.1`) is as it is.
-pub(crate) fn of_app(viewer: &Viewer, subject: &str) -> Result<WhyAnswer, ApiError> {
-    let (app, parsed) = find(viewer, subject)?;
+/// Why `subject` (`hello`, `hello/web`, `hello/web.1`) is as it is, for whoever may see what lies in its namespace.
+pub(crate) fn of_app(viewer: &Viewer, subject: &str, may: impl Fn(&Name) -> Result<(), ApiError>) -> Result<WhyAnswer, ApiError> {
+    let (app, parsed) = find(viewer, subject, may)?;
     if let Some(component) = parsed.component.as_ref().filter(|name| app.status.components.iter().all(|known| known.name != **name)) {
         return Err(ApiError::not_found(&format!("component `{component}` of app `{}`", parsed.app)));
     }
@@ -28,7 +28,7 @@ pub(crate) fn of_app(viewer: &Viewer, subject: &str) -> Result<WhyAnswer, ApiErr
 }
 
 /// The app that `text` means. `team/hello` may be an app of a namespace or a component of an app: whichever exists.
-fn find(viewer: &Viewer, text: &str) -> Result<(AppView, Subject), ApiError> {
+fn find(viewer: &Viewer, text: &str, may: impl Fn(&Name) -> Result<(), ApiError>) -> Result<(AppView, Subject), ApiError> {
     let mut readings = Vec::new();
     if let Ok(InstanceId { component, ordinal }) = text.parse() {
         readings.push(Subject { app: component.app, component: Some(component.component), ordinal: Some(ordinal) });
@@ -41,6 +41,12 @@ fn find(viewer: &Viewer, text: &str) -> Result<(AppView, Subject), ApiError> {
     }
     if readings.is_empty() {
         return Err(ApiError::new("E0408", format!("`{text}` names no app"), "write APP, APP/COMPONENT or APP/COMPONENT.NUMBER"));
+    }
+    // Before it is looked up: whether an app of another namespace exists is not told either.
+    let first = readings.first().map_or(Ok(()), |subject| may(&subject.app.namespace));
+    readings.retain(|subject| may(&subject.app.namespace).is_ok());
+    if readings.is_empty() {
+        first?;
     }
     let found = readings.into_iter().find_map(|subject| Some((viewer.app(&subject.app)?, subject)));
     found.ok_or_else(|| ApiError::not_found(&format!("app `{text}`")))

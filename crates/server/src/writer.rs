@@ -10,19 +10,28 @@ use model::{
 };
 use scheduler::Observed;
 use state::{
-    Applied, Command, DeployOutcome, Refused, State,
+    Applied, Command, DeployOutcome, PutOutcome, Refused, State,
     command::{Change, CommandV1, Deploy, UserCommand},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{admit::Caller, api_error::ApiError, clock, core::Core, limits::WRITES_PER_BATCH_MAX};
+use crate::{
+    admit::Caller,
+    api_error::{ApiError, chain},
+    clock,
+    core::Core,
+    forward::no_leader,
+    limits::{READ_BARRIER_MAX, WRITES_PER_BATCH_MAX},
+};
 
 /// What a user asks to be written: all of it or nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     /// In order.
     commands: Vec<UserCommand>,
-    /// When permissions were held against the revisions before: which those were, by command.
+    /// Which document of the request each command is about; each its own where there are none.
+    documents: Option<Vec<usize>>,
+    /// When permissions were held against the revisions before: which those were, by app.
     held: Option<Vec<Option<RevisionNumber>>>,
 }
 
@@ -44,7 +53,25 @@ impl Wish {
             key: caller.key.as_ref().map(|key| if keyed { format!("{key}/{number}") } else { key.clone() }),
             change,
         });
-        Self { commands: commands.collect(), held: None }
+        Self { commands: commands.collect(), documents: None, held: None }
+    }
+
+    /// What a request of several documents asks for: each change with the document it is about.
+    pub(crate) fn documents(caller: &Caller, claimed: &str, at: Timestamp, changes: Vec<(usize, Change)>) -> Self {
+        let (documents, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+        let mut wish = Self::changes(caller, claimed, at, changes);
+        for (command, document) in wish.commands.iter_mut().zip(&documents) {
+            // What is so already is left out, so the place among the commands says nothing; and an answer from memory would be about other values of a
+            // secret, whose seal nobody can compare.
+            let sealed = matches!(command.change, Change::PutSecret(_));
+            command.key = caller.key.as_ref().filter(|_| !sealed).map(|key| format!("{key}/{document}"));
+        }
+        Self { documents: Some(documents), ..wish }
+    }
+
+    /// The document that the command `number` is about.
+    fn document(&self, number: usize) -> usize {
+        self.documents.as_ref().and_then(|documents| documents.get(number)).copied().unwrap_or(number)
     }
 
     /// The same, refused when an app wishes for another revision by then than `held` says.
@@ -77,9 +104,17 @@ impl Writer {
     /// Writes `wish`; when this returns without an error it is on disk.
     pub(crate) async fn write(&self, wish: Wish) -> Result<Written, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let busy = || ApiError::new("E0407", "too many writes wait for the disk", "try again in a moment");
-        self.0.try_send(Write { wish, answer }).map_err(|_| busy())?;
+        self.queue(Write { wish, answer });
         answered.await.map_err(|_| ApiError::from(ProposeError::Stopped))?
+    }
+
+    /// Lets `write` wait for the writer; answers it at once when too many do.
+    fn queue(&self, write: Write) {
+        if let Err(refused) = self.0.try_send(write) {
+            let busy = ApiError::new("E0407", "too many writes wait for the disk", "try again in a moment");
+            // Whoever asked may have gone.
+            let _ = refused.into_inner().answer.send(Err(busy));
+        }
     }
 }
 
@@ -92,8 +127,8 @@ pub(crate) struct Decision {
     pub(crate) commands: Vec<Command>,
     /// What each part of the wish does.
     pub(crate) applied: Vec<Applied>,
-    /// Which command does it; `None` when it is so already.
-    places: Vec<Option<usize>>,
+    /// Which command does it, `None` when it is so already, and which document it is about.
+    places: Vec<(usize, Option<usize>)>,
 }
 
 /// Holds `wish` against `state`. All or nothing: one refusal refuses it whole, with every reason and the document it is about.
@@ -101,16 +136,20 @@ pub(crate) fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize,
     let commands = wish.commands.iter().map(|command| Command::V1(CommandV1::User(command.clone())));
     let mut problems = changed_meanwhile(state, wish);
     let mut decision = Decision { state: state.clone(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
-    for (document, command) in commands.enumerate() {
+    for (number, command) in commands.enumerate() {
+        let document = wish.document(number);
         let mut after = decision.state.clone();
         match after.apply(after.index().next(), &command) {
-            Ok(applied @ Applied::Deployed { outcome: DeployOutcome::Unchanged, .. }) => {
+            Ok(
+                applied @ (Applied::Deployed { outcome: DeployOutcome::Unchanged, .. }
+                | Applied::Put { outcome: PutOutcome::Unchanged, .. }),
+            ) => {
                 decision.applied.push(applied);
-                decision.places.push(None);
+                decision.places.push((document, None));
             }
             Ok(applied) => {
                 decision.applied.push(applied);
-                decision.places.push(Some(decision.commands.len()));
+                decision.places.push((document, Some(decision.commands.len())));
                 decision.commands.push(command);
                 decision.state = after;
             }
@@ -127,11 +166,12 @@ fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
         _ => None,
     });
     let held = wish.held.iter().flatten();
-    let changed = deploys.zip(held).enumerate().filter_map(|(document, (deploy, held))| {
-        let deploy = deploy?;
-        let now = state.app(&deploy.app).map(|record| record.wanted);
-        (now != *held).then_some((document, deploy))
-    });
+    let changed = deploys.enumerate().filter_map(|(number, deploy)| Some((wish.document(number), deploy?))).zip(held).filter_map(
+        |((document, deploy), held)| {
+            let now = state.app(&deploy.app).map(|record| record.wanted);
+            (now != *held).then_some((document, deploy))
+        },
+    );
     let problem = |deploy: &Deploy| {
         let message = format!("the app `{}` was changed by somebody else while its permissions were looked at", deploy.app);
         Problem::new("E0403", message).help("apply it again")
@@ -143,7 +183,10 @@ fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
 pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
     let mut batch = Vec::new();
     while writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
-        write(&core, std::mem::take(&mut batch)).await;
+        let unwritten = write(&core, std::mem::take(&mut batch)).await;
+        for write in unwritten {
+            tokio::spawn(confirm(core.clone(), write));
+        }
     }
 }
 
@@ -151,15 +194,18 @@ pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
 struct Batch {
     commands: Vec<Command>,
     waiting: Vec<Waiting>,
+    /// Those that the batch has nothing for: they are refused, or so already.
+    unwritten: Vec<Write>,
 }
 
 /// Whoever waits, what they wait for, and where its commands start in the batch.
 type Waiting = (oneshot::Sender<Result<Written, ApiError>>, Decision, usize);
 
-async fn write(core: &Core, writes: Vec<Write>) {
-    let Batch { commands, waiting } = gather(core.state(), &core.observed(), clock::now(), writes);
+/// Writes what there is to write of `writes`, and returns those that there is nothing of.
+async fn write(core: &Core, writes: Vec<Write>) -> Vec<Write> {
+    let Batch { commands, waiting, unwritten } = gather(core.state(), &core.observed(), clock::now(), writes);
     if commands.is_empty() {
-        return;
+        return unwritten;
     }
     core.metrics.proposals.inc_by(commands.len() as u64);
     let written = core.consensus.propose_batch(commands).await;
@@ -171,25 +217,40 @@ async fn write(core: &Core, writes: Vec<Write>) {
         // Whoever asked may have gone; the write stands.
         let _ = answer.send(outcome);
     }
+    unwritten
+}
+
+/// Answers what needs no write, which makes it a read: it must be about everything that was acknowledged before, and about nothing else. A leader that was
+/// replaced does not know the one, and what it decided by may be only proposed yet.
+async fn confirm(core: Arc<Core>, write: Write) {
+    let outcome = match core.consensus.read_barrier(READ_BARRIER_MAX).await {
+        Err(error) => Err(no_leader(&chain(&error))),
+        Ok(_) => {
+            let state = core.state();
+            match decide(&state, &write.wish) {
+                Ok(decision) if decision.commands.is_empty() => Ok(Written { index: state.index(), applied: decision.applied }),
+                // There is something to write after all.
+                Ok(_) => return core.writer.queue(write),
+                Err(problems) => Err(ApiError::problems(problems)),
+            }
+        }
+    };
+    // Whoever asked may have gone.
+    let _ = write.answer.send(outcome);
 }
 
 /// Decides each wish on the state the ones before it leave, and plans on what all of them leave.
 fn gather(mut state: State, observed: &Observed, now: Timestamp, writes: Vec<Write>) -> Batch {
-    let mut batch = Batch { commands: Vec::new(), waiting: Vec::new() };
-    for Write { wish, answer } in writes {
-        match decide(&state, &wish) {
-            Ok(decision) if decision.commands.is_empty() => {
-                let _ = answer.send(Ok(Written { index: state.index(), applied: decision.applied }));
-            }
-            Ok(decision) => {
+    let mut batch = Batch { commands: Vec::new(), waiting: Vec::new(), unwritten: Vec::new() };
+    for write in writes {
+        match decide(&state, &write.wish) {
+            Ok(decision) if !decision.commands.is_empty() => {
                 state = decision.state.clone();
                 let first = batch.commands.len();
                 batch.commands.extend(decision.commands.iter().cloned());
-                batch.waiting.push((answer, decision, first));
+                batch.waiting.push((write.answer, decision, first));
             }
-            Err(problems) => {
-                let _ = answer.send(Err(ApiError::problems(problems)));
-            }
+            Ok(_) | Err(_) => batch.unwritten.push(write),
         }
     }
     let plan = scheduler::plan(&state, observed, now);
@@ -202,14 +263,14 @@ fn gather(mut state: State, observed: &Observed, now: Timestamp, writes: Vec<Wri
 /// What really happened to a wish whose commands start at `first` of the batch.
 fn settle(decision: &Decision, first: usize, answers: &[(u64, Result<Applied, Refused>)]) -> Result<Written, ApiError> {
     let (mut index, mut applied, mut problems) = (Index(0), Vec::new(), Vec::new());
-    for (document, (place, expected)) in decision.places.iter().zip(&decision.applied).enumerate() {
+    for ((document, place), expected) in decision.places.iter().zip(&decision.applied) {
         match place.and_then(|place| answers.get(first + place)) {
             None => applied.push(expected.clone()),
             Some((at, Ok(done))) => {
                 index = index.max(Index(*at));
                 applied.push(done.clone());
             }
-            Some((_, Err(refused))) => problems.push((document, refused.problem())),
+            Some((_, Err(refused))) => problems.push((*document, refused.problem())),
         }
     }
     if problems.is_empty() { Ok(Written { index, applied }) } else { Err(ApiError::problems(problems)) }

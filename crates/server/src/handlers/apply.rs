@@ -12,7 +12,7 @@ use crate::{
     core::Core,
     documents::{self, Sources},
     extract::{Answer, Json},
-    permissions, planned, principal, spread,
+    permissions, planned, spread, wished,
     writer::{self, Wish},
 };
 
@@ -23,15 +23,17 @@ pub(crate) async fn apply(
 ) -> Result<Answer<ApplyAnswer>, ApiError> {
     let sources = Sources { artifacts: &core.artifacts, told: None };
     spread::gather(&core, &request.documents).await;
-    let checked = documents::check(request.documents, request.expect, sources).await?;
-    let held = if request.accept_permissions { None } else { Some(permissions::hold(&core, &core.state(), &checked).await?) };
-    checked.iter().try_for_each(|one| principal::within(&caller.principal, &one.app.metadata.namespace))?;
-    spread::spread(&core, &checked).await?;
-    let wish = Wish::changes(&caller, &request.by, clock::now(), planned::deploys(&checked)).holding(held);
+    let asked = documents::check(request.documents, request.expect, sources).await?;
+    wished::allow(&caller.principal, &asked)?;
+    let held = if request.accept_permissions { None } else { Some(permissions::hold(&core, &core.state(), &asked.apps).await?) };
+    spread::spread(&core, &asked.apps).await?;
+    let wished = wished::of(&core.cluster_key, &core.state(), &asked)?;
+    let wish = Wish::documents(&caller, &request.by, clock::now(), wished.changes.clone()).holding(held);
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     let urls = |id: &_| planned::applied_app(&core, id).map(|app| viewer.urls(&app)).unwrap_or_default();
-    Ok(Answer(ApplyAnswer { index: written.index, objects: planned::answers(&written, urls) }))
+    let values = wished.answers(&written.applied);
+    Ok(Answer(ApplyAnswer { index: written.index, objects: planned::answers(&written, urls), values }))
 }
 
 pub(crate) async fn plan(
@@ -40,11 +42,14 @@ pub(crate) async fn plan(
     Json(request): Json<PlanRequest>,
 ) -> Result<Answer<PlanAnswer>, ApiError> {
     let sources = Sources { artifacts: &core.artifacts, told: Some(&request.artifacts) };
-    let checked = documents::check(request.documents, request.expect, sources).await?;
-    checked.iter().try_for_each(|one| principal::within(&caller.principal, &one.app.metadata.namespace))?;
+    let asked = documents::check(request.documents, request.expect, sources).await?;
+    wished::allow(&caller.principal, &asked)?;
     let now = clock::now();
     let (before, observed) = (core.state(), core.observed());
-    let decision = writer::decide(&before, &Wish::changes(&caller, "", now, planned::deploys(&checked))).map_err(ApiError::problems)?;
+    let wished = wished::of(&core.cluster_key, &before, &asked)?;
+    let decision = writer::decide(&before, &Wish::documents(&caller, "", now, wished.changes.clone())).map_err(ApiError::problems)?;
     let plan = scheduler::plan(&decision.state, &observed, now);
-    Ok(Answer(planned::answer(&core, &before, &decision, &checked, &observed, &plan).await?))
+    let mut answer = planned::answer(&core, &before, &decision, &asked.apps, &observed, &plan).await?;
+    answer.values = wished.planned(&decision.applied);
+    Ok(Answer(answer))
 }

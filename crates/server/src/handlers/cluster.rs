@@ -6,24 +6,32 @@ use api::{
     limits::ARTIFACT_BYTES_MAX,
     v1::{InstanceView, List, NodeView, VersionView},
 };
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use state::Placement;
 
 use super::apps::Selection;
 use crate::{
+    admit::Caller,
+    api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
+    principal,
 };
 
-pub(crate) async fn instances(State(core): State<Arc<Core>>, Query(selection): Query<Selection>) -> Answer<List<InstanceView>> {
+pub(crate) async fn instances(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(selection): Query<Selection>,
+) -> Result<Answer<List<InstanceView>>, ApiError> {
+    let only = principal::listed(&caller.principal, selection.namespace)?;
     let viewer = core.viewer();
     let of = |placement: &&Placement| {
         let namespace = &placement.instance.component.app.namespace;
-        selection.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+        only.as_ref().is_none_or(|wanted| wanted == namespace)
     };
     let mut items: Vec<_> = viewer.state.placements().filter(of).map(|placement| viewer.instance(placement)).collect();
     items.sort_by(|left, right| (&left.instance, left.revision).cmp(&(&right.instance, right.revision)));
-    Answer(List { resource_version: viewer.state.index(), items, next: None })
+    Ok(Answer(List { resource_version: viewer.state.index(), items, next: None }))
 }
 
 pub(crate) async fn nodes(State(core): State<Arc<Core>>) -> Answer<List<NodeView>> {

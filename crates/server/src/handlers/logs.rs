@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use api::v1::LogQuery;
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     response::Response,
 };
 
-use crate::{api_error::ApiError, core::Core, extract::Query, log_lines};
+use crate::{admit::Caller, api_error::ApiError, core::Core, extract::Query, log_lines, principal};
 
 pub(crate) async fn logs(
     State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
     Query(question): Query<LogQuery>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
+    if caller.principal.namespace.is_some() {
+        let app = question.app.as_ref().ok_or_else(|| principal::too_wide(&caller.principal, "logs of every app", "name an app"))?;
+        principal::within(&caller.principal, &app.namespace)?;
+    }
     log_lines::gather(&core, &question, query.as_deref().unwrap_or_default()).await
 }

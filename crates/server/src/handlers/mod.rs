@@ -14,4 +14,5 @@ pub(crate) mod snapshot;
 pub(crate) mod tokens;
 pub(crate) mod top;
 pub(crate) mod values;
+pub(crate) mod watch;
 pub(crate) mod why;

@@ -33,7 +33,7 @@ pub(crate) async fn assignments(State(core): State<Arc<Core>>, Extension(Worker(
             // A server that has not caught up does not know the node yet, and one that was removed has nothing to do: nobody says it has nothing to run.
             return Next::Nothing;
         }
-        match told.next(&state, node, |revision| core.apps.of(revision)) {
+        match told.next(&state, node, core.as_ref()) {
             None => Next::Nothing,
             Some(part) if told.is_under_way() => Next::Begun(vec![part]),
             Some(part) => Next::Lines(vec![part]),

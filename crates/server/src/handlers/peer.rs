@@ -6,8 +6,8 @@ use std::sync::Arc;
 use api::{
     node::Report,
     peer::{
-        Certified, Introduction, JOIN_PATH, JoinAnswer, JoinRequest, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH,
-        RenewRequest, ServerAddress,
+        AttestRequest, Certified, Introduction, JOIN_PATH, JoinAnswer, JoinRequest, MEMBER_PATH, MemberRequest, NodeRole as WireRole,
+        RENEW_PATH, RenewRequest, ServerAddress, StandingAnswer, StandingRequest,
     },
 };
 use axum::{
@@ -25,13 +25,14 @@ use state::{
 use transport::{Caller as Peer, Issue, JoinToken, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
 
 use crate::{
+    agreement,
     api_error::{ApiError, chain},
     clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
     founding::{certificate_names, open_authority},
-    limits::{CONSENSUS_BYTES_MAX, HANDLER_MAX},
+    limits::{CONSENSUS_BYTES_MAX, HANDLER_MAX, REPLACE_SILENCE_MIN},
     peers::Lane,
 };
 
@@ -87,6 +88,13 @@ pub(crate) async fn join(State(core): State<Arc<Core>>, Json(request): Json<Join
     let admission = Admission { token: id, secret_hash: token.hash().to_bytes() };
     let now = clock::now();
     let join = Join { at: now, admission: Some(admission), node: facts(&request.node, keys_of(&keys)) };
+    if let Some(name) = &request.replaces {
+        if *name != request.node.name {
+            let message = format!("{} cannot take the place of {name}: it takes over its name too", request.node.name);
+            return Err(ApiError::new("E0408", message, "leave --name out, or give the name of the lost server"));
+        }
+        refuse_alive(&core, name)?;
+    }
     let command = if request.replaces.is_some() { CommandV1::Replace(join) } else { CommandV1::Join(join) };
     let node = match core.consensus.propose(Command::V1(command)).await?.1 {
         Ok(Applied::Joined { node, .. }) => node,
@@ -96,7 +104,31 @@ pub(crate) async fn join(State(core): State<Arc<Core>>, Json(request): Json<Join
     let certificates = keys.iter().map(|(role, key)| certify(&core, node, *role, key, &request.node, now)).collect::<Result<_, _>>()?;
     tracing::info!(node.id = node.0, node.name = request.node.name, "a node joined");
     let cluster = core.identity.current().identity().cluster.to_string();
-    Ok(Answer(JoinAnswer { cluster, node, certificates, servers: servers(&core.state()) }))
+    let group = core.settings.group.to_string();
+    Ok(Answer(JoinAnswer { cluster, group, node, certificates, servers: servers(&core.state()) }))
+}
+
+/// What is known here of a server that asks before it starts. It may have lost its place, and so shows no certificate.
+pub(crate) async fn standing(State(core): State<Arc<Core>>, Json(request): Json<StandingRequest>) -> Answer<StandingAnswer> {
+    let state = core.state();
+    let listed = state.node(request.node).is_some_and(|node| node.keys.server == Some(request.key.0));
+    let progress = core.consensus.progress();
+    let acknowledged = progress.iter().find(|known| known.id == request.node.0).and_then(|known| known.matched);
+    Answer(StandingAnswer { group: core.settings.group.to_string(), index: *core.consensus.applied().borrow(), listed, acknowledged })
+}
+
+/// A server that is heard is not lost: nobody takes its place.
+fn refuse_alive(core: &Core, name: &str) -> Result<(), ApiError> {
+    let state = core.state();
+    let Some(node) = state.node_named(name).filter(|node| node.is_server()) else { return Ok(()) };
+    let heard = core.consensus.progress().iter().find(|known| known.id == node.id.0).and_then(|known| known.heard);
+    match heard.filter(|heard| *heard < REPLACE_SILENCE_MIN) {
+        Some(heard) => {
+            let message = format!("{name} cannot be replaced: it was heard {} ms ago", heard.as_millis());
+            Err(ApiError::new("E0407", message, "stop the server whose place is taken; it is tried again by itself"))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(crate) async fn renew(
@@ -182,6 +214,20 @@ pub(crate) async fn member(
     }
     tracing::debug!(by = caller.node.0, node.id = node.0, "a node introduces itself anew");
     introduce(&core, *node, introduction).await.map(|()| StatusCode::OK)
+}
+
+pub(crate) async fn attest(
+    State(core): State<Arc<Core>>,
+    Extension(from): Extension<From>,
+    Json(request): Json<AttestRequest>,
+) -> Result<StatusCode, ApiError> {
+    // Of itself alone, and to the leader alone: the next checkpoint says it again.
+    let node = from.server()?.node;
+    if elsewhere(&core)?.is_some() {
+        return Err(no_leader("the server that was asked does not lead"));
+    }
+    let attest = agreement::read(node, &request).ok_or_else(|| ApiError::new("E0408", "the hash of a state is not 32 bytes", ""))?;
+    agreement::say(&core, attest).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Writes what a node says of itself by now, when it is news.

@@ -1,95 +1,109 @@
-//! The whole state as one file. Owns writing it aside and sending it with its digest; what is in it, and how it is checked, is consensus'.
+//! The whole cluster as one file. Owns what goes in and that it is sent as it is read; the file's layout is `backup`'s, and the state in it consensus'.
 
 use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    fs::File,
+    io::{self, BufWriter, Write},
+    sync::Arc,
 };
 
+use api::v1::SnapshotQuery;
 use axum::{
+    Extension,
     body::Body,
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use backup::{About, Kind, Writer};
+use bytes::Bytes;
+use futures_util::stream;
 use model::id::Digest;
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use tokio_util::io::ReaderStream;
-use utoipa::ToSchema;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::{api_error::ApiError, core::Core, extract::Query};
+use crate::{
+    admit::Caller,
+    api_error::ApiError,
+    clock,
+    core::Core,
+    extract::Query,
+    limits::{SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_MAX, SNAPSHOTS_SENT_MAX},
+    machine::Machine,
+    retention, spread,
+};
 
-/// Numbers the files that are being sent.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+/// A slow reader holds a thread: only so many at once.
+static SENDING: Semaphore = Semaphore::const_new(SNAPSHOTS_SENT_MAX);
 
-/// What a snapshot is to hold.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Extent {
-    /// The artifacts too.
-    #[serde(default)]
-    artifacts: bool,
+pub(crate) async fn save(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<SnapshotQuery>,
+) -> Result<Response, ApiError> {
+    if query.keys && caller.by_token {
+        let help = "run it on a server, as the user the server runs as, or save without --with-keys";
+        let refused = ApiError::new("E0421", "only the owner of a server's machine may take the cluster's key along", help);
+        return Err(refused.status(StatusCode::FORBIDDEN));
+    }
+    let permit = SENDING.try_acquire().map_err(|_| ApiError::new("E0407", "other snapshots are being sent", "try again in a moment"))?;
+    let frozen =
+        core.consensus.frozen().ok_or_else(|| ApiError::new("E0407", "there is nothing in the log yet", "try again in a moment"))?;
+    let artifacts: Vec<Digest> =
+        if query.artifacts { retention::referenced(&frozen.machine().0).into_iter().collect() } else { Vec::new() };
+    for digest in &artifacts {
+        if !spread::bring(&core, digest).await {
+            let message = format!("artifact {digest} is on no server that answers");
+            return Err(ApiError::new("E0206", message, "delete the revisions that name it, or save without --with-artifacts"));
+        }
+    }
+    let (pieces, sent) = mpsc::channel(SNAPSHOT_PIECES_MAX);
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let told = pieces.clone();
+        if let Err(error) = write(&core, &frozen, &query, &artifacts, Outward(pieces)) {
+            tracing::warn!(error = %error, "a snapshot was broken off");
+            // Whoever reads it sees that it is torn.
+            let _ = told.blocking_send(Err(error));
+        }
+    });
+    let body = Body::from_stream(stream::unfold(sent, async |mut sent: mpsc::Receiver<io::Result<Bytes>>| {
+        sent.recv().await.map(|piece| (piece, sent))
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
-pub(crate) async fn save(State(core): State<Arc<Core>>, Query(Extent { artifacts }): Query<Extent>) -> Result<Response, ApiError> {
-    if artifacts {
-        let help = "save without --with-artifacts, and keep what you applied from beside it";
-        return Err(ApiError::new("E0107", "a snapshot with artifacts is not supported yet", help));
-    }
-    let path = core.settings.data.join("control").join(format!("export-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    let failed = |error: io::Error| {
-        ApiError::new("E0406", format!("the snapshot cannot be written: {error}"), "free disk space under the data directory")
+fn write(core: &Core, frozen: &consensus::Frozen<Machine>, query: &SnapshotQuery, artifacts: &[Digest], out: Outward) -> io::Result<()> {
+    let about = About {
+        format: backup::FORMAT,
+        cluster: core.settings.cluster.to_string(),
+        index: frozen.index(),
+        state_hash: Digest(frozen.machine().0.hash()),
+        saved_at: clock::now().0,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        artifacts: query.artifacts.then_some(artifacts.len() as u64),
+        with_keys: query.keys,
     };
-    let written = tokio::task::spawn_blocking(move || export(&core, path)).await;
-    let (file, size, digest) = written.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, size.to_string()),
-        (header::HeaderName::from_static(api::client::DIGEST_HEADER), digest.hex()),
-    ];
-    Ok((headers, Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file)))).into_response())
-}
-
-/// Writes the state into a file that has no name any more when this returns.
-fn export(core: &Core, path: PathBuf) -> io::Result<(fs::File, u64, Digest)> {
-    let file = fs::File::create(&path)?;
-    let named = Named(path);
-    let mut out = Summed { file, sum: Sha256::new() };
-    core.consensus.export(&mut out)?;
-    let file = fs::File::open(&named.0)?;
-    let size = file.metadata()?.len();
-    Ok((file, size, Digest(out.sum.finalize().into())))
-}
-
-/// A file that loses its name with this value.
-struct Named(PathBuf);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        // What is left lies aside and is overwritten by the next one of its number.
-        let _ = fs::remove_file(&self.0);
+    let mut writer = Writer::begin(BufWriter::with_capacity(SNAPSHOT_PIECE_BYTES, out), &about)?;
+    if query.keys {
+        writer.part(&Kind::Key, core.cluster_key.to_bytes().as_slice())?;
     }
+    writer.stream(&Kind::State, |part| frozen.write(part))?;
+    for digest in artifacts {
+        writer.part(&Kind::Artifact(*digest), File::open(core.artifacts.path(digest))?)?;
+    }
+    writer.finish().map(drop)
 }
 
-/// A file and the digest of what was written to it.
-struct Summed {
-    file: fs::File,
-    sum: Sha256,
-}
+/// Where pieces go on their way to a caller.
+struct Outward(mpsc::Sender<io::Result<Bytes>>);
 
-impl Write for Summed {
+impl Write for Outward {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        Ok(count)
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }

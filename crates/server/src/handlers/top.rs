@@ -6,20 +6,26 @@ use api::{
     mesh::{FIGURES_PATH, WorkerFigures},
     v1::{NodeUsage, ProcessUsage, TopKind, TopQuery, TopView},
 };
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use futures_util::future::join_all;
 use state::NodeRecord;
 
 use crate::{
+    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Query},
     mesh::Asked,
-    process,
+    principal, process,
 };
 
-pub(crate) async fn top(State(core): State<Arc<Core>>, Query(question): Query<TopQuery>) -> Result<Answer<TopView>, ApiError> {
+pub(crate) async fn top(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Query(question): Query<TopQuery>,
+) -> Result<Answer<TopView>, ApiError> {
+    let question = TopQuery { namespace: principal::listed(&caller.principal, question.namespace)?, ..question };
     let mut view = TopView { at: clock::now().into(), nodes: Vec::new(), components: Vec::new(), instances: Vec::new() };
     match question.kind {
         TopKind::Nodes => view.nodes = nodes(&core).await,

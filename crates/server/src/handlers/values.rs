@@ -2,21 +2,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::v1::{AuditQuery, AuditView, ConfigRequest, ConfigView, List, SecretRequest, SecretVersionView, SecretView, WriteAnswer};
+use api::v1::{
+    About, AuditQuery, AuditView, ConfigRequest, ConfigView, List, NamespaceView, SecretRequest, SecretVersionView, SecretView, WriteAnswer,
+};
 use axum::{
     Extension,
     extract::{Path, State},
 };
 use data_encoding::BASE64;
-use model::id::{Index, Name, ObjectId};
+use model::{
+    id::{Index, Name, ObjectId},
+    object::SecretType,
+};
 use serde::Deserialize;
 use state::{
-    AuditOutcome, ConfigRecord, SecretRecord,
-    command::{Change, DeleteObject, Described, PutConfig, PutSecret, Sealed, SecretKind},
+    Applied, AuditOutcome, ConfigRecord, NamespaceRecord, SecretRecord,
+    command::{Change, DeleteNamespace, DeleteObject, Described, PutConfig, PutSecret, SecretKind},
 };
-use transport::Place;
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use super::apps::Selection;
 use crate::{
@@ -25,8 +28,8 @@ use crate::{
     clock,
     core::Core,
     extract::{Answer, Json, Query},
-    principal,
-    writer::Wish,
+    principal, values,
+    writer::{Wish, Written},
 };
 
 /// Which version a deletion is about.
@@ -68,9 +71,9 @@ pub(crate) async fn put_config(
 ) -> Result<Answer<WriteAnswer>, ApiError> {
     let id = object(&caller, names)?;
     let described = core.state().config(&id).map(|record| record.described.clone()).unwrap_or_default();
-    let change = Change::PutConfig(PutConfig { id: id.clone(), described, data: request.data, expect: request.expect });
+    let change = Change::PutConfig(PutConfig { id, described, data: request.data, expect: request.expect });
     let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
-    Ok(Answer(WriteAnswer { index: written.index, version: core.state().config(&id).map(|record| record.version) }))
+    Ok(Answer(answer(&written)))
 }
 
 pub(crate) async fn delete_config(
@@ -110,21 +113,21 @@ pub(crate) async fn put_secret(
         Some(text) => kind_of(text)?,
     };
     check(&request)?;
-    let text = Zeroizing::new(serde_json::to_vec(&request.data).expect("values have string keys only"));
-    let number = known.and_then(|known| known.versions.last()).map_or(1, |last| last.number + 1);
-    let sealed = core.cluster_key.seal(&text, Place { id: &place(&id), version: number });
+    if let Some(problem) = values::unfit(&id, kind, &request.data) {
+        return Err(ApiError::problems(vec![(0, problem)]));
+    }
     let change = Change::PutSecret(PutSecret {
         id: id.clone(),
         described: known.map_or_else(Described::default, |known| known.described.clone()),
         kind,
         keys: request.data.keys().cloned().collect(),
-        sealed: Sealed(sealed.to_bytes()),
+        sealed: values::seal(&core.cluster_key, &id, known, &request.data),
         // What was sealed for one version opens as no other: a write of somebody else in between is a conflict, whatever the caller expects.
         expect: request.expect.or(Some(known.map_or(Index(0), |known| known.version))),
     });
     // An answer from memory would be about other values, whose seal nobody can compare: asking again is a conflict, which says the same.
     let written = core.writer.write(Wish::change(&Caller { key: None, ..caller }, "", clock::now(), change)).await?;
-    Ok(Answer(WriteAnswer { index: written.index, version: core.state().secret(&id).map(|record| record.version) }))
+    Ok(Answer(answer(&written)))
 }
 
 pub(crate) async fn delete_secret(
@@ -134,6 +137,38 @@ pub(crate) async fn delete_secret(
     Query(Expectation { expect }): Query<Expectation>,
 ) -> Result<Answer<WriteAnswer>, ApiError> {
     let change = Change::DeleteSecret(DeleteObject { id: object(&caller, names)?, expect });
+    let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
+    Ok(Answer(WriteAnswer { index: written.index, version: None }))
+}
+
+pub(crate) async fn namespaces(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Answer<List<NamespaceView>>, ApiError> {
+    let only = principal::listed(&caller.principal, None)?;
+    let state = core.state();
+    let within = |record: &&NamespaceRecord| only.as_ref().is_none_or(|only| record.name == *only);
+    let items = state.namespaces().filter(within).map(namespace_view).collect();
+    Ok(Answer(List { resource_version: state.index(), items, next: None }))
+}
+
+pub(crate) async fn namespace(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Answer<NamespaceView>, ApiError> {
+    let name = namespace_name(&caller, &name)?;
+    let found = core.state().namespace(&name).map(namespace_view);
+    found.map(Answer).ok_or_else(|| ApiError::not_found(&format!("namespace `{name}`")))
+}
+
+pub(crate) async fn delete_namespace(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(Expectation { expect }): Query<Expectation>,
+) -> Result<Answer<WriteAnswer>, ApiError> {
+    let change = Change::DeleteNamespace(DeleteNamespace { name: namespace_name(&caller, &name)?, expect });
     let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
     Ok(Answer(WriteAnswer { index: written.index, version: None }))
 }
@@ -154,9 +189,35 @@ pub(crate) async fn audit(State(core): State<Arc<Core>>, Query(question): Query<
     Answer(List { resource_version: state.index(), items: items.collect(), next: None })
 }
 
-/// What a secret's sealed values are bound to.
-fn place(id: &ObjectId) -> String {
-    format!("secret/{}/{}", id.namespace, id.name)
+/// The version is that of this write: by now somebody else may have written, and whoever compares with theirs would undo it unseen.
+fn answer(written: &Written) -> WriteAnswer {
+    let version = written.applied.iter().find_map(|applied| match applied {
+        Applied::Put { version, .. } => Some(*version),
+        _ => None,
+    });
+    WriteAnswer { index: written.index, version }
+}
+
+fn namespace_name(caller: &Caller, text: &str) -> Result<Name, ApiError> {
+    let name: Name = text.parse().map_err(|error: model::id::InvalidId| ApiError::new("E0408", error.to_string(), ""))?;
+    principal::within(&caller.principal, &name)?;
+    Ok(name)
+}
+
+fn about(described: &Described) -> About {
+    let Described { labels, annotations, protected } = described.clone();
+    About { labels, annotations, protected }
+}
+
+/// A namespace as its list shows it.
+pub(crate) fn namespace_view(record: &NamespaceRecord) -> NamespaceView {
+    NamespaceView {
+        name: record.name.clone(),
+        about: about(&record.described),
+        spec: record.ceilings.spec(),
+        version: record.version,
+        created_at: record.created_at.into(),
+    }
 }
 
 fn object(caller: &Caller, (namespace, name): (String, String)) -> Result<ObjectId, ApiError> {
@@ -173,18 +234,18 @@ fn check(request: &SecretRequest) -> Result<(), ApiError> {
 }
 
 fn kind_of(text: &str) -> Result<SecretKind, ApiError> {
-    let known = KINDS.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind);
-    known.ok_or_else(|| ApiError::new("E0408", format!("`{text}` is no type of secret"), "one of opaque, tls, registry, apiKeys"))
+    let known = SecretType::ALL.into_iter().find(|kind| kind.as_str() == text);
+    known
+        .map(SecretKind::from)
+        .ok_or_else(|| ApiError::new("E0408", format!("`{text}` is no type of secret"), "one of opaque, tls, registry, apiKeys"))
 }
 
-/// Types of secrets as users write them.
-const KINDS: [(SecretKind, &str); 4] =
-    [(SecretKind::Opaque, "opaque"), (SecretKind::Tls, "tls"), (SecretKind::Registry, "registry"), (SecretKind::ApiKeys, "apiKeys")];
-
-fn config_view(record: &ConfigRecord) -> ConfigView {
+/// A config as its list shows it.
+pub(crate) fn config_view(record: &ConfigRecord) -> ConfigView {
     ConfigView {
         namespace: record.id.namespace.clone(),
         name: record.id.name.clone(),
+        about: about(&record.described),
         data: record.data.clone(),
         version: record.version,
         created_at: record.created_at.into(),
@@ -192,13 +253,15 @@ fn config_view(record: &ConfigRecord) -> ConfigView {
     }
 }
 
-fn secret_view(record: &SecretRecord) -> SecretView {
+/// A secret as its list shows it.
+pub(crate) fn secret_view(record: &SecretRecord) -> SecretView {
     let newest = record.versions.last();
     let versions: BTreeMap<_, _> = record.versions.iter().map(|one| (one.number, one)).collect();
     SecretView {
         namespace: record.id.namespace.clone(),
         name: record.id.name.clone(),
-        kind: KINDS.iter().find(|(kind, _)| *kind == record.kind).map_or("opaque", |(_, name)| *name).to_owned(),
+        about: about(&record.described),
+        kind: values::kind_word(record.kind).to_owned(),
         keys: newest.map(|newest| newest.keys.iter().cloned().collect()).unwrap_or_default(),
         version: record.version,
         versions: versions

@@ -7,32 +7,43 @@ use api::{
     v1::{LogEntry, WhyQuery},
 };
 use axum::{
+    Extension,
     body::Body,
     extract::{RawQuery, State},
     http::header,
     response::{IntoResponse, Response},
 };
 
+use model::id::Name;
+
 use crate::{
+    admit::Caller,
     api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
     mesh::Asked,
-    why,
+    principal, why,
 };
 
 pub(crate) async fn why(
     State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
     Query(question): Query<WhyQuery>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
+    if caller.principal.namespace.is_some() && question.app.is_none() {
+        return Err(principal::too_wide(&caller.principal, "why a URL or a request is answered as it is", "ask about an app"));
+    }
     match (&question.url, &question.app, &question.request) {
         (Some(_), None, None) => {
             let worker = first_worker(&core)?;
             let answer = core.mesh.read(&worker, WHY_PATH, query.as_deref().unwrap_or_default()).await?;
             Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(answer)).into_response())
         }
-        (None, Some(subject), None) => Ok(Answer(why::of_app(&core.viewer(), subject)?).into_response()),
+        (None, Some(subject), None) => {
+            let may = |namespace: &Name| principal::within(&caller.principal, namespace);
+            Ok(Answer(why::of_app(&core.viewer(), subject, may)?).into_response())
+        }
         (None, None, Some(request)) => {
             let mut entries: Vec<LogEntry> = Vec::new();
             // Nobody knows which gateway answered it; a worker that is away may be the one.

@@ -5,3 +5,4 @@ mod fixture;
 mod permissions;
 mod rollout;
 mod survives;
+mod watch;
