@@ -1,6 +1,6 @@
 //! `shoal apply`: upload, write, wait for the verdict. Owns the order of these steps and what is printed at the end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use api::{
     client::ClientError,
@@ -17,7 +17,7 @@ use super::{
     documents::{Documents, FileArgs},
     failure::{Exit, Failure, Outcome},
     follow::{self, Ended, Wish},
-    log_lines,
+    given, log_lines,
     plan::PlanFile,
     session::{self, Session},
     sources::{self, Artifacts},
@@ -57,9 +57,9 @@ pub struct ApplyArgs {
 }
 
 /// What is to be written: canonical JSON, the files behind it, and where it came from.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Wishes {
-    /// One per app.
+    /// One per object; those of Secrets hold their values.
     pub canonical: Vec<serde_json::Value>,
     /// The components' files by digest.
     pub artifacts: Artifacts,
@@ -69,6 +69,13 @@ pub struct Wishes {
     pub expect: Option<Index>,
     /// Permissions the apps gain are accepted.
     pub accept: bool,
+}
+
+/// Documents may hold the values of secrets: only how many there are is shown.
+impl fmt::Debug for Wishes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Wishes").field("documents", &self.documents).field("expect", &self.expect).finish_non_exhaustive()
+    }
 }
 
 impl Wishes {
@@ -85,6 +92,7 @@ impl Wishes {
     /// # Errors
     /// Every problem of every component together.
     pub fn of(mut documents: Documents) -> Result<Self, Failure> {
+        given::read(&mut documents)?;
         let artifacts = sources::resolve(&mut documents)?;
         Ok(Self { canonical: documents.canonical(), artifacts, documents, expect: None, accept: false })
     }
@@ -115,6 +123,10 @@ pub async fn run(args: ApplyArgs, session: &Session) -> Outcome {
     wishes.accept = args.accept_permissions;
     let answer = write(&wishes, session).await?;
     let terminal = &session.terminal;
+    for value in &answer.values {
+        let line = format!("{}/{} {} (version {})", value.kind.to_lowercase(), value.name, written_word(value.outcome), value.version);
+        if args.detach || answer.objects.is_empty() { terminal.data(line) } else { terminal.hint(line) }
+    }
     for object in &answer.objects {
         terminal.hint(format!("{} {} ({})", object.app, written_word(object.outcome), object.revision));
     }
@@ -137,7 +149,7 @@ pub async fn run(args: ApplyArgs, session: &Session) -> Outcome {
 /// What the server refuses, at its place in the user's files; nothing of that request was written then.
 pub async fn write(wishes: &Wishes, session: &Session) -> Result<ApplyAnswer, Failure> {
     sources::upload(&wishes.artifacts, session).await?;
-    let mut answer = ApplyAnswer { index: Index(0), objects: Vec::new() };
+    let mut answer = ApplyAnswer { index: Index(0), objects: Vec::new(), values: Vec::new() };
     for (first, batch) in batches(&wishes.canonical) {
         let mut request =
             ApplyRequest { documents: batch.to_vec(), expect: wishes.expect, by: session.by(), accept_permissions: wishes.accept };
@@ -156,8 +168,9 @@ pub async fn write(wishes: &Wishes, session: &Session) -> Result<ApplyAnswer, Fa
         })?;
         answer.index = written.index;
         answer.objects.extend(written.objects);
+        answer.values.extend(written.values);
         if wishes.canonical.len() > batch.len() {
-            session.terminal.live(&format!("wrote {} of {} documents", answer.objects.len(), wishes.canonical.len()));
+            session.terminal.live(&format!("wrote {} of {} documents", answer.objects.len() + answer.values.len(), wishes.canonical.len()));
         }
     }
     for (object, warning) in answer.objects.iter().flat_map(|object| object.warnings.iter().map(move |warning| (object, warning))) {
@@ -244,7 +257,7 @@ async fn say_end(object: &ObjectAnswer, ended: &Ended, session: &Session) {
         app.status.urls.iter().for_each(|url| terminal.data(url));
     }
     let sentence = match (&ended.verdict, object.outcome) {
-        (Verdict::Done { ready }, Written::Unchanged) => format!("{} {} is unchanged: {ready} ready", object.app, object.revision),
+        (Verdict::Done { ready, .. }, Written::Unchanged) => format!("{} {} is unchanged: {ready} ready", object.app, object.revision),
         (verdict, _) => verdict.sentence(&object.app, object.revision, ended.took),
     };
     let ink = if ended.verdict.exit() == Exit::Done { Ink::Good } else { Ink::Bad };

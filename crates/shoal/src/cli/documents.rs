@@ -47,13 +47,25 @@ impl FileArgs {
 /// Everything `-f` names, parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    /// In the order of the files and in them.
+    /// Everything that is no app, in the order of the files and in them. Sent before the apps.
+    pub objects: Vec<Object>,
+    /// The apps, in the order of the files and in them.
     pub loaded: Vec<Loaded>,
     /// The text of every file by the name used in spans.
     pub texts: BTreeMap<String, String>,
 }
 
-/// One document and where it came from.
+/// A Config, a Secret or a Namespace and where it came from.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// What it is.
+    pub document: Document,
+    /// What the files of its values are relative to.
+    pub directory: PathBuf,
+    places: Places,
+}
+
+/// One app and where it came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The app.
@@ -111,6 +123,7 @@ impl Documents {
         let parsed = manifest::parse_with_places(&text, &shown, &BTreeMap::new());
         let mut documents = Self::of(parsed, BTreeMap::from([(shown, text)]), namespace)?;
         documents.loaded.iter_mut().for_each(|loaded| loaded.directory = PathBuf::from("."));
+        documents.objects.iter_mut().for_each(|object| object.directory = PathBuf::from("."));
         Ok(documents)
     }
 
@@ -119,25 +132,26 @@ impl Documents {
             Ok(parsed) => parsed,
             Err(problems) => return Err(Failure::all(problems, texts)),
         };
-        let (mut loaded, mut later) = (Vec::new(), Vec::new());
-        for (document, places) in parsed.documents.into_iter().zip(parsed.places) {
-            let kind = document.kind();
-            let Document::App(mut app) = document else {
-                let problem = Problem::new("E0107", format!("documents of kind {kind} are not supported yet")).at("kind");
-                later.push(places.locate(problem.help("apply the apps alone")));
-                continue;
-            };
-            if let Some(namespace) = namespace.filter(|_| !places.is_written("metadata.namespace")) {
-                app.metadata.namespace = namespace.clone();
+        let (mut loaded, mut objects) = (Vec::new(), Vec::new());
+        for (mut document, places) in parsed.documents.into_iter().zip(parsed.places) {
+            // A Namespace lies in none.
+            let own = places.is_written("metadata.namespace") || matches!(document, Document::Namespace(_));
+            if let Some(namespace) = namespace.filter(|_| !own) {
+                document.metadata_mut().namespace = namespace.clone();
             }
-            loaded.push(Loaded { app, directory: directory_of(Path::new(places.file())), places });
+            let directory = directory_of(Path::new(places.file()));
+            match document {
+                Document::App(app) => loaded.push(Loaded { app, directory, places }),
+                document => objects.push(Object { document, directory, places }),
+            }
         }
-        if later.is_empty() { Ok(Self { loaded, texts }) } else { Err(Failure::all(Problems(later), texts)) }
+        Ok(Self { objects, loaded, texts })
     }
 
-    /// The canonical JSON of every app.
+    /// The canonical JSON of everything, as it is sent: what is no app first.
     pub fn canonical(&self) -> Vec<serde_json::Value> {
-        self.loaded.iter().map(|loaded| serde_json::to_value(&loaded.app).expect("an app's canonical form has string keys only")).collect()
+        let objects = self.objects.iter().map(|object| object.document.to_canonical());
+        objects.chain(self.loaded.iter().map(|loaded| Document::App(loaded.app.clone()).to_canonical())).collect()
     }
 
     /// A failure with every problem at its place in the user's file.
@@ -148,8 +162,9 @@ impl Documents {
 
     /// `problem` at the place in the user's file that its path leads to.
     pub fn place(&self, document: usize, problem: Problem) -> Problem {
-        match self.loaded.get(document) {
-            Some(loaded) => loaded.places.locate(problem),
+        let objects = self.objects.iter().map(|object| &object.places);
+        match objects.chain(self.loaded.iter().map(|loaded| &loaded.places)).nth(document) {
+            Some(places) => places.locate(problem),
             None => problem,
         }
     }

@@ -59,6 +59,28 @@ pub fn expand(component: &mut Component, name: &Name, directory: &Path, artifact
     Ok(())
 }
 
+/// The text of the file `from` beside the manifest in `directory`, of at most `bytes_max` bytes.
+///
+/// # Errors
+/// Why it cannot be used, and what mends it.
+pub fn text(from: &str, directory: &Path, bytes_max: usize) -> Result<String, (String, &'static str)> {
+    let path: PathBuf = directory.join(from).components().collect();
+    let read = || {
+        let root = fs::canonicalize(directory).map_err(|error| unreadable(directory, &error))?;
+        is_inside(&path, &root)?;
+        let metadata = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+        if !metadata.is_file() {
+            return Err(unusable(&path, "is not a file".to_owned()));
+        }
+        if metadata.len() > bytes_max as u64 {
+            return Err(unusable(&path, format!("has {}, and a value may have {}", bytes(metadata.len()), bytes(bytes_max as u64))));
+        }
+        let text = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        String::from_utf8(text).map_err(|_| unusable(&path, "is not UTF-8 text".to_owned()))
+    };
+    read().map_err(|Unusable { message, help }| (message, help))
+}
+
 /// Why an entry cannot be used, and what mends it.
 struct Unusable {
     message: String,
@@ -150,6 +172,9 @@ impl Reading {
 }
 
 /// Whether `path` lies below `root` once its links are followed.
+///
+/// # Errors
+/// A path that leads elsewhere, or cannot be followed.
 fn is_inside(path: &Path, root: &Path) -> Result<(), Unusable> {
     let real = fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
     if real.starts_with(root) {

@@ -1,6 +1,9 @@
 //! `shoal get`: lists of objects, once or watched. Owns the options; what is asked and shown is `listing`'s.
 
-use api::v1::EventQuery;
+use api::{
+    client::{Watch, Watched},
+    v1::ObjectQuery,
+};
 use clap::Args;
 
 use super::{
@@ -46,11 +49,10 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     let shape = Shape { wide: format == Format::Wide, namespaces: args.all_namespaces, now: age::now() };
     let mut query = Query { kind, name: first, all_namespaces: args.all_namespaces, selector: args.selector, shape };
     let terminal = &session.terminal;
-    // Everything after this event is news: asked before the list, so that nothing falls between.
-    let last_event = if args.watch {
-        session.client().await?.events(&EventQuery::default()).await?.items.last().map(|event| event.sequence)
-    } else {
-        None
+    // Opened before the list, so that nothing falls between.
+    let watch = match args.watch {
+        true => Some(begin(kind, session).await?),
+        false => None,
     };
     let mut seen = all(&query, &more, session).await?;
     let text = seen.text(&format, terminal.width);
@@ -61,12 +63,11 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
         let within = if everywhere { String::new() } else { format!(" in namespace {}", session.namespace()) };
         terminal.hint(format!("no {}s{within}", kind.singular()));
     }
-    if !args.watch {
-        return Ok(Exit::Done);
-    }
-    let question = EventQuery { after: last_event, watch: true, ..EventQuery::default() };
-    let mut events = session.client().await?.watch_events(&question).await?;
-    while events.next().await?.is_some() {
+    let Some(mut watch) = watch else { return Ok(Exit::Done) };
+    loop {
+        if watch.next().await? == Watched::Compacted {
+            watch = begin(kind, session).await?;
+        }
         query.shape.now = age::now();
         let now = all(&query, &more, session).await?;
         let news = now.news(&seen, &format, terminal.width);
@@ -75,7 +76,26 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
         }
         seen = now;
     }
-    Ok(Exit::Unreachable)
+}
+
+/// A watch of what lists of `kind` show, which has begun.
+async fn begin(kind: Kind, session: &Session) -> Result<Watch, Failure> {
+    let question = ObjectQuery { kind: watched(kind).map(str::to_owned), ..ObjectQuery::default() };
+    let mut watch = session.client().await?.watch(question);
+    // The first thing it says is where it begins.
+    watch.next().await?;
+    Ok(watch)
+}
+
+/// The kinds of objects that lists of `kind` are made of; all when it cannot be told.
+fn watched(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::App | Kind::Component | Kind::Instance | Kind::Revision | Kind::Route => Some("App,Revision,Instance,Node"),
+        Kind::Node | Kind::Member => Some("Node"),
+        Kind::Config => Some("Config"),
+        Kind::Secret => Some("Secret"),
+        Kind::Namespace | Kind::Event => None,
+    }
 }
 
 /// What `query` asks for, and the same of each further name.

@@ -22,6 +22,9 @@ pub fn run(args: &LintArgs, session: &Session) -> Outcome {
     let artifacts = sources::resolve(&mut documents)?;
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let apps = count(documents.loaded.len(), "app");
+    let objects =
+        if documents.objects.is_empty() { String::new() } else { format!(", {}", count(documents.objects.len(), "other object")) };
+    let apps = format!("{apps}{objects}");
     session.terminal.data(format!("{apps} and {} checked, nothing wrong", count(artifacts.len(), "component file")));
     if let Some(file) = args.files.files.first() {
         session.terminal.hint(format!("next: shoal plan -f {}", file.display()));

@@ -19,6 +19,7 @@ pub mod failure;
 mod files;
 pub mod follow;
 mod get;
+mod given;
 mod hidden;
 mod http;
 pub mod inline_logs;
@@ -32,6 +33,7 @@ mod output;
 mod plan;
 mod plan_text;
 mod progress;
+mod recover;
 mod rollout;
 mod run;
 #[cfg(test)]
@@ -171,8 +173,10 @@ enum Command {
     Token(cluster::token::TokenArgs),
     /// Who asked for which change.
     Audit(cluster::audit::AuditArgs),
-    /// The state of the cluster as a file.
+    /// The state of the cluster as a file, and a cluster from such a file.
     Snapshot(snapshot::SnapshotArgs),
+    /// Lets the servers begin anew with the one on this machine, when most of them are lost for good.
+    Recover(recover::RecoverArgs),
     /// Whether this machine and the way to the servers are fit for a cluster.
     Doctor(doctor::DoctorArgs),
     /// What a .wasm is: size, language, imports, exports.
@@ -259,6 +263,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Token(args) => cluster::token::run(args, session).await,
         Command::Audit(args) => cluster::audit::run(args, session).await,
         Command::Snapshot(args) => snapshot::run(args, session).await,
+        Command::Recover(args) => recover::run(args, session).await,
         Command::Doctor(args) => doctor::run(args, session).await,
         Command::Inspect(args) => inspect::run(&args, session),
         Command::Explain(args) => explain::run(&args, session),

@@ -8,7 +8,8 @@ use std::{
 use api::v1::{PlanAnswer, PlanRequest};
 use clap::Args;
 use model::{
-    id::{Digest, Index},
+    id::{AppId, Digest, Index},
+    manifest::Document,
     problem::Problem,
 };
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,10 @@ pub async fn run(args: PlanArgs, session: &Session) -> Outcome {
         terminal.hint(format!("{}: {}", terminal.err(Ink::Moving, "warning"), warning.message));
     }
     if let Some(path) = &args.out {
+        if wishes.documents.objects.iter().any(|object| matches!(object.document, Document::Secret(_))) {
+            let message = "a plan file holds no values of secrets, and the manifests have some";
+            return Err(Failure::sentence(Exit::Error, message, "apply the Secrets by themselves first, and plan the rest"));
+        }
         PlanFile::of(&wishes, &answer).write(path)?;
         terminal.hint(format!("next: shoal apply --plan {}", path.display()));
     } else if let ([object], true) = (answer.objects.as_slice(), answer.has_changes()) {
@@ -84,8 +89,9 @@ pub async fn ask(wishes: &Wishes, session: &Session) -> Result<PlanAnswer, Failu
 impl PlanFile {
     fn of(wishes: &Wishes, answer: &PlanAnswer) -> Self {
         let mut documents = wishes.canonical.clone();
-        for (document, object) in documents.iter_mut().zip(&answer.objects) {
-            document["metadata"]["resourceVersion"] = serde_json::json!(object.version);
+        for document in &mut documents {
+            let version = version_of(document, answer);
+            document["metadata"]["resourceVersion"] = serde_json::json!(version);
         }
         let absolute = |artifact: &Artifact| std::path::absolute(&artifact.path).unwrap_or_else(|_| artifact.path.clone());
         let sources = wishes.artifacts.iter().map(|(digest, artifact)| (*digest, absolute(artifact))).collect();
@@ -131,6 +137,17 @@ impl PlanFile {
             wishes.artifacts.insert(digest, Artifact { path, facts });
         }
         Ok(wishes)
+    }
+}
+
+/// The version that what `document` is about had when it was planned.
+fn version_of(document: &serde_json::Value, answer: &PlanAnswer) -> Option<Index> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text(&document["metadata"]["namespace"]), text(&document["metadata"]["name"]));
+    let id: AppId = format!("{namespace}/{name}").parse().ok()?;
+    match document["kind"].as_str() {
+        None | Some("App") => answer.objects.iter().find(|object| object.app == id).map(|object| object.version),
+        Some(kind) => answer.values.iter().find(|value| value.kind == kind && value.name == id.to_string()).map(|value| value.version),
     }
 }
 

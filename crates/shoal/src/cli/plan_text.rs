@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedFile, PlannedObject};
+use api::v1::{Change, CompileNeed, Direction, Outcome, PlanAnswer, PlannedFile, PlannedObject, PlannedValue};
 
 use ::inspect::estimate;
 
@@ -20,6 +20,10 @@ const PLACEMENTS_SHOWN_MAX: usize = 12;
 /// The whole plan, without a final line end.
 pub fn plan(answer: &PlanAnswer, color: bool) -> String {
     let mut lines = Vec::new();
+    for value in &answer.values {
+        lines.push(value_head(value, color));
+        lines.extend(value.changes.iter().filter(|_| value.outcome != Outcome::Created).flat_map(|one| change(one, color)).map(indent));
+    }
     for object in &answer.objects {
         lines.push(head(object, color));
         lines.extend(object.changes.iter().filter(|_| object.outcome != Outcome::Created).flat_map(|one| change(one, color)).map(indent));
@@ -37,10 +41,12 @@ pub fn plan(answer: &PlanAnswer, color: bool) -> String {
 
 /// The changed fields of each object alone, without a final line end; empty when nothing would change.
 pub fn diff(answer: &PlanAnswer, color: bool) -> String {
-    let changed = answer.objects.iter().filter(|object| object.outcome != Outcome::Unchanged);
-    let lines = changed.flat_map(|object| {
-        std::iter::once(head(object, color)).chain(object.changes.iter().flat_map(|one| change(one, color)).map(indent))
-    });
+    let values = answer.values.iter().filter(|value| value.outcome != Outcome::Unchanged);
+    let values = values.map(|value| (value_head(value, color), &value.changes));
+    let apps = answer.objects.iter().filter(|object| object.outcome != Outcome::Unchanged);
+    let changed = values.chain(apps.map(|object| (head(object, color), &object.changes)));
+    let lines =
+        changed.flat_map(|(head, changes)| std::iter::once(head).chain(changes.iter().flat_map(|one| change(one, color)).map(indent)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -56,13 +62,23 @@ pub fn change(change: &Change, color: bool) -> Vec<String> {
     }
 }
 
-fn head(object: &PlannedObject, color: bool) -> String {
-    let (ink, sign, what) = match object.outcome {
+fn words(outcome: Outcome) -> (Ink, &'static str, &'static str) {
+    match outcome {
         Outcome::Created => (Ink::Good, "+", "would be created"),
         Outcome::Changed => (Ink::Moving, "~", "would change"),
         Outcome::Scaled => (Ink::Moving, "~", "would be scaled"),
         Outcome::Unchanged => (Ink::Quiet, "=", "is so already"),
-    };
+    }
+}
+
+fn value_head(value: &PlannedValue, color: bool) -> String {
+    let (ink, sign, what) = words(value.outcome);
+    let version = if value.version.0 == 0 { String::new() } else { format!(" (version {})", value.version) };
+    paint(color, ink, &format!("{sign} {} {} {what}{version}", value.kind.to_lowercase(), value.name))
+}
+
+fn head(object: &PlannedObject, color: bool) -> String {
+    let (ink, sign, what) = words(object.outcome);
     let version = if object.version.0 == 0 { String::new() } else { format!(", version {}", object.version) };
     paint(color, ink, &format!("{sign} app {} {what} ({}{version})", object.app, object.revision))
 }
@@ -116,7 +132,8 @@ fn placements(object: &PlannedObject) -> Vec<String> {
 }
 
 fn summary(answer: &PlanAnswer) -> String {
-    let count = |outcome: Outcome| answer.objects.iter().filter(|object| object.outcome == outcome).count();
+    let outcomes = || answer.objects.iter().map(|object| object.outcome).chain(answer.values.iter().map(|value| value.outcome));
+    let count = |outcome: Outcome| outcomes().filter(|found| *found == outcome).count();
     if !answer.has_changes() {
         return "No changes.".to_owned();
     }

@@ -123,7 +123,7 @@ async fn undo(app: &str, to: Option<RevisionNumber>, detach: bool, timeout: Dura
     let request = UndoRequest { to, by: session.by() };
     let object = session.client().await?.undo(&id, &request).await?;
     session.terminal.hint(format!("{} goes back as {}; the scale stays as it is", object.app, object.revision));
-    let answer = ApplyAnswer { index: object.version, objects: vec![object] };
+    let answer = ApplyAnswer { index: object.version, objects: vec![object], values: Vec::new() };
     if detach {
         return Ok(Exit::Done);
     }

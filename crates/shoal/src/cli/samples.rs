@@ -10,6 +10,7 @@ pub(crate) fn app(name: &str, status: Value) -> AppView {
         "wanted": 2,
         "serving": 2,
         "observedGeneration": 9,
+        "routed": true,
         "rollout": {"phase": "done", "message": ""},
         "conditions": [],
         "components": [component("web", 2, 2)],

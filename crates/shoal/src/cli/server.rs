@@ -177,7 +177,15 @@ impl TraceArgs {
 /// The token's file cannot be read.
 pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
     let part = if args.no_worker { Part::ControlPlane } else { Part::Both };
+    let told = args.node.name.clone();
     let mut options = args.node.options(part, args.join, globals)?;
+    if let Some(replaced) = &args.replace {
+        if told.is_some_and(|told| told != *replaced) {
+            let message = format!("--replace {replaced} takes over the name `{replaced}`, and --name gives another");
+            return Err(Failure::usage(message, "leave --name out"));
+        }
+        options.name.clone_from(replaced);
+    }
     if let Some(join) = &mut options.join {
         join.replaces = args.replace;
     }

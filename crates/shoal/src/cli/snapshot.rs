@@ -1,4 +1,5 @@
-//! `shoal snapshot save`: the whole state of the cluster as one file. Owns that the file is whole or not there; what is in it is the server's.
+//! `shoal snapshot`: the whole state of the cluster as one file, and back. Owns that the file is whole or not there; what is in it is the server's, and what may be
+//! restored the supervisor's.
 
 use std::{
     fs,
@@ -6,14 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api::client::Download;
+use api::{client::Download, v1::SnapshotQuery};
+use backup::{About, BackupError, Reader};
 use clap::{Args, Subcommand};
-use model::{id::Digest, problem::Problem};
-use sha2::{Digest as _, Sha256};
+use model::problem::Problem;
+use supervisor::Restored;
 
 use super::{
     failure::{Exit, Failure, Outcome, io_words},
-    session::Session,
+    session::{self, Session},
     sure::sure,
     terminal::Terminal,
     views::bytes,
@@ -28,32 +30,79 @@ pub struct SnapshotArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Writes the state of the cluster into a file: everything but the keys of the machines. Keep it as safe as the cluster.
+    /// Writes the state of the cluster into a file. Keep it as safe as the cluster.
     Save {
         /// Where to.
         file: PathBuf,
         /// The artifacts too, so that an empty cluster can run what is restored.
         #[arg(long)]
         with_artifacts: bool,
+        /// The cluster's key too: whoever has the file can then read the secrets. On a server's own machine only.
+        #[arg(long)]
+        with_keys: bool,
         /// Overwrite a file that is there without asking.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Makes the data directory of a cluster's only server from a file; start it with `shoal server` afterwards.
+    Restore {
+        /// The file.
+        file: PathBuf,
+        /// A copy of control/cluster.key of any server of that cluster; not needed for a file that was saved with --with-keys.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
     },
 }
 
 /// Runs one of them.
 pub async fn run(args: SnapshotArgs, session: &Session) -> Outcome {
-    let What::Save { file, with_artifacts, yes } = args.what;
+    match args.what {
+        What::Save { file, with_artifacts, with_keys, yes } => {
+            let query = SnapshotQuery { artifacts: with_artifacts, keys: with_keys };
+            fetch(&file, query, yes, session).await
+        }
+        What::Restore { file, key_file } => restore(&file, key_file.as_deref(), session),
+    }
+}
+
+async fn fetch(file: &Path, query: SnapshotQuery, yes: bool, session: &Session) -> Outcome {
     if file.exists() {
         sure(&session.terminal, yes, &format!("overwrite {}", file.display()), &format!("Overwrite {}?", file.display()))?;
     }
-    let mut download = session.client().await?.snapshot(with_artifacts).await?;
-    let saved = save(&mut download, &file, &session.terminal).await?;
-    session.terminal.data(format!("{} saved: {}, {}", file.display(), bytes(saved.size), saved.digest));
-    if !saved.is_verified {
-        session.terminal.hint("the server told no digest, so nothing proves that the file is what it sent");
+    let mut download = session.client().await?.snapshot(&query).await?;
+    let Saved { size, about } = save(&mut download, file, &session.terminal).await?;
+    let artifacts = about.artifacts.map(|count| format!(", {count} artifacts")).unwrap_or_default();
+    session.terminal.data(format!(
+        "{} saved: {}{artifacts}, entry {}, state {}",
+        file.display(),
+        bytes(size),
+        about.index,
+        about.state_hash
+    ));
+    session.terminal.hint(if about.with_keys {
+        "it holds the key of the cluster: whoever has the file can read all secrets and sign certificates"
+    } else {
+        "restoring it takes the key of the cluster: keep a copy of control/cluster.key of a server, apart from this file"
+    });
+    Ok(Exit::Done)
+}
+
+fn restore(file: &Path, key_file: Option<&Path>, session: &Session) -> Outcome {
+    let Some(data) = session::data_directory(&session.globals) else {
+        return Err(Failure::usage("no data directory is named", "name an empty one:   --data-dir DIR"));
+    };
+    session.terminal.live("restoring …");
+    let restored = tokio::task::block_in_place(|| supervisor::restore(file, &data, key_file))?;
+    let Restored { about, state_hash, artifacts, missing, nodes, .. } = restored;
+    session.terminal.data(format!("{} restored: entry {}, state {state_hash}, {artifacts} artifacts", data.display(), about.index));
+    if !missing.is_empty() {
+        let count = missing.len();
+        session.terminal.complain(format!("warning: {count} artifacts that apps name are not in the file: apply those apps again"));
     }
-    session.terminal.hint("keep it away from the cluster: it holds its secrets, sealed, and its token hashes");
+    session.terminal.hint(format!("next: shoal server --data-dir {}", data.display()));
+    session
+        .terminal
+        .hint(format!("it is the only server then; {nodes} nodes are listed as they were: shoal get nodes, shoal node remove --lost NAME"));
     Ok(Exit::Done)
 }
 
@@ -61,9 +110,7 @@ pub async fn run(args: SnapshotArgs, session: &Session) -> Outcome {
 #[derive(Debug, PartialEq, Eq)]
 struct Saved {
     size: u64,
-    digest: Digest,
-    /// Whether the server told the same digest.
-    is_verified: bool,
+    about: About,
 }
 
 async fn save(download: &mut Download, file: &Path, terminal: &Terminal) -> Result<Saved, Failure> {
@@ -73,7 +120,7 @@ async fn save(download: &mut Download, file: &Path, terminal: &Terminal) -> Resu
         let of = download.size().map(|size| format!(" of {}", bytes(size))).unwrap_or_default();
         terminal.live(&format!("saving … {}{of}", bytes(aside.size)));
     }
-    aside.finish(download.digest())
+    aside.finish()
 }
 
 /// The file while it grows, beside the place where it will be; removed unless it is finished.
@@ -82,7 +129,6 @@ struct Aside {
     path: PathBuf,
     target: PathBuf,
     size: u64,
-    hasher: Sha256,
 }
 
 impl Aside {
@@ -93,32 +139,37 @@ impl Aside {
         let mut options = fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
         let file = options.open(&path).map_err(|error| unwritten(&path, &error))?;
-        Ok(Self { file, path, target: target.to_owned(), size: 0, hasher: Sha256::new() })
+        Ok(Self { file, path, target: target.to_owned(), size: 0 })
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
         self.file.write_all(piece).map_err(|error| unwritten(&self.path, &error))?;
-        self.hasher.update(piece);
         self.size += piece.len() as u64;
         Ok(())
     }
 
-    /// On disk and in its place, if it is what the server sent.
-    fn finish(mut self, told: Option<Digest>) -> Result<Saved, Failure> {
-        let digest = Digest(std::mem::take(&mut self.hasher).finalize().into());
-        if let Some(told) = told.filter(|told| *told != digest) {
-            let problem = Problem::new("E0209", format!("the snapshot arrived as {digest}, and the server sent {told}"));
-            return Err(Failure::of(problem.help("try again; nothing was saved")));
-        }
+    /// On disk and in its place, if it is whole.
+    fn finish(self) -> Result<Saved, Failure> {
+        self.file.sync_all().map_err(|error| unwritten(&self.path, &error))?;
+        let about = proven(&self.path).map_err(|error| {
+            let problem = Problem::new("E0612", format!("the snapshot did not arrive whole: {error}"));
+            Failure::of(problem.help("try again; nothing was saved"))
+        })?;
         let place = || -> io::Result<()> {
-            self.file.sync_all()?;
             fs::rename(&self.path, &self.target)?;
             let directory = self.target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
             fs::File::open(directory)?.sync_all()
         };
         place().map_err(|error| unwritten(&self.target, &error))?;
-        Ok(Saved { size: self.size, digest, is_verified: told.is_some() })
+        Ok(Saved { size: self.size, about })
     }
+}
+
+/// Reads a file to its end, and says what it is of when every byte is as it was written.
+fn proven(path: &Path) -> Result<About, BackupError> {
+    let mut reader = Reader::open(fs::File::open(path)?)?;
+    while reader.next_part()?.is_some() {}
+    Ok(reader.about().clone())
 }
 
 impl Drop for Aside {
@@ -141,18 +192,31 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let names = || fs::read_dir(directory.path()).expect("readable").count();
         let target = directory.path().join("state.snapshot");
-        let written = || {
+        let about = About {
+            format: backup::FORMAT,
+            cluster: "c".into(),
+            index: 7,
+            state_hash: model::id::Digest::of(b"state"),
+            saved_at: 1,
+            release: "0.1.0".into(),
+            artifacts: None,
+            with_keys: false,
+        };
+        let mut writer = backup::Writer::begin(Vec::new(), &about).expect("memory takes it");
+        writer.part(&backup::Kind::State, b"state".as_slice()).expect("memory takes it");
+        let file = writer.finish().expect("memory takes it");
+        let written = |bytes: &[u8]| {
             let mut aside = Aside::create(&target).expect("created");
-            aside.write(b"all of ").and_then(|()| aside.write(b"it")).expect("written");
+            aside.write(&bytes[..9]).and_then(|()| aside.write(&bytes[9..])).expect("written");
             aside
         };
-        drop(written());
+        drop(written(&file));
         assert_eq!(names(), 0, "what was broken off leaves nothing");
-        let wrong = written().finish(Some(Digest::of(b"something else"))).expect_err("another digest");
-        assert!(wrong.render(false).starts_with("error[E0209]") && names() == 0, "{}", wrong.render(false));
-        let saved = written().finish(Some(Digest::of(b"all of it"))).expect("whole");
-        assert_eq!(saved, Saved { size: 9, digest: Digest::of(b"all of it"), is_verified: true });
-        assert_eq!((fs::read(&target).expect("there").as_slice(), names()), (b"all of it".as_slice(), 1));
-        assert!(!written().finish(None).expect("whole").is_verified);
+        let torn = written(&file[..file.len() - 1]).finish().expect_err("torn");
+        assert!(torn.render(false).starts_with("error[E0612]") && names() == 0, "{}", torn.render(false));
+        assert_eq!(written(&file).finish().expect("whole"), Saved { size: file.len() as u64, about });
+        assert_eq!((fs::read(&target).expect("there"), names()), (file, 1));
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&target).expect("there"));
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -37,8 +37,9 @@ pub type Artifacts = BTreeMap<Digest, Artifact>;
 pub fn resolve(documents: &mut Documents) -> Result<Artifacts, Failure> {
     let mut artifacts = Artifacts::new();
     let mut problems = Vec::new();
-    for number in 0..documents.loaded.len() {
-        let loaded = &mut documents.loaded[number];
+    for index in 0..documents.loaded.len() {
+        let number = documents.objects.len() + index;
+        let loaded = &mut documents.loaded[index];
         for (name, component) in &mut loaded.app.spec.components {
             if let Err(wrong) = files::expand(component, name, &loaded.directory, &mut artifacts) {
                 problems.extend(wrong.into_iter().map(|problem| (number, problem)));

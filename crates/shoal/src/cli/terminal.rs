@@ -114,6 +114,14 @@ impl Terminal {
         io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
+    /// What the user types in answer to `question`, without the spaces around it; nothing where nobody can be asked.
+    pub fn ask(&self, question: &str) -> String {
+        self.clear_live_line();
+        let _ = write!(io::stderr().lock(), "{question}").and_then(|()| io::stderr().flush());
+        let mut answer = String::new();
+        if io::stdin().read_line(&mut answer).is_ok() { answer.trim().to_owned() } else { String::new() }
+    }
+
     /// `text` in `ink` for stdout.
     pub fn out(&self, ink: Ink, text: &str) -> String {
         paint(self.out_color, ink, text)

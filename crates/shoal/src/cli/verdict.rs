@@ -1,10 +1,10 @@
 //! How a rollout ended, judged from the cluster's state alone. Pure: the caller brings the state, this says the verdict, its sentence and its exit code.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use api::{
     node::Wanted,
-    v1::{AppView, InstancePhase, InstanceView, RolloutPhase, Waiting},
+    v1::{AppView, ComponentStatus, InstancePhase, InstanceView, RolloutPhase, Waiting},
 };
 use model::id::{AppId, RevisionNumber};
 
@@ -13,6 +13,9 @@ use super::{age, failure::Exit};
 /// How the server's words for a wait begin when there is no room. The colon keeps them apart from a wait for a node of such a name.
 const ROOM_WAITS: [&str; 3] = ["waits for a node:", "waits for memory:", "waits for a place:"];
 
+/// What the server's words for a wait for a node that does not report begin and end with.
+const SILENT_NODE_WAITS: (&str, &str) = ("waits for ", ", which does not report");
+
 /// The end of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -20,6 +23,8 @@ pub enum Verdict {
     Done {
         /// Instances that take requests.
         ready: u32,
+        /// Nodes that do not report: they get the revision when they come back.
+        silent: Vec<String>,
     },
     /// It cannot run; what served before, if anything, still serves.
     Failed {
@@ -71,10 +76,24 @@ pub fn judge(app: &AppView, revision: RevisionNumber) -> Option<Verdict> {
         _ if unplaced(app).next().is_some() => Some(Verdict::CannotPlace { waits: unplaced(app).cloned().collect() }),
         RolloutPhase::Progressing => None,
         RolloutPhase::Done => {
-            let complete = status.components.iter().all(|component| component.ready >= component.wanted);
-            complete.then(|| Verdict::Done { ready: status.components.iter().map(|component| component.ready).sum() })
+            let excused =
+                |component: &ComponentStatus| silences(app).filter(|(wait, _)| wait.instance.component.component == component.name).count();
+            let lacking = |component: &ComponentStatus| component.wanted.saturating_sub(component.ready) as usize;
+            let complete = status.components.iter().all(|component| lacking(component) <= excused(component));
+            // Whoever asks any gateway after this must meet the revision that was wished for.
+            (complete && status.routed).then(|| {
+                let silent: BTreeSet<_> = silences(app).map(|(_, node)| node.to_owned()).collect();
+                let ready = status.components.iter().map(|component| component.ready).sum();
+                Verdict::Done { ready, silent: silent.into_iter().collect() }
+            })
         }
     }
+}
+
+/// What waits for a node that does not report, and which node that is: nobody waits with it.
+fn silences(app: &AppView) -> impl Iterator<Item = (&Waiting, &str)> {
+    let (before, behind) = SILENT_NODE_WAITS;
+    app.status.waits.iter().filter_map(move |wait| Some((wait, wait.reason.strip_prefix(before)?.strip_suffix(behind)?)))
 }
 
 fn failure_of(instance: &InstanceView, serving: Option<RevisionNumber>) -> Verdict {
@@ -88,6 +107,9 @@ pub fn missing(app: &AppView) -> String {
     let mut parts: Vec<String> =
         short.map(|component| format!("{} has {} of {} instances ready", component.name, component.ready, component.wanted)).collect();
     parts.extend(unplaced(app).map(wait_words));
+    if parts.is_empty() && status.rollout.phase == RolloutPhase::Done && !status.routed {
+        parts.push("word of the new revision is on its way to a node".to_owned());
+    }
     if parts.is_empty() {
         parts.push(if status.rollout.message.is_empty() { "the rollout has not ended".to_owned() } else { status.rollout.message.clone() });
     }
@@ -110,9 +132,14 @@ impl Verdict {
     pub fn sentence(&self, app: &AppId, revision: RevisionNumber, took: Duration) -> String {
         let took = age::brief(took);
         match self {
-            Self::Done { ready } => {
+            Self::Done { ready, silent } => {
                 let plural = if *ready == 1 { "instance" } else { "instances" };
-                format!("{app} {revision} is done: {ready} {plural} ready in {took}")
+                let later = match silent.as_slice() {
+                    [] => String::new(),
+                    [one] => format!("; {one} does not report and gets it when it comes back"),
+                    several => format!("; {} do not report and get it when they come back", several.join(", ")),
+                };
+                format!("{app} {revision} is done: {ready} {plural} ready in {took}{later}")
             }
             Self::Failed { code, reason, serving } => {
                 let code = code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
@@ -193,6 +220,19 @@ mod tests {
             json!({"components": [samples::component("web", 2, 1)]}),
             expect![[r#"
             on its way: web has 1 of 2 instances ready
+        "#]],
+        );
+        check(
+            json!({"components": [samples::component("web", 3, 2)],
+                   "waits": [{"instance": "hello/web.3", "reason": "waits for node-c, which does not report"}]}),
+            expect![[r#"
+            0 hello r2 is done: 2 instances ready in 1.2s; node-c does not report and gets it when it comes back
+        "#]],
+        );
+        check(
+            json!({"routed": false}),
+            expect![[r#"
+            on its way: word of the new revision is on its way to a node
         "#]],
         );
         check(

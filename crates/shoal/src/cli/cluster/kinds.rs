@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use api::v1::{ConfigView, SecretView};
+use api::v1::{About, ConfigView, NamespaceView, SecretView};
 use model::{
-    id::{Name, Timestamp},
+    app::Metadata,
+    id::{Index, Name, ObjectId, Timestamp},
+    manifest,
+    object::{Config, ConfigSpec, Given, Namespace, NamespaceSpec},
     problem::Problem,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    member, values,
+    member,
     views::{self, Inhabitants},
 };
 use crate::cli::{age::age, failure::Failure, listing::Query, output::Listing, session::Session, target::Kind, yaml::to_yaml};
@@ -25,7 +28,12 @@ pub async fn configs(query: &Query, session: &Session) -> Result<Listing, Failur
         None => session.client().await?.configs(within(query, session).as_ref()).await?.items,
     };
     let names = configs.iter().map(|config| format!("config/{}", config.name)).collect();
-    Ok(Listing { table: views::configs(&configs, query.shape), objects: values(&configs), names, single: query.name.is_some() })
+    Ok(Listing {
+        table: views::configs(&configs, query.shape),
+        objects: configs.iter().map(config_object).collect(),
+        names,
+        single: query.name.is_some(),
+    })
 }
 
 /// Secrets, without their values.
@@ -38,7 +46,12 @@ pub async fn secrets(query: &Query, session: &Session) -> Result<Listing, Failur
         None => session.client().await?.secrets(within(query, session).as_ref()).await?.items,
     };
     let names = secrets.iter().map(|secret| format!("secret/{}", secret.name)).collect();
-    Ok(Listing { table: views::secrets(&secrets, query.shape), objects: values(&secrets), names, single: query.name.is_some() })
+    Ok(Listing {
+        table: views::secrets(&secrets, query.shape),
+        objects: secrets.iter().map(secret_object).collect(),
+        names,
+        single: query.name.is_some(),
+    })
 }
 
 /// Servers of the group.
@@ -56,7 +69,7 @@ pub async fn members(query: &Query, session: &Session) -> Result<Listing, Failur
     Ok(Listing { single: query.name.is_some(), ..member::listing(&cluster, query.shape) })
 }
 
-/// Namespaces in which something lives.
+/// Namespaces that have ceilings, and those in which something lives.
 ///
 /// # Errors
 /// As [`configs`].
@@ -66,6 +79,9 @@ pub async fn namespaces(query: &Query, session: &Session) -> Result<Listing, Fai
     let configs = client.configs(None).await?.items.into_iter().map(|config| config.namespace);
     let secrets = client.secrets(None).await?.items.into_iter().map(|secret| secret.namespace);
     let mut found = inhabited(apps, configs, secrets);
+    let records: BTreeMap<Name, NamespaceView> =
+        client.namespaces().await?.items.into_iter().map(|record| (record.name.clone(), record)).collect();
+    records.keys().for_each(|name| found.entry(name.clone()).or_default().ceilings = true);
     if let Some(name) = &query.name {
         found.retain(|namespace, _| namespace.as_str() == name);
         if found.is_empty() {
@@ -73,8 +89,42 @@ pub async fn namespaces(query: &Query, session: &Session) -> Result<Listing, Fai
         }
     }
     let names = found.keys().map(|name| format!("namespace/{name}")).collect();
-    let objects = found.iter().map(|(name, lives)| json!({"name": name, "lives": lives})).collect();
+    let objects = found.iter().map(|(name, lives)| namespace_object(name, records.get(name), lives)).collect();
     Ok(Listing { table: views::namespaces(&found, query.shape), objects, names, single: query.name.is_some() })
+}
+
+/// A Config in the form it can be applied in again.
+fn config_object(config: &ConfigView) -> Value {
+    let data = config.data.iter().map(|(key, value)| (key.clone(), Given::Text(value.clone()))).collect();
+    let metadata = metadata((&config.namespace, &config.name), &config.about, config.version);
+    let mut object = manifest::config_to_value(&Config { metadata, spec: ConfigSpec { data } });
+    object["status"] = json!({"createdAt": config.created_at, "changedAt": config.changed_at});
+    object
+}
+
+/// A Secret in the form of a manifest, without its values: keys and versions are its status.
+fn secret_object(secret: &SecretView) -> Value {
+    let metadata = metadata((&secret.namespace, &secret.name), &secret.about, secret.version);
+    let mut object = manifest::config_to_value(&Config { metadata, spec: ConfigSpec { data: BTreeMap::new() } });
+    object["kind"] = json!("Secret");
+    object["spec"] = json!({"type": secret.kind});
+    object["status"] = json!({"keys": secret.keys, "versions": secret.versions});
+    object
+}
+
+/// A Namespace in the form it can be applied in again; one without ceilings is just as real.
+fn namespace_object(name: &Name, record: Option<&NamespaceView>, lives: &Inhabitants) -> Value {
+    let none = (About::default(), Index(0), NamespaceSpec::default());
+    let (about, version, spec) = record.map_or(none, |record| (record.about.clone(), record.version, record.spec.clone()));
+    let metadata = metadata((&Name::default_namespace(), name), &about, version);
+    let mut object = manifest::namespace_to_value(&Namespace { metadata, spec });
+    object["status"] = json!({"lives": lives});
+    object
+}
+
+fn metadata((namespace, name): (&Name, &Name), about: &About, version: Index) -> Metadata {
+    let About { labels, annotations, protected } = about.clone();
+    Metadata { name: name.clone(), namespace: namespace.clone(), labels, annotations, protected, resource_version: Some(version) }
 }
 
 fn inhabited(
@@ -100,18 +150,28 @@ pub async fn describe(kind: Kind, name: &str, session: &Session, now: Timestamp)
     }
 }
 
-/// Deletes the config or secret if it still is what it was when it was found.
+/// Deletes the config, secret or namespace `id` if it still is what it was when it was found; the namespace of a namespace does not matter.
 ///
 /// # Errors
-/// As [`configs`]; E0403 when somebody changed it meanwhile.
-pub async fn delete(kind: Kind, name: &str, session: &Session) -> Result<(), Failure> {
+/// As [`configs`]; E0403 when somebody changed it meanwhile, E0417 when something still needs it.
+pub async fn delete(kind: Kind, id: &ObjectId, session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    if kind == Kind::Config {
-        let found = config(name, session).await?;
-        client.delete_config(&found.namespace, &found.name, Some(found.version)).await?;
-    } else {
-        let found = secret(name, session).await?;
-        client.delete_secret(&found.namespace, &found.name, Some(found.version)).await?;
+    let ObjectId { namespace, name } = id;
+    match kind {
+        Kind::Config => {
+            let found = client.config(namespace, name).await?;
+            client.delete_config(namespace, name, Some(found.version)).await?;
+        }
+        Kind::Namespace => {
+            let all = client.namespaces().await?.items;
+            let found = all.into_iter().find(|known| known.name == *name).ok_or_else(|| missing(kind, name.as_str()))?;
+            client.delete_namespace(name, Some(found.version)).await?;
+        }
+        _ => {
+            let all = client.secrets(Some(namespace)).await?.items;
+            let found = all.into_iter().find(|known| known.name == *name).ok_or_else(|| missing(kind, name.as_str()))?;
+            client.delete_secret(namespace, name, Some(found.version)).await?;
+        }
     }
     Ok(())
 }

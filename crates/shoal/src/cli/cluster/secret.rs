@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use api::v1::{SecretRequest, SecretView};
 use clap::{Args, Subcommand, ValueEnum};
-use model::id::{Index, Name};
+use model::id::{Index, Name, ObjectId};
 
 use super::{
     ListArgs, kinds,
@@ -127,7 +127,8 @@ pub async fn run(args: SecretArgs, session: &Session) -> Outcome {
         What::Rm { name, yes } => {
             let name = name.strip_prefix("secret/").unwrap_or(&name);
             sure(&session.terminal, yes, &format!("delete secret {name}"), &format!("Delete secret {name} with all its versions?"))?;
-            kinds::delete(Kind::Secret, name, session).await?;
+            let id = ObjectId { namespace: session.namespace(), name: kinds::parse(Kind::Secret, name)? };
+            kinds::delete(Kind::Secret, &id, session).await?;
             session.terminal.data(format!("secret/{name} deleted"));
             Ok(Exit::Done)
         }

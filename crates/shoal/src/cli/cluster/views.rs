@@ -171,14 +171,20 @@ pub struct Inhabitants {
     pub configs: usize,
     /// Secrets.
     pub secrets: usize,
+    /// Whether it has ceilings.
+    #[serde(skip)]
+    pub ceilings: bool,
 }
 
 /// Namespaces in which something lives.
 pub fn namespaces(namespaces: &BTreeMap<Name, Inhabitants>, shape: Shape) -> Table {
     let shape = Shape { namespaces: false, ..shape };
-    let mut table = shape.table(&["name", "apps", "configs", "secrets"], &[]);
+    let mut table = shape.table(&["name", "apps", "configs", "secrets", "ceilings"], &[]);
     for (name, lives) in namespaces {
-        let usual = [name.to_string(), lives.apps.to_string(), lives.configs.to_string(), lives.secrets.to_string()];
+        let ceilings = if lives.ceilings { "yes" } else { "" };
+        let counts = [lives.apps, lives.configs, lives.secrets].map(|count| count.to_string());
+        let [apps, configs, secrets] = counts;
+        let usual = [name.to_string(), apps, configs, secrets, ceilings.to_owned()];
         shape.row(&mut table, None, usual, []);
     }
     table
@@ -308,12 +314,12 @@ mod tests {
                 AGE   BY   VERB     OBJECT          OUTCOME   SEQUENCE   AT
                 12s   ci   deploy   app/team/cart   done      7          2026-01-01T00:03:00.000Z"#]],
         );
-        let lives = BTreeMap::from([("team".parse().expect("a name"), Inhabitants { apps: 2, configs: 0, secrets: 1 })]);
+        let lives = BTreeMap::from([("team".parse().expect("a name"), Inhabitants { apps: 2, configs: 0, secrets: 1, ceilings: true })]);
         check(
             &namespaces(&lives, shape(false, false)),
             expect![[r#"
-                NAME   APPS   CONFIGS   SECRETS
-                team   2      0         1"#]],
+                NAME   APPS   CONFIGS   SECRETS   CEILINGS
+                team   2      0         1         yes"#]],
         );
     }
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use runtime::SystemNeeds;
 use serde::Serialize;
+use server::fitness::{Writes, millis};
 use supervisor::FileRules;
 
 use crate::cli::{age, views::bytes};
@@ -32,30 +33,12 @@ pub enum Profile {
     Wan,
 }
 
-impl Profile {
-    /// What one round trip and one write together may take: a tenth of the shortest silence after which members elect anew, so that nine can be slow in a row
-    /// without an election.
-    fn budget(self) -> Duration {
-        match self {
-            Self::Lan => Duration::from_millis(25),
-            Self::Cloud => Duration::from_millis(50),
-            Self::Wan => Duration::from_millis(150),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Lan => "lan",
-            Self::Cloud => "cloud",
-            Self::Wan => "wan",
-        }
-    }
-
-    fn larger(self) -> Option<Self> {
-        match self {
-            Self::Lan => Some(Self::Cloud),
-            Self::Cloud => Some(Self::Wan),
-            Self::Wan => None,
+impl From<Profile> for supervisor::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Lan => Self::Lan,
+            Profile::Cloud => Self::Cloud,
+            Profile::Wan => Self::Wan,
         }
     }
 }
@@ -82,17 +65,6 @@ pub struct Disk {
     pub writes: Result<Writes, String>,
     /// Bytes that are free there.
     pub free: Result<u64, String>,
-}
-
-/// How long a write with its fsync took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Writes {
-    /// How many were measured.
-    pub count: usize,
-    /// Half of them took no longer.
-    pub p50: Duration,
-    /// 99 of 100 took no longer.
-    pub p99: Duration,
 }
 
 /// What the system allows.
@@ -163,6 +135,7 @@ impl Line {
 
 /// Says of everything whether it is well.
 pub fn judge(measured: &Measured, profile: Profile, own_version: &str) -> Vec<Line> {
+    let profile = supervisor::Profile::from(profile);
     let mut lines = Vec::new();
     if let Some(disk) = &measured.disk {
         lines.push(writes(disk, profile));
@@ -177,7 +150,7 @@ pub fn judge(measured: &Measured, profile: Profile, own_version: &str) -> Vec<Li
     lines
 }
 
-fn writes(disk: &Disk, profile: Profile) -> Line {
+fn writes(disk: &Disk, profile: supervisor::Profile) -> Line {
     let place = disk.directory.display();
     match &disk.writes {
         Err(why) => {
@@ -197,7 +170,7 @@ fn writes(disk: &Disk, profile: Profile) -> Line {
 }
 
 /// What to do when `profile` is too short for this place.
-fn slow(profile: Profile, else_do: &str) -> String {
+fn slow(profile: supervisor::Profile, else_do: &str) -> String {
     let budget = millis(profile.budget());
     let larger = profile.larger().map(|larger| format!(", or start servers with --profile {}", larger.name())).unwrap_or_default();
     format!("the profile {} has room for {budget}: {else_do}{larger}", profile.name())
@@ -278,7 +251,7 @@ fn clock(check: String, ahead_ms: i64) -> Line {
     Line::new(status, check, found, "set the clock of the machine that is wrong, best by NTP (timedatectl set-ntp true)")
 }
 
-fn member(name: &str, time: &Result<Duration, String>, fsync: Duration, profile: Profile) -> Line {
+fn member(name: &str, time: &Result<Duration, String>, fsync: Duration, profile: supervisor::Profile) -> Line {
     let check = format!("member {name}");
     match time {
         // A tool may stand where only the API can be reached.
@@ -293,12 +266,6 @@ fn member(name: &str, time: &Result<Duration, String>, fsync: Duration, profile:
             Line::new(status, check, format!("a round trip takes {}", millis(*time)), slow(profile, "look at the network between them"))
         }
     }
-}
-
-/// A short time with the digits that count.
-fn millis(time: Duration) -> String {
-    let millis = time.as_secs_f64() * 1e3;
-    if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
 }
 
 #[cfg(test)]
@@ -356,8 +323,8 @@ mod tests {
         check(26, Profile::Cloud, Status::Ok);
         check(251, Profile::Lan, Status::Broken);
         check(251, Profile::Wan, Status::Warning);
-        assert!(slow(Profile::Lan, "x").contains("--profile cloud"));
-        assert!(!slow(Profile::Wan, "x").contains("--profile"));
+        assert!(slow(supervisor::Profile::Lan, "x").contains("--profile cloud"));
+        assert!(!slow(supervisor::Profile::Wan, "x").contains("--profile"));
     }
 
     #[test]

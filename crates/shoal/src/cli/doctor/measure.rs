@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -12,64 +11,26 @@ use api::{
     v1::ClusterView,
 };
 use rustix::process::{Resource, getrlimit};
+use server::fitness::{disk_writes, round_trip};
 use supervisor::FileRules;
-use tokio::{net::TcpStream, time::timeout};
 
-use super::judge::{Answer, Disk, Reached, System, Writes};
+use super::judge::{Answer, Disk, Reached, System};
 use crate::cli::{age, context::choice::Choice, discovery::reason, failure::io_words, session::chain};
 
 /// Sandboxes of a worker of full size: what the supervisor wishes for.
 const SLOTS_WISHED: u32 = 1_000;
 
-/// Writes that are measured: enough for a p99, over in a second on any disk that will do.
-const WRITES: usize = 200;
-
-/// A disk so slow that its writes take longer than this together is known to be slow.
-const WRITES_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Bytes of one write: about what one command of the log takes.
-const WRITE_BYTES: usize = 512;
-
-/// Connections to one member; the shortest counts, because everything but the way only adds.
-const ROUND_TRIPS: usize = 3;
-
-/// How long one connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
-
 /// The disk under `directory`, or under the closest directory above it that exists.
 pub fn disk(directory: &Path) -> Disk {
     let directory = existing(directory);
     let free = rustix::fs::statvfs(&directory).map(|found| found.f_bavail.saturating_mul(found.f_frsize));
-    let writes = writes(&directory).map_err(|error| io_words(&error));
+    let writes = disk_writes(&directory).map_err(|error| io_words(&error));
     Disk { writes, free: free.map_err(|error| error.to_string()), directory }
 }
 
 fn existing(directory: &Path) -> PathBuf {
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     absolute.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned()
-}
-
-fn writes(directory: &Path) -> std::io::Result<Writes> {
-    let path = directory.join(format!(".shoal-doctor-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
-    // Gone from the directory at once: whatever happens, nothing is left behind.
-    fs::remove_file(&path)?;
-    let started = Instant::now();
-    let mut times = Vec::with_capacity(WRITES);
-    while times.len() < WRITES && started.elapsed() < WRITES_TIME_MAX {
-        let before = Instant::now();
-        file.write_all(&[0x5a; WRITE_BYTES])?;
-        file.sync_data()?;
-        times.push(before.elapsed());
-    }
-    Ok(summary(times))
-}
-
-/// Count and quantiles; there is at least one time.
-fn summary(mut times: Vec<Duration>) -> Writes {
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    Writes { count: times.len(), p50: at(50), p99: at(99) }
 }
 
 /// What the system allows.
@@ -130,35 +91,14 @@ fn client(choice: &Choice, server: &Server) -> Client {
 pub async fn members(cluster: &ClusterView) -> Vec<(String, Result<Duration, String>)> {
     let mut found = Vec::new();
     for member in &cluster.members {
-        found.push((member.name.clone(), round_trip(&member.address).await));
+        found.push((member.name.clone(), round_trip(&member.address).await.map_err(|error| reason(&error))));
     }
     found
-}
-
-async fn round_trip(address: &str) -> Result<Duration, String> {
-    let mut best = None;
-    for _ in 0..ROUND_TRIPS {
-        let before = Instant::now();
-        match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => best = Some(best.map_or(before.elapsed(), |best: Duration| best.min(before.elapsed()))),
-            Ok(Err(error)) => return Err(reason(&error)),
-            Err(_) => return Err("no answer in time".to_owned()),
-        }
-    }
-    best.ok_or_else(|| "no answer".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_come_from_what_was_measured() {
-        let times = (1..=200).rev().map(Duration::from_millis).collect();
-        let found = summary(times);
-        assert_eq!((found.count, found.p50.as_millis(), found.p99.as_millis()), (200, 101, 199));
-        assert_eq!(summary(vec![Duration::from_millis(3)]).p99.as_millis(), 3);
-    }
 
     #[test]
     fn measuring_a_disk_leaves_nothing_behind() {
@@ -167,14 +107,5 @@ mod tests {
         assert_eq!(found.directory, directory.path());
         assert!(found.writes.is_ok_and(|writes| writes.count > 0) && found.free.is_ok_and(|free| free > 0));
         assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_member_is_reached_or_not() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound").to_string();
-        assert!(round_trip(&address).await.is_ok());
-        drop(listener);
-        assert_eq!(round_trip(&address).await, Err("nobody listens".to_owned()));
     }
 }
