@@ -27,6 +27,8 @@ pub(crate) struct Client<S: Subject> {
     pub(crate) random: Random,
     /// Names its next write; no other client uses the same.
     pub(crate) next: u64,
+    /// Its last write, when nothing is known of it.
+    pub(crate) open: Option<S::Command>,
 }
 
 impl<S: Subject> Client<S> {
@@ -47,15 +49,21 @@ impl<S: Subject> Client<S> {
         let Some((_, member)) = self.somebody() else { return false };
         let unique = self.next;
         self.next += 1;
-        let command = S::write(unique, self.random.number());
-        let told = SimRuntime::timeout(PATIENCE, member.propose(command)).await;
+        let again = self.open.take().and_then(|command| S::again(&command, unique));
+        let command = again.unwrap_or_else(|| member.state().write(unique, &mut self.random));
+        let begun = self.oracle.begin();
+        let told = SimRuntime::timeout(PATIENCE, member.propose(command.clone())).await;
         match told {
-            Ok(Ok((index, _))) => {
-                self.oracle.acknowledged(unique, index);
+            Ok(Ok((index, answer))) => {
+                self.oracle.acknowledged(unique, begun, index);
+                S::told(&command, &answer).into_iter().for_each(|(what, told)| self.oracle.told(what, told));
                 return true;
             }
             Ok(Err(ProposeError::NotLeader { .. } | ProposeError::Storage { .. } | ProposeError::Stopped)) => self.oracle.refused(unique),
-            Ok(Err(_)) | Err(_) => self.oracle.unknown(),
+            Ok(Err(_)) | Err(_) => {
+                self.open = Some(command);
+                self.oracle.unknown();
+            }
         }
         false
     }
@@ -63,10 +71,11 @@ impl<S: Subject> Client<S> {
     /// One read that is promised to be current, of anybody.
     async fn read(&mut self) {
         let Some((id, member)) = self.random.pick(&self.wires.running()) else { return };
-        let promised = self.oracle.promised();
-        if member.read_barrier(PATIENCE).await.is_ok() {
-            let state = member.state();
-            self.oracle.read(id, &promised, |unique| state.holds(unique));
+        let (promised, begun) = (self.oracle.promised(), self.oracle.begin());
+        let within = SimRuntime::timeout(PATIENCE + PATIENCE, member.read_barrier(PATIENCE)).await;
+        if let Ok(Ok(reached)) = within {
+            let (applied, state) = (*member.applied().borrow(), member.state());
+            self.oracle.read(id, begun, applied.max(reached), (&promised, |unique| state.holds(unique)));
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use consensus::{RestoreError, StateMachine};
 use serde::{Deserialize, Serialize};
 
-use crate::Subject;
+use crate::{Random, Subject};
 
 /// Sets a key, and is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +80,8 @@ impl Subject for Ledger {
         Self::default()
     }
 
-    fn write(unique: u64, choice: u64) -> Write {
-        Write { unique, key: choice % KEYS }
+    fn write(&self, unique: u64, random: &mut Random) -> Write {
+        Write { unique, key: random.below(KEYS) }
     }
 
     fn holds(&self, unique: u64) -> bool {

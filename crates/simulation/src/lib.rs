@@ -2,17 +2,22 @@
 //! had again. Owns the world, what goes wrong in it and what must hold all the same; generic over the state machine. Must never look at a real clock, a real
 //! disk or a real network.
 //!
-//! Start with [`run`]; [`Scenario`] says how much goes wrong, [`Seams`] is where a test plants a bug, [`Subject`] is what a state machine must offer,
-//! and [`Ledger`] is the smallest one.
+//! Start with [`run`]; [`Scenario`] says how much goes wrong, [`Seams`] is where a test plants a bug, [`Subject`] is what a state machine must offer:
+//! [`Replica`] is the product's state, [`Ledger`] the smallest one.
 
 mod client;
+mod commands;
 mod ledger;
+mod members;
 mod nemesis;
 mod oracle;
+mod process;
 mod random;
+mod replica;
 mod scenario;
 #[cfg(test)]
 mod steps;
+mod watcher;
 mod wires;
 mod world;
 
@@ -20,6 +25,7 @@ pub use crate::{
     ledger::{Ledger, Write},
     oracle::Outcome,
     random::Random,
-    scenario::{Fault, Honest, Replacement, Scenario, Seams, Subject},
-    world::{run, run_ledger},
+    replica::{Numbered, Replica},
+    scenario::{Became, Changed, Fault, Honest, Listing, Replacement, Scenario, Seams, Subject},
+    world::run,
 };

@@ -8,11 +8,14 @@ use openraft_rt_sim::{SimInstant, SimRuntime};
 use crate::{
     Fault, Replacement, Subject,
     wires::{Member, Quality},
-    world::{World, peer},
+    world::{LOG_ENTRIES_KEPT, SNAPSHOT_ENTRIES, World, peer},
 };
 
 /// How long a change of the membership is tried.
-const CHANGE: Duration = Duration::from_secs(20);
+pub(crate) const CHANGE: Duration = Duration::from_secs(20);
+
+/// Entries after which nobody has those before in the log any more: a snapshot's worth, what is kept behind it, and some.
+const ENTRIES_MISSED: u64 = SNAPSHOT_ENTRIES + LOG_ENTRIES_KEPT + 20;
 
 impl<S: Subject> World<S> {
     /// One fault, sometimes with bad ways on top, and its end.
@@ -32,9 +35,13 @@ impl<S: Subject> World<S> {
                 self.wires.set_quality(Quality::BAD);
                 self.pause(200, 3_000).await;
             }
+            Fault::Pause => self.stand_still().await,
             Fault::Transfer => self.transfer().await,
             Fault::Snapshot => self.take_snapshot().await,
+            Fault::Laggard => self.laggard().await,
             Fault::Replace => self.replace().await,
+            Fault::Rotate => self.rotate().await,
+            Fault::Demote => self.demote().await,
             Fault::SlowDisk => self.slow_disk().await,
             Fault::FullDisk => self.full_disk().await,
         }
@@ -75,11 +82,15 @@ impl<S: Subject> World<S> {
 
     async fn isolate(&mut self) {
         let Some(id) = self.anybody() else { return };
+        self.cut_off(id);
+        self.pause(200, 3_000).await;
+    }
+
+    fn cut_off(&self, id: u64) {
         for other in self.others(id) {
             self.wires.cut(id, other);
             self.wires.cut(other, id);
         }
-        self.pause(200, 3_000).await;
     }
 
     async fn one_way(&mut self) {
@@ -99,6 +110,32 @@ impl<S: Subject> World<S> {
             self.wires.cut(other, one);
         }
         self.pause(200, 3_000).await;
+    }
+
+    /// What others think of it meanwhile is out of date when it goes on, and so is what it thinks of itself.
+    async fn stand_still(&mut self) {
+        let leader = if self.random.chance(600) { self.leader() } else { None };
+        let Some((_, member)) = leader.or_else(|| self.random.pick(&self.wires.running())) else { return };
+        member.process().stand_still();
+        self.pause(100, 3_000).await;
+        member.process().go_on();
+        self.pause(0, 500).await;
+    }
+
+    /// One is cut off until the entries it lacks are gone from the others' logs.
+    async fn laggard(&mut self) {
+        let Some(id) = self.anybody() else { return };
+        self.cut_off(id);
+        let others = || self.wires.running().into_iter().filter(move |(other, _)| *other != id);
+        let newest = || others().map(|(_, member)| *member.applied().borrow()).max().unwrap_or(0);
+        let (before, began) = (newest(), SimInstant::now());
+        while newest() < before + ENTRIES_MISSED && SimInstant::now() - began < CHANGE {
+            SimRuntime::sleep(Duration::from_millis(100)).await;
+        }
+        for (_, member) in others() {
+            member.snapshot().await;
+        }
+        self.pause(0, 500).await;
     }
 
     async fn transfer(&mut self) {
@@ -152,8 +189,42 @@ impl<S: Subject> World<S> {
             }
         };
         if self.leave(lost).await {
-            let id = self.new_member().await;
-            // One that cannot be given a vote follows without; nobody counts on it.
+            self.newcomer().await;
+        }
+    }
+
+    /// Somebody new joins the group. One that cannot be given a vote follows without; nobody counts on it.
+    async fn newcomer(&mut self) -> bool {
+        let Some(id) = self.new_member().await else { return false };
+        self.oracle.newcomer();
+        self.join(id).await
+    }
+
+    /// The group grows by one that learns and gets a vote, then gives up another, the leader perhaps.
+    async fn rotate(&mut self) {
+        let Some((_, leader)) = self.leader() else { return };
+        let membership = leader.membership().borrow().clone();
+        let all_there = membership.voters.iter().all(|peer| self.homes.contains_key(&peer.id));
+        if !all_there || membership.shape == Shape::Joint || !self.newcomer().await {
+            return;
+        }
+        self.pause(0, 500).await;
+        let voters: Vec<u64> = membership.voters.iter().map(|peer| peer.id).collect();
+        let Some(leaves) = self.random.pick(&voters) else { return };
+        if self.leave(leaves).await {
+            self.crash(leaves);
+            self.homes.remove(&leaves);
+        }
+    }
+
+    /// A vote is taken away and given back.
+    async fn demote(&mut self) {
+        let Some((_, leader)) = self.leader() else { return };
+        let voters: Vec<u64> = leader.membership().borrow().voters.iter().map(|peer| peer.id).collect();
+        let Some(id) = self.random.pick(&voters).filter(|id| self.homes.contains_key(id) && voters.len() > 2) else { return };
+        // Refused when too few of the others answer.
+        if leader.demote(id).await.is_ok() {
+            self.pause(0, 1_500).await;
             self.join(id).await;
         }
     }
@@ -189,7 +260,7 @@ impl<S: Subject> World<S> {
     }
 
     pub(crate) fn leader(&self) -> Option<(u64, Member<S>)> {
-        self.wires.running().into_iter().find(|(_, member)| member.leadership().borrow().is_leading())
+        self.wires.leader()
     }
 
     fn anybody(&mut self) -> Option<u64> {

@@ -25,6 +25,14 @@ pub struct Outcome {
     pub terms: usize,
     /// States that were compared.
     pub compared: usize,
+    /// States that members compared by themselves, through the log.
+    pub attested: usize,
+    /// Lists that a watcher had right from changes alone.
+    pub watched: usize,
+    /// Lists that a watcher had to read again, because changes were forgotten.
+    pub listed_again: usize,
+    /// Members that were let in after the first ones.
+    pub newcomers: usize,
     /// How long it took, in virtual time.
     pub took: Duration,
     /// From each crash of a leader to the next acknowledged write.
@@ -45,6 +53,10 @@ struct Facts {
     refused: BTreeSet<u64>,
     leaders: BTreeMap<u64, u64>,
     hashes: BTreeMap<u64, ([u8; 32], u64)>,
+    /// The highest index that an answer has shown.
+    shown: u64,
+    /// What was told under which name.
+    told: BTreeMap<String, String>,
 }
 
 impl Oracle {
@@ -52,12 +64,31 @@ impl Oracle {
         self.facts().violation(what);
     }
 
-    /// A client was told that its write stands at `index`.
-    pub(crate) fn acknowledged(&self, unique: u64, index: u64) {
+    /// Somebody begins to ask: what they are told must be later than everything that was shown to anybody before. With the one order of the log, in which
+    /// no index is acknowledged twice and all members have equal states, that is what makes a history linearizable.
+    pub(crate) fn begin(&self) -> u64 {
+        self.facts().shown
+    }
+
+    /// A client that had `begun` was told that its write stands at `index`.
+    pub(crate) fn acknowledged(&self, unique: u64, begun: u64, index: u64) {
         let mut facts = self.facts();
         facts.acknowledged.insert(unique);
-        if let Some(other) = facts.places.insert(index, unique) {
+        if let Some(other) = facts.places.insert(index, unique).filter(|other| *other != unique) {
             facts.violation(format!("writes {other} and {unique} were both acknowledged at entry {index}"));
+        }
+        if index <= begun {
+            facts.violation(format!("write {unique} stands at entry {index}, though entry {begun} was shown before it began"));
+        }
+        facts.shown = facts.shown.max(index);
+    }
+
+    /// A client was told something that everybody must be told alike.
+    pub(crate) fn told(&self, what: String, told: String) {
+        let mut facts = self.facts();
+        let before = facts.told.entry(what.clone()).or_insert_with(|| told.clone()).clone();
+        if before != told {
+            facts.violation(format!("{what}: {before} and {told} were both told"));
         }
     }
 
@@ -83,14 +114,34 @@ impl Oracle {
         self.facts().acknowledged.clone()
     }
 
-    /// A member gave a state that was promised to hold `promised`, at least.
-    pub(crate) fn read(&self, member: u64, promised: &BTreeSet<u64>, holds: impl Fn(u64) -> bool) {
+    /// A member gave a state, with everything up to the entry `index`, that was promised to hold what was acknowledged and shown when the read had begun.
+    pub(crate) fn read(&self, member: u64, begun: u64, index: u64, (promised, holds): (&BTreeSet<u64>, impl Fn(u64) -> bool)) {
         let lost = promised.iter().filter(|unique| !holds(**unique)).count();
         let mut facts = self.facts();
         facts.outcome.reads += 1;
         if lost > 0 {
             facts.violation(format!("a read of member {member} misses {lost} acknowledged writes"));
         }
+        if index < begun {
+            facts.violation(format!("a read of member {member} shows entry {index}, though entry {begun} was shown before it began"));
+        }
+        facts.shown = facts.shown.max(index);
+    }
+
+    pub(crate) fn attested(&self) {
+        self.facts().outcome.attested += 1;
+    }
+
+    pub(crate) fn watched(&self) {
+        self.facts().outcome.watched += 1;
+    }
+
+    pub(crate) fn listed_again(&self) {
+        self.facts().outcome.listed_again += 1;
+    }
+
+    pub(crate) fn newcomer(&self) {
+        self.facts().outcome.newcomers += 1;
     }
 
     pub(crate) fn leads(&self, member: u64, leadership: &Leadership) {

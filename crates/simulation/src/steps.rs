@@ -6,7 +6,7 @@ use consensus::{AsyncRuntime, Leadership, MemberError, ProposeError, ReadError, 
 use openraft_rt_sim::SimRuntime;
 
 use crate::{
-    Honest, Ledger, Scenario, Subject,
+    Honest, Ledger, Scenario, Subject, Write,
     wires::Member,
     world::{World, peer},
 };
@@ -42,7 +42,7 @@ impl World<Ledger> {
 }
 
 async fn write(member: &Member<Ledger>, unique: u64) -> Result<(u64, u64), ProposeError> {
-    member.propose(Ledger::write(unique, unique)).await
+    member.propose(Write { unique, key: unique % 8 }).await
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_learner_gets_a_vote_once_it_has_caught_up_by_a_snapshot() {
             write(&leader, unique).await.expect("accepted");
         }
         assert!(leader.snapshot().await.is_some());
-        let id = world.new_member().await;
+        let id = world.new_member().await.expect("it starts");
         world.isolate_now(id);
         leader.add_learner(peer(id)).await.expect("it is new");
         leader.add_learner(peer(id)).await.expect("asking twice changes nothing");

@@ -4,20 +4,107 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use consensus::{AsyncRuntime, Consensus, Lane, Network, Peer};
+use consensus::{
+    AsyncRuntime, Consensus, FoundError, Identity, Lane, MemberError, Network, OpenError, Peer, ProposeError, ReadError, Storage,
+    TransferError, Tuning,
+};
 use futures_util::future::BoxFuture;
 use openraft_rt_sim::SimRuntime;
 use tokio::sync::oneshot;
 
-use crate::{Random, Subject, oracle::Oracle};
+use crate::{
+    Random, Subject,
+    oracle::Oracle,
+    process::{OwnRuntime, Process},
+};
 
-/// A member as it runs in the simulation.
-pub(crate) type Member<S> = Consensus<S, SimRuntime>;
+/// A member as it runs in the simulation: consensus, in a process. What may be asked without waiting is asked of consensus itself.
+pub(crate) struct Member<S: Subject> {
+    consensus: Consensus<S, OwnRuntime>,
+    process: Process,
+}
+
+impl<S: Subject> Clone for Member<S> {
+    fn clone(&self) -> Self {
+        Self { consensus: self.consensus.clone(), process: self.process.clone() }
+    }
+}
+
+impl<S: Subject> Deref for Member<S> {
+    type Target = Consensus<S, OwnRuntime>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.consensus
+    }
+}
+
+/// What is done in the process, and waits while that stands still.
+impl<S: Subject> Member<S> {
+    pub(crate) async fn start(
+        process: Process,
+        identity: Identity,
+        tuning: Tuning,
+        storage: Storage,
+        way: Arc<dyn Network>,
+    ) -> Result<Self, OpenError> {
+        let consensus = process.run(Consensus::start(identity, tuning, storage, S::empty(), way)).await?;
+        Ok(Self { consensus, process })
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) async fn initialize(&self, first: Peer) -> Result<(), FoundError> {
+        self.process.run(self.consensus.initialize(first)).await
+    }
+
+    pub(crate) async fn propose(&self, command: S::Command) -> Result<(u64, S::Answer), ProposeError> {
+        self.process.run(self.consensus.propose(command)).await
+    }
+
+    pub(crate) async fn read_barrier(&self, within: Duration) -> Result<u64, ReadError> {
+        self.process.run(self.consensus.read_barrier(within)).await
+    }
+
+    pub(crate) async fn receive(&self, from: u64, message: Bytes) -> io::Result<Bytes> {
+        self.process.run(self.consensus.receive(from, message)).await
+    }
+
+    pub(crate) async fn snapshot(&self) -> Option<u64> {
+        self.process.run(self.consensus.snapshot()).await
+    }
+
+    pub(crate) async fn transfer_leadership(&self, to: Option<u64>, within: Duration) -> Result<(), TransferError> {
+        self.process.run(self.consensus.transfer_leadership(to, within)).await
+    }
+
+    pub(crate) async fn add_learner(&self, peer: Peer) -> Result<(), MemberError> {
+        self.process.run(self.consensus.add_learner(peer)).await
+    }
+
+    pub(crate) async fn promote(&self, id: u64) -> Result<(), MemberError> {
+        self.process.run(self.consensus.promote(id)).await
+    }
+
+    pub(crate) async fn demote(&self, id: u64) -> Result<(), MemberError> {
+        self.process.run(self.consensus.demote(id)).await
+    }
+
+    pub(crate) async fn remove(&self, id: u64) -> Result<(), MemberError> {
+        self.process.run(self.consensus.remove(id)).await
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.process.run(self.consensus.shutdown()).await;
+    }
+}
 
 /// All ways between members. Clones are the same.
 pub(crate) struct Wires<S: Subject>(Arc<Mutex<Net<S>>>);
@@ -29,6 +116,8 @@ struct Net<S: Subject> {
     quality: Quality,
     random: Random,
     oracle: Oracle,
+    /// Names the next write that no client makes.
+    errand: u64,
 }
 
 /// How good the ways are.
@@ -52,7 +141,7 @@ impl<S: Subject> Clone for Wires<S> {
 
 impl<S: Subject> Wires<S> {
     pub(crate) fn new(random: Random, oracle: Oracle) -> Self {
-        let net = Net { running: BTreeMap::new(), cut: BTreeSet::new(), quality: Quality::GOOD, random, oracle };
+        let net = Net { running: BTreeMap::new(), cut: BTreeSet::new(), quality: Quality::GOOD, random, oracle, errand: 1 << 60 };
         Self(Arc::new(Mutex::new(net)))
     }
 
@@ -72,6 +161,18 @@ impl<S: Subject> Wires<S> {
     /// Everybody who runs, in order of number.
     pub(crate) fn running(&self) -> Vec<(u64, Member<S>)> {
         self.net().running.iter().map(|(id, member)| (*id, member.clone())).collect()
+    }
+
+    /// A name for a write that no client makes.
+    pub(crate) fn errand(&self) -> u64 {
+        let mut net = self.net();
+        net.errand += 1;
+        net.errand
+    }
+
+    /// Who leads, as far as anybody knows.
+    pub(crate) fn leader(&self) -> Option<(u64, Member<S>)> {
+        self.running().into_iter().find(|(_, member)| member.leadership().borrow().is_leading())
     }
 
     pub(crate) fn cut(&self, from: u64, to: u64) {

@@ -10,24 +10,28 @@ use std::{
 };
 
 use consensus::{
-    AsyncRuntime, Consensus, GroupId, Health, Identity, Instant, Peer, Profile, Storage, Tuning,
+    AsyncRuntime, GroupId, Identity, Instant, Peer, Profile, Storage, Tuning,
     memory_log::{Due, MemoryDisk},
     snapshot::MemoryShelf,
 };
 use openraft_rt_sim::{SimInstant, SimRuntime};
 
 use crate::{
-    Ledger, Outcome, Random, Scenario, Seams, Subject,
+    Outcome, Random, Scenario, Seams, Subject,
     client::Client,
+    members::{POWER_CUT, compare, watch},
+    nemesis::CHANGE,
     oracle::Oracle,
+    process::Process,
+    watcher::Watcher,
     wires::{Member, Wires},
 };
 
-/// What a member that lost its power says of itself.
-const POWER_CUT: &str = "the power was cut";
-
 /// The group of every simulation.
 const GROUP: GroupId = GroupId([5; 16]);
+
+/// Names the first of the writes that found a group.
+const FOUNDING: u64 = 1 << 59;
 
 /// How long a group may take to heal once nothing goes wrong any more.
 const HEALING: Duration = Duration::from_secs(60);
@@ -41,13 +45,20 @@ pub(crate) struct World<S: Subject> {
     pub(crate) homes: BTreeMap<u64, Home>,
     pub(crate) next_member: u64,
     clients: Vec<Client<S>>,
+    watchers: Vec<Watcher<S>>,
 }
+
+/// Entries between two snapshots, and how many are kept behind one: few, so that both happen all the time.
+pub(crate) const SNAPSHOT_ENTRIES: u64 = 40;
+pub(crate) const LOG_ENTRIES_KEPT: u64 = 20;
 
 /// What outlives a member: its disk and its shelf.
 #[derive(Clone)]
 pub(crate) struct Home {
     pub(crate) disk: MemoryDisk,
     pub(crate) shelf: MemoryShelf,
+    /// By how many thousandths its clock is fast.
+    drift_permille: i32,
     /// How long a flush takes at most, in microseconds.
     flush_us_max: Arc<Mutex<u64>>,
 }
@@ -69,18 +80,15 @@ pub fn run<S: Subject>(seed: u64, scenario: &Scenario, seams: Arc<dyn Seams>) ->
     runtime.block_on(world.live())
 }
 
-/// [`run`] with the smallest machine.
-pub fn run_ledger(seed: u64, scenario: &Scenario, seams: Arc<dyn Seams>) -> Outcome {
-    run::<Ledger>(seed, scenario, seams)
-}
-
 impl<S: Subject> World<S> {
     pub(crate) fn new(seed: u64, scenario: Scenario, seams: Arc<dyn Seams>) -> Self {
         let (mut random, oracle) = (Random::new(seed), Oracle::default());
         let wires = Wires::new(random.fork(), oracle.clone());
-        let client = |number: u64| Client { wires: wires.clone(), oracle: oracle.clone(), random: random.fork(), next: number << 32 };
+        let client =
+            |number: u64| Client { wires: wires.clone(), oracle: oracle.clone(), random: random.fork(), next: number << 32, open: None };
         let clients = (1..=3).map(client).collect();
-        Self { seams, scenario, wires, oracle, random, homes: BTreeMap::new(), next_member: 1, clients }
+        let watchers = (0..2).map(|_| Watcher::new(wires.clone(), oracle.clone(), random.fork())).collect();
+        Self { seams, scenario, wires, oracle, random, homes: BTreeMap::new(), next_member: 1, clients, watchers }
     }
 
     async fn live(mut self) -> Outcome {
@@ -100,27 +108,53 @@ impl<S: Subject> World<S> {
 
     /// The first member founds the group, the others join it.
     pub(crate) async fn found(&mut self) -> bool {
-        let first = self.new_member().await;
+        let Some(first) = self.new_member().await else { return false };
         let Some(member) = self.wires.running().into_iter().find(|(id, _)| *id == first) else { return false };
         if let Err(error) = member.1.initialize(peer(first)).await {
             self.oracle.violation(format!("the group could not be founded: {error}"));
             return false;
         }
+        for (unique, command) in (FOUNDING..).zip(S::founding(FOUNDING)) {
+            if self.write_surely(unique, command).await.is_none() {
+                self.oracle.violation("what founds a group could not be written".to_owned());
+                return false;
+            }
+        }
         for _ in 1..self.scenario.members {
-            let id = self.new_member().await;
-            if !self.join(id).await {
-                self.oracle.violation(format!("member {id} could not join"));
+            let joined = match self.new_member().await {
+                Some(id) => self.join(id).await,
+                None => false,
+            };
+            if !joined {
+                self.oracle.violation("one of the first members could not join".to_owned());
                 return false;
             }
         }
         true
     }
 
-    /// Clients work while something goes wrong.
+    /// Writes `command`, trying again while there is no leader: it must be one that does the same when it is applied twice.
+    async fn write_surely(&self, unique: u64, command: S::Command) -> Option<S::Answer> {
+        let began = SimInstant::now();
+        while SimInstant::now() - began < CHANGE {
+            if let Some((_, leader)) = self.leader() {
+                let begun = self.oracle.begin();
+                if let Ok(Ok((index, answer))) = SimRuntime::timeout(CHANGE / 10, leader.propose(command.clone())).await {
+                    self.oracle.acknowledged(unique, begun, index);
+                    return Some(answer);
+                }
+            }
+            SimRuntime::sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+
+    /// Clients work and watchers follow while something goes wrong.
     async fn round(&mut self) {
         let spare = self.clients.pop();
         let over = Arc::new(AtomicBool::new(false));
         let working: Vec<_> = self.clients.drain(..).map(|client| SimRuntime::spawn(client.work(over.clone()))).collect();
+        let watching: Vec<_> = self.watchers.drain(..).map(|watcher| SimRuntime::spawn(watcher.work(over.clone()))).collect();
         self.clients.extend(spare);
         self.misfortune().await;
         over.store(true, Ordering::Relaxed);
@@ -130,16 +164,34 @@ impl<S: Subject> World<S> {
                 Err(error) => self.oracle.violation(format!("a client ended: {error}")),
             }
         }
+        for watcher in watching {
+            match watcher.await {
+                Ok(watcher) => self.watchers.push(watcher),
+                Err(error) => self.oracle.violation(format!("a watcher ended: {error}")),
+            }
+        }
     }
 
-    /// A member that was never there before, running but not yet in the group.
-    pub(crate) async fn new_member(&mut self) -> u64 {
-        let id = self.next_member;
+    /// A member that was never there before, running but not yet in the group. None when nobody lets it in.
+    pub(crate) async fn new_member(&mut self) -> Option<u64> {
+        let count = self.next_member;
         self.next_member += 1;
+        let unique = self.wires.errand();
+        let id = match S::admission(&format!("server-{count}"), unique).filter(|_| count > 1) {
+            None => count,
+            Some(command) => {
+                let answer = self.write_surely(unique, command).await?;
+                let number = S::number(&answer);
+                if number.is_none_or(|number| self.homes.contains_key(&number)) {
+                    self.oracle.violation(format!("the newcomer server-{count} was given the number {number:?}"));
+                }
+                number?
+            }
+        };
         let home = self.new_home();
         self.homes.insert(id, home);
         self.start(id).await;
-        id
+        Some(id)
     }
 
     pub(crate) fn new_home(&mut self) -> Home {
@@ -153,7 +205,9 @@ impl<S: Subject> World<S> {
                 due.flush();
             }));
         });
-        Home { disk, shelf: MemoryShelf::new(), flush_us_max }
+        let max = u64::from(self.scenario.drift_permille_max);
+        let drift_permille = self.random.between(0, 2 * max) as i32 - max as i32;
+        Home { disk, shelf: MemoryShelf::new(), drift_permille, flush_us_max }
     }
 
     /// Starts `id` from what its disk holds.
@@ -165,9 +219,10 @@ impl<S: Subject> World<S> {
         };
         let storage = Storage { log, shelf: Arc::new(home.shelf) };
         let identity = Identity { group: GROUP, node_id: id };
-        match Consensus::start(identity, tuning(), storage, S::empty(), self.wires.of(id)).await {
+        match Member::start(Process::new(home.drift_permille), identity, tuning(), storage, self.wires.of(id)).await {
             Ok(member) => {
                 watch(id, &member, &self.oracle);
+                compare(id, member.clone(), self.wires.clone(), self.oracle.clone());
                 self.wires.plug(id, member);
             }
             Err(error) => self.oracle.violation(format!("member {id} cannot start: {error}")),
@@ -180,6 +235,8 @@ impl<S: Subject> World<S> {
         self.wires.unplug(id);
         let kept = if self.random.chance(300) { 0 } else { self.random.below(2_000) as usize };
         if let Some((_, member)) = running {
+            // What stands still has no memory left to go on with either.
+            member.process().go_on();
             member.halt(POWER_CUT.to_owned());
             // What is left of it in memory goes in its own time.
             drop(SimRuntime::spawn(async move { member.shutdown().await }));
@@ -231,6 +288,7 @@ impl<S: Subject> World<S> {
         for (id, member) in members {
             let state = member.state();
             self.oracle.last_look(id, |unique| state.holds(unique));
+            self.watchers.iter_mut().for_each(|watcher| watcher.compare(id, state.as_ref()));
         }
     }
 
@@ -249,6 +307,7 @@ impl<S: Subject> World<S> {
     /// Everything works, and everybody runs.
     pub(crate) async fn mend_all(&mut self) {
         self.wires.mend();
+        self.wires.running().iter().for_each(|(_, member)| member.process().go_on());
         for home in self.homes.values() {
             home.take_time(QUICK);
             home.disk.set_crowded(false);
@@ -276,40 +335,5 @@ pub(crate) fn peer(id: u64) -> Peer {
 
 /// Small figures, so that snapshots, purges and comparisons happen all the time.
 fn tuning() -> Tuning {
-    Tuning { snapshot_entries: 40, log_entries_kept: 20, checkpoint_entries: 10, ..Tuning::from(Profile::Lan) }
-}
-
-/// Tells the oracle what a member says of itself.
-fn watch<S: Subject>(id: u64, member: &Member<S>, oracle: &Oracle) {
-    let (mut leadership, seen) = (member.leadership(), oracle.clone());
-    drop(SimRuntime::spawn(async move {
-        loop {
-            seen.leads(id, &leadership.borrow_and_update().clone());
-            if leadership.changed().await.is_err() {
-                return;
-            }
-        }
-    }));
-    let (mut hashes, seen) = (member.hashes(), oracle.clone());
-    drop(SimRuntime::spawn(async move {
-        while hashes.changed().await.is_ok() {
-            let checkpoint = *hashes.borrow_and_update();
-            if let Some(checkpoint) = checkpoint {
-                seen.hashed(id, checkpoint);
-            }
-        }
-    }));
-    let (mut health, seen) = (member.health(), oracle.clone());
-    drop(SimRuntime::spawn(async move {
-        while health.changed().await.is_ok() {
-            let failed = match &*health.borrow_and_update() {
-                Health::Failed { message } if message != POWER_CUT => Some(message.clone()),
-                _ => None,
-            };
-            if let Some(message) = failed {
-                seen.violation(format!("member {id} failed: {message}"));
-                return;
-            }
-        }
-    }));
+    Tuning { snapshot_entries: SNAPSHOT_ENTRIES, log_entries_kept: LOG_ENTRIES_KEPT, checkpoint_entries: 10, ..Tuning::from(Profile::Lan) }
 }

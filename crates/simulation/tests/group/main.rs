@@ -2,29 +2,54 @@
 
 mod planted;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use simulation::{Fault, Honest, Outcome, Scenario, run_ledger};
+use simulation::{Fault, Honest, Ledger, Outcome, Replica, Scenario, Subject, run};
+
+/// Worlds of the long test, of ten rounds each.
+const WORLDS: u64 = 100;
 
 #[test]
-fn three_members_keep_their_promises() {
-    let all: Vec<Outcome> = (0..10).map(|seed| lives(seed, &Scenario::of(3, 15))).collect();
-    assert!(all.iter().map(|outcome| outcome.acknowledged).sum::<usize>() > 1_500, "hardly anything was acknowledged");
-    assert!(all.iter().map(|outcome| outcome.compared).sum::<usize>() > 100, "hardly any states were compared");
-    assert!(all.iter().map(|outcome| outcome.reads).sum::<usize>() > 300, "hardly anything was read");
+fn clusters_keep_their_promises_for_a_thousand_rounds() {
+    let (next, all) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < WORLDS) {
+            let outcome = lives::<Replica>(seed, &Scenario::of(if seed % 4 == 0 { 5 } else { 3 }, 10));
+            all.lock().expect("nobody panics with it").push(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("every world keeps its promises"));
+    });
+    let all = all.into_inner().expect("nobody panics with it");
+    let sum = |count: fn(&Outcome) -> usize| all.iter().map(count).sum::<usize>();
+    assert!(sum(|outcome| outcome.acknowledged) > 20_000, "hardly anything was acknowledged");
+    assert!(sum(|outcome| outcome.reads) > 5_000, "hardly anything was read");
+    assert!(sum(|outcome| outcome.compared) > 2_000, "hardly any states were compared");
+    assert!(sum(|outcome| outcome.attested) > 1_000, "hardly any states were compared by the members");
+    assert!(sum(|outcome| outcome.watched) > 1_000, "hardly anything was watched");
+    assert!(sum(|outcome| outcome.listed_again) > 50, "hardly any member was sent a snapshot or started from one");
+    assert!(sum(|outcome| outcome.newcomers) > 50, "hardly anybody joined");
 }
 
 #[test]
-fn five_members_keep_their_promises() {
-    for seed in 100..106 {
-        lives(seed, &Scenario::of(5, 15));
+fn the_smallest_machine_keeps_its_promises() {
+    for seed in 0..4 {
+        lives::<Ledger>(seed, &Scenario::of(3, 15));
     }
 }
 
 #[test]
 fn a_group_without_its_leader_goes_on_within_a_second_or_so() {
     let scenario = Scenario { faults: vec![Fault::CrashLeader], ..Scenario::of(3, 15) };
-    let mut failovers = lives(7, &scenario).failovers;
+    let mut failovers = lives::<Ledger>(7, &scenario).failovers;
     failovers.sort();
     let median = failovers[failovers.len() / 2];
     assert!(median < Duration::from_millis(850), "{failovers:?}");
@@ -33,11 +58,11 @@ fn a_group_without_its_leader_goes_on_within_a_second_or_so() {
 #[test]
 fn a_seed_is_a_whole_world() {
     let scenario = Scenario::of(3, 6);
-    assert_eq!(lives(42, &scenario), lives(42, &scenario));
+    assert_eq!(lives::<Replica>(42, &scenario), lives::<Replica>(42, &scenario));
 }
 
-fn lives(seed: u64, scenario: &Scenario) -> Outcome {
-    let outcome = run_ledger(seed, scenario, Arc::new(Honest));
+fn lives<S: Subject>(seed: u64, scenario: &Scenario) -> Outcome {
+    let outcome = run::<S>(seed, scenario, Arc::new(Honest));
     assert!(outcome.violations.is_empty(), "seed {seed}: {outcome:#?}");
     outcome
 }

@@ -3,11 +3,13 @@
 use std::{io, ops::Range, sync::Arc, time::SystemTime};
 
 use consensus::{
-    Entry, LogBackend, LogId, RestoreError, StateMachine, Vote,
+    Checkpoint, Entry, LogBackend, LogId, RestoreError, StateMachine, Vote,
     log::{Flushed, LogState},
     memory_log::{MemoryDisk, MemoryLog},
 };
-use simulation::{Fault, Honest, Ledger, Outcome, Replacement, Scenario, Seams, Subject, Write, run, run_ledger};
+use model::id::Timestamp;
+use simulation::{Fault, Honest, Numbered, Outcome, Random, Replacement, Replica, Scenario, Seams, Subject, run};
+use state::{Command, command::CommandV1};
 
 /// A log that says it is flushed before it is.
 struct Hasty(MemoryLog);
@@ -60,17 +62,21 @@ impl Seams for HastyDisks {
     }
 }
 
-/// A machine that looks at a clock.
+/// The product's state behind somebody who looks at a clock instead of the time in the command.
 #[derive(Debug, Clone)]
-struct Clocked(Ledger);
+struct Clocked(Replica);
 
 impl StateMachine for Clocked {
-    type Command = Write;
-    type Answer = u64;
+    type Command = Numbered;
+    type Answer = <Replica as StateMachine>::Answer;
 
-    fn apply(&mut self, index: u64, command: &Write) -> u64 {
-        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
-        self.0.apply(index, &Write { key: u64::from(now) % 8, ..command.clone() })
+    fn apply(&mut self, index: u64, numbered: &Numbered) -> Self::Answer {
+        let mut numbered = numbered.clone();
+        let Command::V1(command) = &mut numbered.command;
+        if let CommandV1::User(user) = command {
+            user.at = Timestamp(SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64));
+        }
+        self.0.apply(index, &numbered)
     }
 
     fn records(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
@@ -78,7 +84,7 @@ impl StateMachine for Clocked {
     }
 
     fn restore(records: &mut dyn Iterator<Item = io::Result<Vec<u8>>>) -> Result<Self, RestoreError> {
-        Ledger::restore(records).map(Self)
+        Replica::restore(records).map(Self)
     }
 
     fn hash(&self) -> [u8; 32] {
@@ -88,15 +94,35 @@ impl StateMachine for Clocked {
 
 impl Subject for Clocked {
     fn empty() -> Self {
-        Self(Ledger::empty())
+        Self(Replica::empty())
     }
 
-    fn write(unique: u64, choice: u64) -> Write {
-        Ledger::write(unique, choice)
+    fn write(&self, unique: u64, random: &mut Random) -> Numbered {
+        self.0.write(unique, random)
     }
 
     fn holds(&self, unique: u64) -> bool {
         self.0.holds(unique)
+    }
+
+    fn founding(unique: u64) -> Vec<Numbered> {
+        Replica::founding(unique)
+    }
+
+    fn admission(name: &str, unique: u64) -> Option<Numbered> {
+        Replica::admission(name, unique)
+    }
+
+    fn number(answer: &Self::Answer) -> Option<u64> {
+        Replica::number(answer)
+    }
+
+    fn attestation(member: u64, checkpoint: Checkpoint, unique: u64) -> Option<Numbered> {
+        Replica::attestation(member, checkpoint, unique)
+    }
+
+    fn diverged(&self, member: u64, checkpoint: Checkpoint, voters: &[u64]) -> Option<String> {
+        self.0.diverged(member, checkpoint, voters)
     }
 }
 
@@ -117,18 +143,20 @@ fn is_found(expected: &str, simulate: impl Fn(u64) -> Outcome) -> bool {
 #[test]
 fn a_log_that_answers_before_it_flushes_is_found() {
     let scenario = Scenario { faults: vec![Fault::CrashAll], ..Scenario::of(3, 10) };
-    assert!(is_found("acknowledged", |seed| run_ledger(seed, &scenario, Arc::new(HastyDisks))));
-    assert!(!is_found("", |seed| run_ledger(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
+    assert!(is_found("acknowledged", |seed| run::<Replica>(seed, &scenario, Arc::new(HastyDisks))));
+    assert!(!is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
 }
 
 #[test]
-fn a_machine_that_looks_at_a_clock_is_found() {
-    assert!(is_found("differ", |seed| run::<Clocked>(seed, &Scenario::of(3, 3), Arc::new(Honest))));
+fn a_state_that_looks_at_a_clock_is_found_by_us_and_by_its_members() {
+    for expected in ["differ at entry", "finds by the log that its state differs"] {
+        assert!(is_found(expected, |seed| run::<Clocked>(seed, &Scenario::of(3, 3), Arc::new(Honest))), "{expected}");
+    }
 }
 
 #[test]
 fn a_number_that_is_used_again_is_found() {
     let scenario = Scenario { faults: vec![Fault::Replace, Fault::Isolate, Fault::CrashAll], ..Scenario::of(3, 10) };
-    assert!(is_found("", |seed| run_ledger(seed, &scenario, Arc::new(SameNumber))));
-    assert!(!is_found("", |seed| run_ledger(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
+    assert!(is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(SameNumber))));
+    assert!(!is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
 }
