@@ -8,6 +8,7 @@ mod fuzz;
 mod guests;
 mod process;
 mod signals;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -22,6 +23,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   test [ARGS]      check the toolchain, build guests and binary, run every test; ARGS go to cargo test
   guests [NAME…]   build sample-apps/ for wasm32-wasip2, also where rustup cannot install the target
   tidy             hold the rules of the repository: layers, sizes, documents
+  simulate         whole clusters from seeds, in virtual time, under faults; `simulate --help` says more
   fuzz TARGET      run a fuzz target for a while; `fuzz --help` names them
   conformance DIR  run components of others on a real node
   bench            the figures of docs/benchmarks.md; `bench --help` says more";
@@ -51,6 +53,7 @@ fn dispatch(root: &Path, name: &str, rest: &[String]) -> Result<()> {
         "guests" => guests::command(root, rest),
         "tidy" => tidy::run(root),
         "conformance" => conformance::run(root, rest),
+        "simulate" => simulate::run(root, rest),
         "fuzz" => fuzz::run(root, rest),
         "bench" => bench::run(root, rest),
         "help" | "-h" | "--help" => {

@@ -1,13 +1,19 @@
 //! Several real nodes that join one cluster on this machine, with real tokens. Owns who is there and what they joined with; must never be needed to know what
 //! they answer.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     eventually,
     node::{Node, Said},
+    proxy::Network,
+    session::{Answered, Session},
 };
 
 /// Servers and workers of one cluster, the one that began it first.
@@ -22,15 +28,7 @@ pub struct Cluster {
 impl Cluster {
     /// `servers` servers, all of which vote where there are three, and `workers` workers.
     pub async fn start(servers: usize, workers: usize) -> Self {
-        let first = Node::start_in(tempfile::tempdir().expect("a temporary directory"), &["--name", "node-a"]).await;
-        let ready = first.ready();
-        let tokens = tempfile::tempdir().expect("a temporary directory");
-        for role in ["server", "worker"] {
-            let token = ready["join"][role].as_str().expect("a new cluster says how to join it");
-            std::fs::write(tokens.path().join(role), token).expect("a token is written");
-        }
-        let peer = ready["peer"].as_str().expect("a server listens for others").to_owned();
-        let mut cluster = Self { nodes: vec![first], tokens, peer };
+        let mut cluster = Self::found().await;
         for number in 1..servers {
             cluster.join_server(&name(number)).await;
         }
@@ -42,12 +40,67 @@ impl Cluster {
         cluster
     }
 
+    /// Servers that reach each other through doors only.
+    pub async fn behind_doors(servers: usize) -> (Self, Network) {
+        let network = Network::default();
+        let (peer, door) = door_of(&network).await;
+        let mut cluster = Self::found_with(directory(), &["--peer", &peer, "--advertise-peer", &door]).await;
+        cluster.peer = door;
+        for number in 1..servers {
+            let (peer, door) = door_of(&network).await;
+            let node = cluster.joining_with(directory(), &name(number), &["--peer", &peer, "--advertise-peer", &door]).await;
+            cluster.nodes.push(node);
+        }
+        cluster.until_members(servers, if servers >= 3 { 3 } else { 1 }).await;
+        (cluster, network)
+    }
+
+    /// One server on each of `directories`.
+    pub async fn start_on(directories: Vec<TempDir>) -> Self {
+        let (servers, mut directories) = (directories.len(), directories.into_iter());
+        let mut cluster = Self::found_with(directories.next().expect("at least one server"), &[]).await;
+        for (number, directory) in (1..).zip(directories) {
+            let node = cluster.joining_with(directory, &name(number), &[]).await;
+            cluster.nodes.push(node);
+        }
+        cluster.until_members(servers, if servers >= 3 { 3 } else { 1 }).await;
+        cluster
+    }
+
+    /// Its first server alone.
+    pub async fn found() -> Self {
+        Self::found_with(directory(), &[]).await
+    }
+
+    async fn found_with(directory: TempDir, flags: &[&str]) -> Self {
+        let flags = [&["--name", "node-a"], flags].concat();
+        let first = Node::start_in(directory, &flags).await;
+        let ready = first.ready();
+        let tokens = tempfile::tempdir().expect("a temporary directory");
+        for role in ["server", "worker"] {
+            let token = ready["join"][role].as_str().expect("a new cluster says how to join it");
+            std::fs::write(tokens.path().join(role), token).expect("a token is written");
+        }
+        let peer = ready["peer"].as_str().expect("a server listens for others").to_owned();
+        Self { nodes: vec![first], tokens, peer }
+    }
+
     /// One more server.
     pub async fn join_server(&mut self, name: &str) {
-        let token = self.token("server");
-        let flags = ["--name", name, "--join", &self.peer, "--token-file", token.to_str().expect("a temporary path is text")];
-        let node = Node::start_in(tempfile::tempdir().expect("a temporary directory"), &flags).await;
+        let node = self.joining_server(name).await;
         self.nodes.push(node);
+    }
+
+    /// A server that joins, which is not counted among the nodes yet.
+    pub async fn joining_server(&self, name: &str) -> Node {
+        self.joining_with(directory(), name, &[]).await
+    }
+
+    async fn joining_with(&self, directory: TempDir, name: &str, flags: &[&str]) -> Node {
+        let token = self.token("server");
+        let own = ["--name", name, "--join", &self.peer, "--token-file", token.to_str().expect("a temporary path is text")];
+        let flags = [own.as_slice(), flags].concat();
+        Node::start_in(directory, &flags).await
     }
 
     /// One more worker.
@@ -93,6 +146,38 @@ impl Cluster {
         self.nodes.iter().position(|node| node.ready()["node"] == name.as_str()).expect("the leader is one of ours")
     }
 }
+
+impl Cluster {
+    /// Where the API of every server is, in order of joining.
+    pub fn apis(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.api.clone()).filter(|api| !api.is_empty()).collect()
+    }
+
+    /// Waits until every server answers a read that must be current.
+    pub async fn until_all_answer(&self) {
+        for api in self.apis() {
+            eventually("a current answer of every server", || {
+                let mut session = Session::new(&api);
+                async move { matches!(session.read("none", ANSWER_MAX).await, Answered::Seen(_)).then_some(()) }
+            })
+            .await;
+        }
+    }
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// A free address for a server to listen at, and that of a door to it.
+async fn door_of(network: &Network) -> (String, String) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").to_string();
+    let door = network.door(free.clone()).await;
+    (free, door)
+}
+
+/// Longest time one answer may take before it is asked for again.
+const ANSWER_MAX: Duration = Duration::from_secs(6);
 
 /// `node-a`, `node-b`, …
 fn name(number: usize) -> String {

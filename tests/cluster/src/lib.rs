@@ -3,10 +3,17 @@
 //! Owns starting, finding and killing processes and the load they are put under. Must never look inside a process: everything is seen over the
 //! network, through the command line or in `/proc`.
 
+pub mod apart;
+pub mod clients;
 pub mod cluster;
+pub mod disk;
+pub mod history;
+pub mod linearizable;
 pub mod load;
 pub mod node;
+pub mod proxy;
 pub mod raw;
+pub mod session;
 pub mod tls;
 
 use std::{
@@ -40,8 +47,11 @@ pub fn guest(name: &str) -> PathBuf {
     path.canonicalize().expect("it was just seen")
 }
 
-/// The `shoal` binary next to this test's own executable; panics with the command that builds it.
+/// The `shoal` binary: the one that `SHOAL_BINARY` names, or the one next to this test's own executable; panics with the command that builds it.
 pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("SHOAL_BINARY") {
+        return named.into();
+    }
     let mut path = std::env::current_exe().expect("a test knows its own path");
     path.pop();
     if path.ends_with("deps") {

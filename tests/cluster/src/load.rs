@@ -1,8 +1,11 @@
 //! Steady traffic while something else happens. Owns counting what clients saw, sorted by what it means; must never retry: a lost request is a fact.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -29,9 +32,21 @@ pub struct Load {
     clients: JoinSet<()>,
 }
 
+impl Seen {
+    /// Requests that were not answered with 200.
+    pub fn failed(&self) -> u64 {
+        [&self.bad_status, &self.refused, &self.broken].into_iter().map(|count| count.load(Relaxed)).sum()
+    }
+}
+
 impl Load {
     /// Starts `clients` clients that GET `/` at `address` under `host`.
     pub fn start(address: &str, host: &str, clients: usize) -> Self {
+        Self::paced(address, host, clients, Duration::ZERO)
+    }
+
+    /// The same, each client resting for `rest` after an answer: as much load as a measurement of something else bears.
+    pub fn paced(address: &str, host: &str, clients: usize, rest: Duration) -> Self {
         let seen = Arc::new(Seen::default());
         let stop = Arc::new(AtomicBool::new(false));
         let mut set = JoinSet::new();
@@ -46,6 +61,9 @@ impl Load {
                         Err(_) => &seen.broken,
                     };
                     count.fetch_add(1, Relaxed);
+                    if !rest.is_zero() {
+                        tokio::time::sleep(rest).await;
+                    }
                 }
             });
         }

@@ -24,6 +24,7 @@ pub struct Node {
     /// `127.0.0.1:PORT` of the metrics.
     pub metrics: String,
     ready: Value,
+    flags: Vec<String>,
 }
 
 /// What a command printed and how it ended.
@@ -61,9 +62,19 @@ impl Node {
 
     /// A server on `directory` with more flags, ready for requests.
     pub async fn start_in(directory: tempfile::TempDir, flags: &[&str]) -> Self {
-        let mut command = server_command(&directory.path().join("data"), &directory.path().join("ready.json"));
-        command.args(flags);
-        Self::spawn(directory, command).await
+        let mut command = node_command("server", &directory.path().join("data"), &directory.path().join("ready.json"));
+        command.args(["--api", "127.0.0.1:0", "--mesh", "127.0.0.1:0"]).args(flags);
+        if !flags.contains(&"--peer") {
+            command.args(["--peer", "127.0.0.1:0"]);
+        }
+        let mut node = Self::spawn(directory, command).await;
+        node.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        node
+    }
+
+    /// The flags it was started with.
+    pub fn flags(&self) -> &[String] {
+        &self.flags
     }
 
     /// A worker without a control plane on `directory`, ready for requests.
@@ -92,7 +103,7 @@ impl Node {
             text.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches("/metrics").to_owned()
         };
         let (http, https, api, metrics) = (address("http"), address("https"), address("api"), address("metrics"));
-        Self { http, https, api, metrics, supervisor, directory, ready: said }
+        Self { http, https, api, metrics, supervisor, directory, ready: said, flags: Vec::new() }
     }
 
     /// What it said when it was ready.
@@ -243,7 +254,8 @@ pub fn lives(pid: Pid) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-fn children_of(parent: Pid) -> Vec<Pid> {
+/// All children of a process.
+pub fn children_of(parent: Pid) -> Vec<Pid> {
     let parent = parent.as_raw_nonzero().to_string();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes
@@ -256,7 +268,8 @@ fn children_of(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-fn command_line(pid: Pid) -> String {
+/// The words a process was started with, a NUL behind each.
+pub fn command_line(pid: Pid) -> String {
     let bytes = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -199,9 +199,14 @@ async fn an_api_off_loopback_asks_for_a_token_over_tls() {
     from_afar(Some(&token("admin")), &digest, &["join-token", "create", "worker"]).expect(0);
     let made = on_the_node(&["token", "create", "ci", "--role", "deployer", "-n", "team", "--ttl", "1h", "-o", "json"]).expect(0).out;
     let bound = serde_json::from_str::<serde_json::Value>(&made).unwrap()["token"].as_str().unwrap().to_owned();
-    for args in [&["delete", "app", "hello", "--yes"][..], &["rollout", "history", "app/hello"], &["logs", "hello"], &["events"]] {
+    for args in [&["delete", "app", "hello", "--yes"][..], &["rollout", "history", "app/hello"], &["logs", "hello"], &["why", "hello"]] {
         let refused = from_afar(Some(&bound), &digest, args).expect(7);
         assert!(refused.err.contains("E0421"), "{args:?}: {refused:?}");
+    }
+    // Of everything there is it sees what lies in its namespace: nothing.
+    for args in [&["events"][..], &["get", "instances", "-A"]] {
+        let seen = from_afar(Some(&bound), &digest, args);
+        assert!(seen.code == 0 && !seen.out.contains("hello"), "{args:?}: {seen:?}");
     }
     let other = Node::start().await;
     let foreign = serde_json::from_str::<serde_json::Value>(&other.shoal(&["member", "list", "-o", "json"]).expect(0).out).unwrap();

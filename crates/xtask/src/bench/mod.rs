@@ -2,6 +2,7 @@
 //! must never change the product to look better: it starts the release binary as a user does.
 
 mod client;
+mod cluster;
 mod cold;
 mod hostile;
 mod idle;
@@ -27,7 +28,7 @@ use report::Section;
 
 /// What `bench` accepts after its name.
 const USAGE: &str =
-    "usage: cargo xtask bench [requests|rollout|recovery|neighbors|cold|idle|many|hostile|all] [--rounds N] [--seconds N] [--write]
+    "usage: cargo xtask bench [requests|rollout|recovery|neighbors|cold|idle|many|cluster|hostile|all] [--rounds N] [--seconds N] [--write]
   requests   CPU per request of `hello` against `wasmtime serve` 48, interleaved (needs wrk)
   rollout    from `shoal apply` of compiled code to its first 200
   recovery   from `kill -9` of the worker to the next 200
@@ -35,6 +36,7 @@ const USAGE: &str =
   hostile    what is left of attacking guests after --rounds rounds (10000 are meant); not part of `all`
   cold       the first request after code was unloaded
   idle       what 1,000 deployed apps of different artifacts cost while nobody asks for them
+  cluster    three servers: beginning, idle, writes, transfers, killed leaders (needs perf; 200 kills with --rounds 5); not part of `all`
   many       10,000 apps over 100 artifacts: deploy, list, route
   --write    put the figures into docs/benchmarks.md";
 
@@ -77,6 +79,9 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     if wanted("many") {
         sections.push(many::measure(&bench, 10_000, 100)?);
     }
+    if options.what == "cluster" {
+        sections.extend(cluster::measure(&bench, options.rounds)?);
+    }
     if options.what == "hostile" {
         sections.push(hostile::measure(&bench, options.rounds)?);
     }
@@ -93,7 +98,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
     while let Some(argument) = rest.next() {
         let mut number = || rest.next().context(USAGE)?.parse::<u64>().context(USAGE);
         match argument.as_str() {
-            "all" | "requests" | "rollout" | "recovery" | "neighbors" | "cold" | "idle" | "many" | "hostile" => {
+            "all" | "requests" | "rollout" | "recovery" | "neighbors" | "cold" | "idle" | "many" | "cluster" | "hostile" => {
                 options.what.clone_from(argument)
             }
             "--rounds" => options.rounds = usize::try_from(number()?.clamp(1, 100_000))?,

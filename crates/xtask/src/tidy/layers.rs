@@ -11,7 +11,7 @@ use super::Offence;
 const LAYERS: [(&str, &[&str]); 7] = [
     ("grammar", &["egress"]),
     ("words", &["model"]),
-    ("truth", &["state", "inspect", "certificates", "transport"]),
+    ("truth", &["state", "inspect", "certificates", "transport", "backup"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
     ("roles", &["server", "worker"]),
     ("node", &["supervisor"]),
