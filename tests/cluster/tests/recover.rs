@@ -39,6 +39,16 @@ async fn refused(directory: &Path, flags: &[&str]) -> Said {
     said
 }
 
+/// Waits until `node` has written down how far its log went, and that there are `others`.
+async fn remembers(node: &Node, others: usize) {
+    let file = node.data().join("control/reached.json");
+    eventually("a note of how far the log went", || {
+        let noted = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        async move { (noted?["servers"].as_array()?.len() == others).then_some(()) }
+    })
+    .await;
+}
+
 async fn serves(node: &Node) {
     let answered = async || raw::get(&node.http, "hello.localhost", "/").await.is_ok_and(|answer| answer.status == 200);
     eventually("an answer", || async { answered().await.then_some(()) }).await;
@@ -117,6 +127,9 @@ async fn one_server_of_three_begins_anew_and_the_lost_ones_are_refused() {
     let mut cluster = Cluster::start(3, 0).await;
     cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
     serves(&cluster.nodes[2]).await;
+    for node in &cluster.nodes {
+        remembers(node, 2).await;
+    }
     let left = cluster.nodes.pop().expect("three");
     let data = left.data();
     let peer = left.ready()["peer"].as_str().expect("a peer port").to_owned();
@@ -167,6 +180,7 @@ async fn a_server_without_its_log_is_refused_and_comes_back_under_another_id() {
     cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
     let leader = cluster.leader().await;
     let wiped = cluster.nodes.remove((leader + 1) % 3);
+    remembers(&wiped, 2).await;
     let name = wiped.ready()["node"].as_str().expect("a name").to_owned();
     let directory = wiped.cut_power();
     let control = directory.path().join("data/control");
