@@ -10,6 +10,7 @@ use model::{
     quantity::{Bytes, Millis},
 };
 use serde::{Deserialize, Serialize};
+use transport::{AuthorityDigest, AuthorityList};
 use zeroize::Zeroizing;
 
 use crate::time::Time;
@@ -112,6 +113,19 @@ pub struct ReportAnswer {
     pub servers: Vec<KnownServer>,
     /// Nodes up to this one that are not in the list are no servers, or gone.
     pub complete_to: NodeId,
+    /// The authorities to go by, when the report names an older set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<AuthorityList>,
+}
+
+/// How far a worker goes with the cluster's authorities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldAuthorities {
+    /// The version of the set it goes by.
+    pub version: u64,
+    /// Which of them signed its certificate.
+    pub shows: AuthorityDigest,
 }
 
 /// A server as a worker knows it.
@@ -320,6 +334,9 @@ pub struct Report {
     /// What it did that people want to know of, sent until a report with it was taken.
     #[serde(default)]
     pub events: Vec<ReportedEvent>,
+    /// The authorities it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<HeldAuthorities>,
 }
 
 /// Something a worker did.

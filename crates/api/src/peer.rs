@@ -4,6 +4,7 @@
 
 use model::id::{Digest, Index, NodeId};
 use serde::{Deserialize, Serialize};
+use transport::AuthorityList;
 
 /// `POST` [`JoinRequest`] by a node without a certificate; answers [`JoinAnswer`].
 pub const JOIN_PATH: &str = "/peer/v1/join";
@@ -111,6 +112,9 @@ pub struct Certified {
     pub role: NodeRole,
     /// X.509, DER.
     pub certificate: Vec<u8>,
+    /// The authorities to go by, when there was ever another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<AuthorityList>,
 }
 
 /// The node is in.
@@ -127,6 +131,9 @@ pub struct JoinAnswer {
     pub certificates: Vec<Certified>,
     /// Where the servers are.
     pub servers: Vec<ServerAddress>,
+    /// The authorities to go by, when there was ever another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<AuthorityList>,
 }
 
 /// A server as others reach it.
@@ -186,6 +193,25 @@ pub enum MemberRequest {
         /// All of it.
         introduction: Introduction,
     },
+    /// As a server it has done what a rotation of the authority waits for.
+    Confirm {
+        /// Which.
+        node: NodeId,
+        /// The entry that began the rotation.
+        rotation: Index,
+        /// What it has done.
+        phase: RotationPhase,
+    },
+}
+
+/// How far a rotation of the cluster's authority is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RotationPhase {
+    /// Both authorities are trusted and the old one signs: nodes learn of the new one.
+    Learning,
+    /// Both are trusted and the new one signs: nodes renew their certificates.
+    Renewing,
 }
 
 /// A member says what its state hashed to at a checkpoint.

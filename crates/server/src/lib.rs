@@ -10,6 +10,7 @@ mod api_error;
 mod apps;
 mod artifacts;
 mod assignment;
+mod authority;
 mod clock;
 mod core;
 mod documents;
@@ -178,6 +179,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             tasks.spawn(retention::run(core.clone()));
             tasks.spawn(spread::keep(core.clone()));
             tasks.spawn(renewal::run(core.clone()));
+            tasks.spawn(authority::run(core.clone()));
             tasks.spawn(agreement::run(core.clone()));
             tasks.spawn(standing::keep(core.clone()));
             tasks.spawn(fitness::look(core.clone()));

@@ -152,6 +152,10 @@ pub const CONNECT_MAX: Duration = Duration::from_millis(2_000);
 /// How often certificates are looked at: they last a day, and are renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// A node that was not heard of for this long is not waited for when the authority is rotated: a process that starts anew takes a few seconds, and who comes
+/// later finds the way by itself.
+pub const AWAY_AFTER: Duration = Duration::from_secs(30);
+
 /// Changes of objects that are shown at once to a watcher: what a slow one has not taken yet is not made.
 pub const WATCH_EVENTS_MAX: usize = 100;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::{
-    node::{Phase, Report, ReportedEvent, ReportedEventKind},
+    node::{HeldAuthorities, Phase, Report, ReportedEvent, ReportedEventKind},
     v1::NodeState,
 };
 use model::id::{Generation, NodeId, PlacementId, Timestamp};
@@ -32,6 +32,8 @@ pub(crate) struct Seen {
     pub(crate) sequence: u64,
     /// Every placement it knows.
     pub(crate) phases: BTreeMap<PlacementId, Phase>,
+    /// The authorities it goes by.
+    pub(crate) authorities: Option<HeldAuthorities>,
 }
 
 /// What workers did and the log has not recorded yet.
@@ -64,7 +66,8 @@ impl Live {
     /// Takes a report that came at `now`. One that was overtaken by a newer one on another way says nothing any more.
     pub(crate) fn report(&self, report: Report, now: Timestamp) {
         let phases = report.placements.into_iter().map(|placement| (placement.placement, placement.phase)).collect();
-        let seen = Seen { at: now, pid: report.pid, generation: report.generation, sequence: report.sequence, phases };
+        let Report { pid, generation, sequence, authorities, .. } = report;
+        let seen = Seen { at: now, pid, generation, sequence, phases, authorities };
         let has_events = self.take_events(report.node, report.pid, report.events);
         let news = {
             let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
@@ -203,6 +206,7 @@ mod tests {
             sequence: generation,
             placements: Vec::new(),
             events: Vec::new(),
+            authorities: None,
         };
         let changes = live.changes();
         live.report(report(1), Timestamp(12_000));
@@ -234,7 +238,7 @@ mod tests {
             };
             let events = sequences.iter().map(event).collect();
             live.report(
-                Report { node: NodeId(1), generation: Generation(1), pid, sequence: 1, placements: Vec::new(), events },
+                Report { node: NodeId(1), generation: Generation(1), pid, sequence: 1, placements: Vec::new(), events, authorities: None },
                 Timestamp(10),
             );
         };

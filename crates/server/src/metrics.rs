@@ -76,6 +76,13 @@ fn gauges(core: &Core, page: &mut String) {
     gauge(page, "apps", "Apps, those being deleted too", state.apps().count() as u64);
     gauge(page, "placements", "Placements that are not forgotten", state.placements().count() as u64);
     gauge(page, "artifact_bytes", "Bytes of stored artifacts", core.artifacts.bytes());
+    let authorities = core.identity.current().authorities().clone();
+    if let Ok(validity) = authorities.signing().validity() {
+        let help = "When the certificate of the cluster's authority ends, in seconds since 1970";
+        gauge(page, "ca_not_after_seconds", help, validity.not_after.0 / 1000);
+    }
+    let help = "Certificates of nodes that a rotation of the authority waits for, or that were away at its end";
+    gauge(page, "ca_rotation_waits", help, state.unconfirmed().len() as u64);
     gauge(page, "worker_connected", "Whether the worker of this node has reported within 10 s", u64::from(connected));
 }
 

@@ -22,15 +22,15 @@ pub(crate) enum Needs {
 /// What a call of `method` to the route `path` needs; `path` is the route as the router writes it.
 pub(crate) fn needs(method: &Method, path: &str) -> Needs {
     const OPEN: [&str; 4] = ["/healthz", "/readyz", "/openapi.json", "/v1/version"];
-    const ADMIN: [&str; 8] =
-        ["/v1/cluster", "/v1/members", "/v1/leader", "/v1/join-tokens", "/v1/tokens", "/v1/audit", "/v1/snapshot", "/v1/nodes/"];
+    const ADMIN: [&str; 9] =
+        ["/v1/cluster", "/v1/authority", "/v1/members", "/v1/leader", "/v1/join-tokens", "/v1/tokens", "/v1/audit", "/v1/snapshot", "/v1/nodes/"];
     if OPEN.contains(&path) {
         return Needs::Nobody;
     }
     let administers = ADMIN.iter().any(|prefix| path.starts_with(prefix));
     match (administers, method.is_safe()) {
         // Whoever may read may see who the members are; tokens, the audit log and snapshots are for admins only.
-        (true, true) if path.starts_with("/v1/cluster") || path.starts_with("/v1/nodes/") => Needs::Read,
+        (true, true) if ["/v1/cluster", "/v1/authority", "/v1/nodes/"].iter().any(|seen| path.starts_with(seen)) => Needs::Read,
         (true, _) => Needs::Admin,
         // A plan changes nothing, though it is asked by POST.
         (false, _) if path == "/v1/plan" => Needs::Read,
@@ -119,6 +119,8 @@ mod tests {
         check(Method::GET, "/v1/nodes", Needs::Read);
         check(Method::DELETE, "/v1/nodes/{name}", Needs::Admin);
         check(Method::GET, "/v1/cluster", Needs::Read);
+        check(Method::GET, "/v1/authority", Needs::Read);
+        check(Method::POST, "/v1/authority/rotate", Needs::Admin);
         check(Method::GET, "/v1/join-tokens", Needs::Admin);
         check(Method::GET, "/v1/tokens", Needs::Admin);
         check(Method::GET, "/v1/audit", Needs::Admin);

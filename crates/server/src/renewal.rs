@@ -1,13 +1,12 @@
 //! This server's own certificate, and what it tells others of itself, kept fresh. Owns when; who may have which certificate is `handlers/peer.rs`'s.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use api::peer::{CertificateRequest, Certified, MEMBER_PATH, MemberRequest, NodeRole, RENEW_PATH, RenewRequest};
 use axum::{body::Body, http::Request};
 use consensus::Leadership;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
-use transport::Credentials;
 
 use crate::{
     api_error::{ApiError, chain},
@@ -22,7 +21,7 @@ use crate::{
 
 /// Looks until the process stops: at once when somebody else leads, and now and then.
 pub(crate) async fn run(core: Arc<Core>) {
-    let mut leadership = core.consensus.leadership();
+    let (mut leadership, mut authorities) = (core.consensus.leadership(), core.identity.changes());
     let mut ticks = interval(RENEWAL_LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kept = None;
@@ -30,6 +29,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         tokio::select! {
             () = core.stop.cancelled() => return,
             changed = leadership.changed() => if changed.is_err() { return },
+            changed = authorities.changed() => if changed.is_err() { return },
             _ = ticks.tick() => {}
         }
         match introduce(&core).await {
@@ -42,6 +42,10 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         if let Err(error) = renew(&core).await {
             tracing::warn!(error = error.message(), "the certificate of this server cannot be renewed yet");
+            if !core.identity.current().is_of_the_signing() {
+                // A rotation waits for it.
+                ticks.reset_after(INTRODUCTION_RETRY);
+            }
         }
         keep_members(&core, &mut kept);
     }
@@ -72,10 +76,15 @@ async fn introduce(core: &Core) -> Result<(), ApiError> {
     }
 }
 
-/// Exchanges the certificate once half of its life is over.
+/// Where this server keeps who it is.
+pub(crate) fn directory(core: &Core) -> PathBuf {
+    core.settings.data.join("control/identity")
+}
+
+/// Exchanges the certificate once half of its life is over, or another authority signs.
 async fn renew(core: &Core) -> Result<(), ApiError> {
     let current = core.identity.current();
-    if clock::now() < current.validity().renew_at() {
+    if !current.is_due(clock::now()) {
         return Ok(());
     }
     let request = CertificateRequest { role: NodeRole::Server, request: current.key().request() };
@@ -89,10 +98,8 @@ async fn renew(core: &Core) -> Result<(), ApiError> {
     };
     let unusable =
         |error: &dyn std::error::Error| ApiError::new("E0407", format!("the new certificate cannot be used: {}", chain(error)), "");
-    let fresh = Credentials::new(current.key().clone(), &certified.certificate, current.authority().clone());
-    let fresh = fresh.map_err(|error| unusable(&error))?;
-    fresh.write(&core.settings.data.join("control/identity")).map_err(|error| unusable(&error))?;
-    core.identity.replace(fresh).map_err(|error| unusable(&error))?;
+    let renewed = core.identity.renew(&certified.certificate, certified.authorities.as_ref(), &directory(core));
+    renewed.map_err(|error| unusable(&error))?;
     tracing::info!("the certificate of this server is renewed");
     Ok(())
 }
@@ -103,13 +110,13 @@ fn keep_members(core: &Core, kept: &mut Option<transport::Members>) {
     if members.keys.is_empty() || kept.as_ref().is_some_and(|kept| kept.keys == members.keys) {
         return;
     }
-    match members.write(&core.settings.data.join("control/identity").join(KNOWN_FILE)) {
+    match members.write(&directory(core).join(KNOWN_FILE)) {
         Ok(()) => *kept = Some(members),
         Err(error) => tracing::warn!(error = %chain(&error), "the list of nodes cannot be kept"),
     }
 }
 
-async fn ask<A: serde::de::DeserializeOwned>(
+pub(crate) async fn ask<A: serde::de::DeserializeOwned>(
     core: &Core,
     leader: u64,
     path: &str,

@@ -20,7 +20,7 @@ use crate::{
     api_error::ApiError,
     core::Core,
     forward,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
+    handlers::{apply, apps, artifacts, authority, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
     openapi::{Content, Shape, shape},
 };
 
@@ -144,6 +144,10 @@ fn member_endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/v1/cluster", "The group of servers that holds the state", get(members::cluster))
             .answers(Content::Json(shape::<v1::ClusterView>())),
+        Endpoint::new(Method::GET, "/v1/authority", "Who signs the nodes' certificates, and how far replacing it is", get(authority::read))
+            .answers(Content::Json(shape::<v1::AuthorityView>())),
+        Endpoint::new(Method::POST, "/v1/authority/rotate", "Let another authority take its place", post(authority::rotate))
+            .answers(Content::Json(shape::<v1::AuthorityView>())),
         Endpoint::new(Method::POST, "/v1/members/{name}/promote", "Give a server a vote", post(members::promote))
             .answers(Content::Json(shape::<v1::MemberAnswer>())),
         Endpoint::new(Method::DELETE, "/v1/members/{name}", "Remove a server", delete(members::remove))

@@ -100,14 +100,20 @@ pub async fn check(own: &Own<'_>) -> io::Result<Option<Unfit>> {
     Ok(told.min_by_key(|unfit| matches!(unfit, Unfit::Older { .. })))
 }
 
-/// What the server at `address` knows of `node`, when it answers in time.
+/// What the server at `address` knows of `node`, when it answers in time. While the authority is rotated some servers show the old one and some the new.
 pub(crate) async fn ask(address: &str, node: NodeId, credentials: &Credentials) -> Option<StandingAnswer> {
     let request = StandingRequest { node, key: Digest(credentials.key_digest().to_bytes()) };
-    let authority = credentials.authority().digest();
-    let pin = Pin { authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: STANDING_WAIT_MAX };
     let asked = async {
-        let pinned = transport::dial_pinned(address, &pin).await.map_err(|error| chain(&error))?;
-        api::client::standing(pinned.stream, address, &request).await.map_err(|error| chain(&error))
+        let mut why = String::new();
+        for trusted in credentials.authorities().trusted() {
+            let (authority, clock) = (trusted.digest(), Arc::new(SystemClock));
+            let pin = Pin { authority, clock, protocol: Protocol::Http1, connect_max: STANDING_WAIT_MAX };
+            match transport::dial_pinned(address, &pin).await {
+                Ok(pinned) => return api::client::standing(pinned.stream, address, &request).await.map_err(|error| chain(&error)),
+                Err(error) => why = chain(&error),
+            }
+        }
+        Err(why)
     };
     match timeout(STANDING_WAIT_MAX, asked).await {
         Ok(Ok(answer)) => Some(answer),

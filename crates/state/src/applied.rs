@@ -115,6 +115,18 @@ pub enum Applied {
         /// Servers that are none any more.
         retired: u32,
     },
+    /// Nodes learn of another authority.
+    AuthorityRotating {
+        /// The entry that began it.
+        rotation: Index,
+    },
+    /// Nodes have confirmed a step of a rotation.
+    AuthorityConfirmed {
+        /// How many had not before; none when the rotation is further, or over.
+        news: u32,
+        /// Whether the next step was taken.
+        advanced: bool,
+    },
 }
 
 /// What deploying an app changed.

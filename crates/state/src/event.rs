@@ -87,6 +87,12 @@ pub enum EventKind {
     NamespaceDeleted,
     /// The group of servers began anew, from a snapshot or from what one server kept.
     ClusterRecovered,
+    /// Another authority is to sign, and nodes learn of it.
+    AuthorityRotating,
+    /// The new authority signs, and nodes renew their certificates.
+    AuthoritySigning,
+    /// The old authority is trusted no longer.
+    AuthorityRotated,
 }
 
 impl EventKind {
@@ -125,6 +131,9 @@ impl EventKind {
             Self::NamespaceChanged => "NamespaceChanged",
             Self::NamespaceDeleted => "NamespaceDeleted",
             Self::ClusterRecovered => "ClusterRecovered",
+            Self::AuthorityRotating => "AuthorityRotating",
+            Self::AuthoritySigning => "AuthoritySigning",
+            Self::AuthorityRotated => "AuthorityRotated",
         }
     }
 }

@@ -26,7 +26,7 @@ mod snapshot;
 mod table;
 mod views;
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use model::id::{AppId, Index, NodeId, PlacementId, RevisionNumber};
 
@@ -47,7 +47,7 @@ pub use crate::{
     command::Command,
     event::{Event, EventKind},
     record::{
-        ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, ClusterRecord, ConfigRecord, JoinTokenRecord, NamespaceRecord, NodeRecord,
+        ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, Authorities, ClusterRecord, ConfigRecord, JoinTokenRecord, NamespaceRecord, NodeRecord,
         Placement, Revision, Rollout, SecretRecord, SecretVersion,
     },
     references::SecretNeed,
@@ -79,6 +79,7 @@ pub struct State {
     audit: Ring<AuditEntry>,
     answers: Answers,
     attestations: Attestations,
+    authorities: Arc<Authorities>,
     derived: Derived,
     changes: Changes,
 }
@@ -109,6 +110,7 @@ impl State {
             audit: Ring::empty(AUDIT_MAX, 0),
             answers: Answers::empty(),
             attestations: Attestations::empty(),
+            authorities: Arc::default(),
             derived: Derived::empty(),
             changes: Changes::since(Index(0)),
         }

@@ -39,6 +39,9 @@ pub const NODE_TEXT_BYTES_MAX: usize = 320;
 /// Bytes of the certificate of the cluster's authority, or of its sealed key: a self-signed RSA certificate of 4,096 bits has 1.5 KiB.
 pub const AUTHORITY_BYTES_MAX: usize = 16 * 1024;
 
+/// Authorities remembered after they were replaced, so that nodes which were away and tools that pinned one of them find the way to the newest.
+pub const AUTHORITIES_RETIRED_MAX: usize = 3;
+
 /// Changes kept for those who watch: a rollout of 100 components on 20 workers changes about 10,000 things. Who is further behind lists again.
 pub const CHANGES_MAX: usize = 10_000;
 

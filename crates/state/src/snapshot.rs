@@ -2,14 +2,14 @@
 //! order is fixed, golden bytes are under test. The hash of a state is over the same bytes, so it covers all that a snapshot holds. Must never leave out
 //! what a decision reads.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, sync::Arc};
 
 use model::id::{Index, NodeId, PlacementId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ApiTokenRecord, AppRecord, AuditEntry, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord, Placement,
+    ApiTokenRecord, AppRecord, AuditEntry, Authorities, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord, Placement,
     Revision, SecretRecord, State,
     changes::Changes,
     limits::{AUDIT_MAX, EVENTS_MAX},
@@ -67,7 +67,7 @@ enum Record<'a> {
     V1(RecordV1<'a>),
 }
 
-/// The first form. The order of the variants is the order of the records.
+/// The first form. The order of the records is that of their ranks, and of the variants but for the end.
 #[derive(Debug, Serialize, Deserialize)]
 enum RecordV1<'a> {
     Head(Head),
@@ -87,6 +87,8 @@ enum RecordV1<'a> {
     Attestation(Index, NodeId, [u8; 32]),
     /// How many records stand before this one.
     End(u64),
+    /// Only when the authority was ever rotated.
+    Authorities(Cow<'a, Authorities>),
 }
 
 /// Where the log is, and the numbers that count on.
@@ -129,7 +131,8 @@ impl State {
             .chain(self.events.after(0).map(|event| RecordV1::Event(Cow::Borrowed(event))))
             .chain(self.audit.after(0).map(|entry| RecordV1::Audit(Cow::Borrowed(entry))))
             .chain(self.answers.values().map(|answer| RecordV1::Answer(Cow::Borrowed(answer))))
-            .chain(self.attestations.iter().map(|(at, node, hash)| RecordV1::Attestation(at, node, hash)));
+            .chain(self.attestations.iter().map(|(at, node, hash)| RecordV1::Attestation(at, node, hash)))
+            .chain(self.rotated().map(|authorities| RecordV1::Authorities(Cow::Borrowed(authorities))));
         let mut count = 0;
         let counted = records.map(Some).chain(std::iter::once(None));
         counted.map(move |record| {
@@ -137,6 +140,10 @@ impl State {
             count += 1;
             record.unwrap_or(end)
         })
+    }
+
+    fn rotated(&self) -> impl Iterator<Item = &Authorities> {
+        Some(&*self.authorities).filter(|authorities| **authorities != Authorities::default()).into_iter()
     }
 
     /// The state whose [`records`](Self::records) these are.
@@ -218,6 +225,11 @@ impl Restoring {
                 state.attestations.load(at, node, hash);
                 false
             }
+            RecordV1::Authorities(authorities) => {
+                let twice = *state.authorities != Authorities::default();
+                state.authorities = Arc::new(authorities.into_owned());
+                twice
+            }
             RecordV1::End(count) => {
                 self.ended = true;
                 count != self.records - 1
@@ -277,6 +289,7 @@ fn rank(record: &RecordV1<'_>) -> u8 {
         RecordV1::Audit(_) => 12,
         RecordV1::Answer(_) => 13,
         RecordV1::Attestation(..) => 14,
+        RecordV1::Authorities(_) => 15,
         RecordV1::End(_) => u8::MAX,
     }
 }

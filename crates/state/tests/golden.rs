@@ -8,9 +8,9 @@ use model::{
     id::{Digest, Index, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
 use state::command::{
-    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
+    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
     DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Place, Plan,
-    PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase, Step, Undo,
+    PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo,
     UpdateNode, UserCommand,
 };
 
@@ -385,4 +385,19 @@ fn note() {
             0302010968656c6c6f2f77656202736f                                 ....hello/web.so
         "#]],
     );
+}
+
+#[test]
+fn rotation_of_the_authority() {
+    let rotate = RotateAuthority { certificate: vec![4, 5], cross: vec![8], key: Sealed(vec![6, 7]) };
+    check_change(Change::RotateAuthority(rotate), expect![[""]]);
+    let confirm = |phase| ConfirmAuthority {
+        at: Timestamp(1_000),
+        rotation: Index(9),
+        phase,
+        confirmed: vec![(NodeId(1), NodeRole::Server), (NodeId(3), NodeRole::Worker)],
+        away: vec![(NodeId(7), NodeRole::Worker)],
+    };
+    check(CommandV1::ConfirmAuthority(confirm(RotationPhase::Learning)), expect![[""]]);
+    check(CommandV1::ConfirmAuthority(confirm(RotationPhase::Renewing)), expect![[""]]);
 }

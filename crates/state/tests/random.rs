@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use state::{
     Command, Compacted, ObjectKey, Op, State,
     command::{
-        ApiRole, Attest, Ceilings, Change, CommandV1, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace, DeleteObject, Described,
+        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace, DeleteObject, Described,
         Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Plan, PutConfig, PutNamespace, PutSecret, RemoveNode,
-        RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase, Step, Undo, UpdateNode, UserCommand,
+        RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo, UpdateNode, UserCommand,
     },
     limits,
 };
@@ -161,6 +161,9 @@ fn change() -> impl Strategy<Value = Change> {
         1 => api_token,
         1 => "[u-x]".prop_map(|id| Change::RevokeApiToken(RevokeApiToken { id: support::token(&id) })),
         1 => (node(), any::<bool>()).prop_map(|(node, lost)| Change::RemoveNode(RemoveNode { node, lost })),
+        1 => (0..3u8).prop_map(|number| {
+            Change::RotateAuthority(RotateAuthority { certificate: vec![number; 2], cross: vec![9], key: Sealed(vec![number]) })
+        }),
     ]
 }
 
@@ -172,6 +175,12 @@ fn command() -> impl Strategy<Value = CommandV1> {
         .prop_map(|(change, at, by, key)| CommandV1::User(UserCommand { at: Timestamp(at), by, from: "10.0.0.1:9".into(), key, change }));
     let attest = (node(), 0..3u64, 0..2u8)
         .prop_map(|(node, checkpoint, hash)| CommandV1::Attest(Attest { node, index: Index(checkpoint * 500), hash: [hash; 32] }));
+    let role = || prop_oneof![Just(NodeRole::Server), Just(NodeRole::Worker)];
+    let phases = prop_oneof![Just(RotationPhase::Learning), Just(RotationPhase::Renewing)];
+    let (confirmed, away) = (prop::collection::vec((node(), role()), 0..6), prop::collection::vec((node(), role()), 0..9));
+    let confirm = (0..60u64, phases, confirmed, away).prop_map(move |(rotation, phase, confirmed, away)| {
+        CommandV1::ConfirmAuthority(ConfirmAuthority { at, rotation: Index(rotation), phase, confirmed, away })
+    });
     prop_oneof![
         1 => facts().prop_map(support::founding),
         4 => join().prop_map(CommandV1::Join),
@@ -179,6 +188,7 @@ fn command() -> impl Strategy<Value = CommandV1> {
         2 => (node(), facts()).prop_map(move |(node, facts)| CommandV1::UpdateNode(UpdateNode { at, node, facts })),
         10 => user,
         1 => attest,
+        2 => confirm,
         6 => prop::collection::vec(step(), 0..8).prop_map(move |steps| CommandV1::Carry(Plan { at, based_on: Index(0), steps })),
         3 => (node(), prop::collection::vec((placement(), phase()), 0..6))
             .prop_map(move |(node, phases)| CommandV1::Observe(Observe { at, node, phases })),
@@ -270,6 +280,7 @@ fn unchanged_but_for_the_index(before: &State, after: &State) -> Result<(), Test
     prop_assert!(before.configs().eq(after.configs()));
     prop_assert!(before.secrets().eq(after.secrets()));
     prop_assert!(before.namespaces().eq(after.namespaces()));
+    prop_assert_eq!(before.authorities(), after.authorities());
     prop_assert_eq!(before.newest_event(), after.newest_event());
     Ok(())
 }

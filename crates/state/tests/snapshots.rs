@@ -9,8 +9,8 @@ use model::id::{Index, PlacementId, RevisionNumber, Timestamp};
 use state::{
     FOUNDER, State,
     command::{
-        ApiRole, Attest, Ceilings, Change, CommandV1, CreateApiToken, NodeRole, Observe, RevokeJoinToken, SecretKind, SeenPhase, Step,
-        Undo, UserCommand,
+        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, NodeRole, Observe, RevokeJoinToken, RotateAuthority,
+        RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo, UserCommand,
     },
 };
 use support::{Cluster, Wish, deploy, join_token, route};
@@ -171,4 +171,30 @@ fn what_is_no_whole_state_is_refused() {
         reading record 5 of a snapshot
         a snapshot of index 12 breaks a rule of the state: hello holds r1, which is not kept"#]]
     .assert_eq(&told.join("\n"));
+}
+
+/// Of a rotation under way, and of one that is over.
+#[test]
+fn the_bytes_of_the_authorities() {
+    let mut cluster = Cluster::new();
+    let rotate = RotateAuthority { certificate: vec![7; 4], cross: vec![8; 3], key: Sealed(vec![9; 5]) };
+    cluster.ask(Change::RotateAuthority(rotate)).expect("begins");
+    let (rotation, first) = (cluster.state.index(), vec![(FOUNDER, NodeRole::Server)]);
+    let last = |state: &State| {
+        let lines = dump(state);
+        let found = lines.lines().filter(|line| line.starts_with("- 0010"));
+        found.map(|line| format!("{}\n", line.trim_end())).collect::<String>()
+    };
+    let confirm = |cluster: &mut Cluster, phase, confirmed| {
+        let away = vec![(FOUNDER, NodeRole::Worker)];
+        let confirm = ConfirmAuthority { at: Timestamp(5), rotation, phase, confirmed, away };
+        cluster.wish(CommandV1::ConfirmAuthority(confirm)).expect("is read");
+        let restored = State::restore(&mut cluster.state.records().map(Ok)).expect("its own records");
+        assert_eq!(restored.authorities(), cluster.state.authorities());
+    };
+    expect![[""]].assert_eq(&last(&cluster.state));
+    confirm(&mut cluster, RotationPhase::Learning, first.clone());
+    expect![[""]].assert_eq(&last(&cluster.state));
+    confirm(&mut cluster, RotationPhase::Renewing, first);
+    expect![[""]].assert_eq(&last(&cluster.state));
 }

@@ -24,7 +24,7 @@ use server::{
     standing::{self, Own, Unfit},
 };
 use transport::{
-    AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
+    Authorities, AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
     SystemClock,
 };
 
@@ -136,7 +136,7 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
             token.parse().map_err(|error| StartError::Join { address: join.address.clone(), why: format!("{error}") })?;
         let role = if node.options.part.serves() { Role::Server } else { Role::Worker };
         let credentials = Credentials::read(&identity_of(data, role)).map_err(StartError::identity)?;
-        if credentials.authority().digest() != token.authority {
+        if credentials.authorities().find(&token.authority).is_none() {
             let why = format!("this data directory belongs to cluster {}, and the token is for another", enrolled.cluster);
             return Err(StartError::Join { address: join.address.clone(), why });
         }
@@ -239,13 +239,17 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
     };
     let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
     let group: ClusterId = answer.group.parse().map_err(|error| refused(format!("{error}")))?;
+    let authorities = match &answer.authorities {
+        Some(list) => Authorities::from_list(list).map_err(|error| refused(server::chain(&error)))?,
+        None => authority.into(),
+    };
     let mut worker_key = None;
     for (role, pair) in keys {
         worker_key = worker_key.or(key_of_worker(role, &pair));
         let wanted = wire_role(role);
         let certified = answer.certificates.iter().find(|certified| certified.role == wanted);
         let certified = certified.ok_or_else(|| refused(format!("the cluster gave no certificate for the role {role}")))?;
-        write_credentials(node, pair, &certified.certificate, authority.clone(), role)?;
+        write_credentials(node, pair, &certified.certificate, authorities.clone(), role)?;
     }
     if node.options.part.serves() {
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
@@ -308,9 +312,9 @@ fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
     Ok(key)
 }
 
-fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: AuthorityCertificate, role: Role) -> Result<(), StartError> {
+fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authorities: Authorities, role: Role) -> Result<(), StartError> {
     let directory = identity_of(&node.directory.path, role);
-    let credentials = Credentials::new(key, certificate, authority).map_err(StartError::identity)?;
+    let credentials = Credentials::new(key, certificate, authorities).map_err(StartError::identity)?;
     credentials.write(&directory).map_err(StartError::identity)?;
     let _ = fs::remove_file(directory.join("joining.pem"));
     give_away(node, role)

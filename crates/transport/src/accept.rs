@@ -22,7 +22,7 @@ use crate::{
     members::Known,
     refusal::Refusal,
     tls::{self, Caller, Peer, Protocol, Stream, Time, Verifier},
-    verify,
+    verify::{self, Shown},
 };
 
 /// Whether callers are asked for a certificate.
@@ -191,10 +191,11 @@ impl Acceptor {
     }
 
     fn verifier(&self) -> Verifier<Peer> {
-        let authority = self.0.identity.current().authority().clone();
+        let authorities = self.0.identity.current().authorities().clone();
         let known = self.0.known.current();
-        let verifier =
-            Verifier::new(self.0.clock.clone(), move |shown, _, now| verify::judge(&authority, &known, shown, Side::Client, now));
+        let verifier = Verifier::new(self.0.clock.clone(), move |certificate, behind, now| {
+            verify::judge(&authorities, &known, Shown { certificate, behind }, Side::Client, now).map(|judged| judged.peer)
+        });
         if self.0.asks == Asks::Always { verifier } else { verifier.optional() }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     digest::{AuthorityDigest, KeyDigest},
     identity::{ClusterId, NodeIdentity, authority_name, is_reserved},
     key::{KeyError, KeyPair, PublicKey},
-    limits::{AUTHORITY_LIFETIME, BACKDATE, NAMES_MAX},
+    limits::{AUTHORITY_LIFETIME, BACKDATE, NAMES_MAX, NODE_LIFETIME, RETIRED_MAX},
     seal::{ClusterKey, Place, SealError, Sealed},
     text,
 };
@@ -41,6 +41,14 @@ pub enum AuthorityError {
         /// Who was to get a certificate.
         identity: NodeIdentity,
         /// The authority's cluster.
+        ours: ClusterId,
+    },
+    /// The authority that is to follow is of another cluster.
+    #[error("an authority of cluster {theirs} cannot follow that of cluster {ours}")]
+    OtherAuthority {
+        /// The cluster of the one that is to follow.
+        theirs: ClusterId,
+        /// This one's.
         ours: ClusterId,
     },
     /// A name that no certificate may have.
@@ -95,10 +103,7 @@ impl Authority {
     /// The library refused.
     pub fn create(cluster: ClusterId, now: Timestamp) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate();
-        let mut parameters = parameters(now, AUTHORITY_LIFETIME);
-        parameters.distinguished_name = subject(cluster);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let mut parameters = of_an_authority(cluster, now);
         parameters.subject_alt_names = vec![dns(authority_name(cluster)).map_err(AuthorityError::Make)?];
         let certificate = parameters.self_signed(&key).map_err(AuthorityError::Make)?;
         Self::from_parts(certificate.der(), key)
@@ -145,6 +150,23 @@ impl Authority {
     /// The cluster it speaks for.
     pub fn cluster(&self) -> ClusterId {
         self.certificate.cluster()
+    }
+
+    /// Vouches for the authority that takes this one's place: a certificate over the key of `next`, in DER, by which whoever trusts this one alone finds the
+    /// way to what the next one signs.
+    ///
+    /// # Errors
+    /// `next` is another cluster's, or the library refused.
+    pub fn vouch_for(&self, next: &Self, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        let (ours, theirs) = (self.cluster(), next.cluster());
+        if ours != theirs {
+            return Err(AuthorityError::OtherAuthority { theirs, ours });
+        }
+        let mut parameters = of_an_authority(ours, now);
+        // Older than anything it stands behind, even when the clock of the server that signs next is hours behind this one's.
+        parameters.not_before -= NODE_LIFETIME;
+        let certificate = parameters.signed_by(&next.key.public(), &self.issuer()).map_err(AuthorityError::Make)?;
+        Ok(certificate.der().to_vec())
     }
 
     /// Makes a certificate for a node, in DER.
@@ -206,6 +228,16 @@ fn parameters(now: Timestamp, lifetime: Duration) -> CertificateParams {
     parameters.serial_number = Some(SerialNumber::from_slice(&text::random::<16>()));
     parameters.distinguished_name = DistinguishedName::new();
     parameters.use_authority_key_identifier_extension = true;
+    parameters
+}
+
+/// An authority may vouch for the next one, so that a chain has as many links as authorities are remembered.
+fn of_an_authority(cluster: ClusterId, now: Timestamp) -> CertificateParams {
+    const LINKS_MAX: u8 = RETIRED_MAX as u8;
+    let mut parameters = parameters(now, AUTHORITY_LIFETIME);
+    parameters.distinguished_name = subject(cluster);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(LINKS_MAX));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     parameters
 }
 

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::{
-    digest::AuthorityDigest,
+    digest::{AuthorityDigest, KeyDigest},
     identity::{ClusterId, parse_authority},
     limits::BACKDATE,
 };
@@ -78,6 +78,15 @@ struct Anchor {
     digest: AuthorityDigest,
 }
 
+/// By every byte.
+impl PartialEq for AuthorityCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl Eq for AuthorityCertificate {}
+
 impl AuthorityCertificate {
     /// Reads one in DER. Whether it can be trusted is known only from where it comes, or by its digest.
     ///
@@ -110,6 +119,14 @@ impl AuthorityCertificate {
         self.0.cluster
     }
 
+    /// When it begins and ends. Nobody is refused because an authority has ended; it is for people to see in time.
+    ///
+    /// # Errors
+    /// Its dates cannot be read.
+    pub fn validity(&self) -> Result<Validity, CertificateError> {
+        self.validity_of(&self.0.der)
+    }
+
     pub(crate) fn for_tls(&self) -> &CertificateDer<'static> {
         &self.0.der
     }
@@ -117,6 +134,21 @@ impl AuthorityCertificate {
     /// Checks that this authority signed `certificate` for that side, and that it holds at `at`.
     pub(crate) fn check(&self, certificate: &EndEntityCert<'_>, side: Side, at: Timestamp) -> Result<(), webpki::Error> {
         self.check_at(certificate, side, unix_time(at))
+    }
+
+    /// The key of whoever signed `certificate`, when this authority vouches for it by way of `between`.
+    pub(crate) fn vouched(
+        &self,
+        certificate: &EndEntityCert<'_>,
+        between: &[CertificateDer<'_>],
+        side: Side,
+        at: UnixTime,
+    ) -> Result<KeyDigest, webpki::Error> {
+        let trusted = [self.0.trust.clone()];
+        let path =
+            certificate.verify_for_usage(&[webpki::ring::ECDSA_P256_SHA256], &trusted, between, at, side.usage(), None, None)?;
+        let signer = path.intermediate_certificates().next().ok_or(webpki::Error::UnknownIssuer)?;
+        Ok(KeyDigest::of(&signer.subject_public_key_info()))
     }
 
     pub(crate) fn check_at(&self, certificate: &EndEntityCert<'_>, side: Side, at: UnixTime) -> Result<(), webpki::Error> {

@@ -28,7 +28,7 @@ use crate::{
     members::Known,
     refusal::Refusal,
     tls::{self, Peer, Protocol, Stream, Time, Verifier},
-    verify,
+    verify::{self, Shown},
 };
 
 /// Whom we mean to call.
@@ -170,11 +170,12 @@ impl Dialer {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let credentials = self.identity.current();
-        let authority = credentials.authority().clone();
-        let name = expected.name(authority.cluster());
+        let authorities = credentials.authorities().clone();
+        let name = expected.name(authorities.cluster());
         let known = self.known.current();
-        let verifier = Verifier::new(self.clock.clone(), move |shown, _, now| {
-            verify::judge(&authority, &known, shown, Side::Server, now).and_then(|peer| expected.check(peer))
+        let verifier = Verifier::new(self.clock.clone(), move |certificate, behind, now| {
+            let judged = verify::judge(&authorities, &known, Shown { certificate, behind }, Side::Server, now);
+            judged.and_then(|judged| expected.check(judged.peer))
         });
         handshake(stream, to, &name, Offer { protocol, clock: self.clock.clone(), credentials: Some(credentials) }, verifier).await
     }

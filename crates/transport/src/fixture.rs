@@ -64,6 +64,13 @@ impl Lab {
         NodeIdentity { cluster: self.authority.cluster(), node: NodeId(node), role }
     }
 
+    /// The authority that takes this one's place, and the certificate by which this one vouches for it.
+    pub(crate) fn successor(&self) -> (Self, Vec<u8>) {
+        let authority = Authority::create(self.authority.cluster(), NOW).expect("an authority");
+        let cross = self.authority.vouch_for(&authority, NOW).expect("of the same cluster");
+        (Self { authority }, cross)
+    }
+
     /// A certificate made at `now` for that key.
     pub(crate) fn renewed(&self, identity: NodeIdentity, key: &KeyPair, now: Timestamp) -> Credentials {
         let issue = Issue { identity, key: &key.public(), names: &[], now, lifetime: NODE_LIFETIME };

@@ -6,6 +6,7 @@
 //! Start with [`NodeIdentity`] for who a node is, [`Authority`] for who says so, [`Members`] for who still belongs, then [`Acceptor`] and [`Dialer`].
 
 mod accept;
+mod authorities;
 mod authority;
 mod certificate;
 mod channel;
@@ -25,6 +26,8 @@ mod refusal;
 mod request;
 mod seal;
 #[cfg(test)]
+mod rotating;
+#[cfg(test)]
 mod tests;
 mod text;
 mod tls;
@@ -32,6 +35,7 @@ mod token;
 mod verify;
 
 pub use accept::{AcceptError, Accepted, Acceptor, AcceptorConfig, Asks};
+pub use authorities::{Authorities, AuthoritiesError, AuthorityList, AuthorityParts};
 pub use authority::{Authority, AuthorityError, Issue};
 pub use certificate::{AuthorityCertificate, CertificateError, Validity};
 pub use channel::{Body, Channel, ChannelConfig, ChannelError, Sent, body, empty_body};
@@ -42,7 +46,7 @@ pub use digest::{AuthorityDigest, KeyDigest};
 pub use files::FileError;
 pub use identity::{ClusterId, NodeIdentity, Role};
 pub use key::{KeyError, KeyPair, PublicKey};
-pub use limits::{AUTHORITY_LIFETIME, BACKDATE, HANDSHAKE_MAX, NODE_LIFETIME, PING_EVERY, PING_MAX};
+pub use limits::{AUTHORITY_LIFETIME, BACKDATE, HANDSHAKE_MAX, NODE_LIFETIME, PING_EVERY, PING_MAX, RETIRED_MAX};
 pub use members::{Known, Members, MembersError, Standing};
 pub use pinned::{Pin, Pinned, dial_pinned, shown_authority};
 pub use refusal::Refusal;

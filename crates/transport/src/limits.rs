@@ -8,6 +8,12 @@ pub const NODE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The authority's certificate. Replacing it touches every node, so it outlives the machines.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Authorities that a cluster remembers after they were replaced: who was away for more rotations than this joins anew. Each makes every handshake 1 KB longer.
+pub const RETIRED_MAX: usize = 3;
+
+/// Certificates behind a peer's own that are looked at: the authority, and a certificate and a link for each that is remembered.
+pub const CHAIN_MAX: usize = 2 * (RETIRED_MAX + 2);
+
 /// Certificates begin this long before they are made: a new node's clock may be an hour and more behind the one that signs.
 pub const BACKDATE: Duration = Duration::from_secs(2 * 3600);
 

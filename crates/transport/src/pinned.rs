@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use crate::{
+    authorities::Authorities,
     certificate::{AuthorityCertificate, Side},
     clock::Clock,
     dial::{DialError, Expected, Offer, connect, handshake},
@@ -15,7 +16,7 @@ use crate::{
     members::Members,
     refusal::Refusal,
     tls::{Peer, Protocol, Stream, Verifier},
-    verify,
+    verify::{self, Shown},
 };
 
 /// How to call a cluster from outside.
@@ -36,7 +37,7 @@ pub struct Pin {
 pub struct Pinned {
     /// The connection.
     pub stream: Stream,
-    /// The authority whose digest was pinned; whoever joins trusts it from now on.
+    /// The authority that signed the server's certificate: the one whose digest was pinned, or one that took its place and that it vouches for.
     pub authority: AuthorityCertificate,
     /// Which server answered.
     pub server: Peer,
@@ -70,7 +71,8 @@ pub async fn shown_authority(to: &str, clock: Arc<dyn Clock>, connect_max: Durat
     Ok(authority)
 }
 
-/// Connects, and takes the server that is proven under the authority that `choose` picks from what it shows behind its own certificate.
+/// Connects, and takes the server that is proven under the authority that `choose` picks from what it shows behind its own certificate, or under one that this
+/// authority vouches for.
 async fn dial(
     to: &str,
     protocol: Protocol,
@@ -78,11 +80,11 @@ async fn dial(
     within: Duration,
     choose: impl Fn(&[CertificateDer<'_>]) -> Result<AuthorityCertificate, Refusal> + Send + Sync + 'static,
 ) -> Result<(Stream, (AuthorityCertificate, Peer)), DialError> {
-    let verifier = Verifier::new(clock.clone(), move |shown, others, now| {
-        let authority = choose(others)?;
+    let verifier = Verifier::new(clock.clone(), move |certificate, behind, now| {
+        let trusted = Authorities::from(choose(behind)?);
         // Whoever is outside knows no members, so the dates must hold.
-        let peer = verify::judge(&authority, &Members::default(), shown, Side::Server, now)?;
-        Ok((authority, Expected::AnyServer.check(peer)?))
+        let judged = verify::judge(&trusted, &Members::default(), Shown { certificate, behind }, Side::Server, now)?;
+        Ok((judged.authority, Expected::AnyServer.check(judged.peer)?))
     });
     let dialed = async {
         let stream = connect(to, within).await?;

@@ -59,6 +59,12 @@ pub enum Refusal {
         /// What our clock says.
         now: Timestamp,
     },
+    /// An authority signed it that the cluster has replaced, and the list of members does not speak for it.
+    #[error("the certificate of {identity} is of an authority that this cluster has replaced; make a new token and let the node join with it")]
+    Retired {
+        /// Whose it is.
+        identity: NodeIdentity,
+    },
     /// The node does not belong to the cluster any more.
     #[error("{identity} was removed from the cluster; to come back it must join anew with an empty data directory")]
     Removed {
@@ -93,7 +99,7 @@ impl Refusal {
         use rustls::CertificateError as Tls;
         rustls::Error::InvalidCertificate(match self {
             Self::Malformed(_) => Tls::BadEncoding,
-            Self::OtherCluster { .. } | Self::NotSigned { .. } | Self::NotPinned => Tls::UnknownIssuer,
+            Self::OtherCluster { .. } | Self::NotSigned { .. } | Self::NotPinned | Self::Retired { .. } => Tls::UnknownIssuer,
             Self::Purpose(_) => Tls::InvalidPurpose,
             Self::NoIdentity | Self::Unexpected { .. } => Tls::NotValidForName,
             Self::Expired { .. } => Tls::Expired,

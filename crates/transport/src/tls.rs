@@ -86,7 +86,7 @@ pub(crate) fn told_by_alert(alert: &str) -> String {
         "CertificateExpired" => {
             "it says that this node's certificate does not hold now, and it does not know this node as a member; are both clocks right?"
         }
-        "UnknownCA" => "it belongs to another cluster",
+        "UnknownCA" => "it belongs to another cluster, or has replaced the authority that signed this node's certificate",
         "AccessDenied" => "it knows this node by another key",
         "CertificateRequired" => "it speaks only to nodes, and this one showed no certificate",
         _ => return format!("it ended the handshake with the alert {alert}"),

@@ -34,6 +34,7 @@ use crate::{
     agent::Seat,
     chronicle::Chronicle,
     limits::{CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN},
+    standing::Standing,
     way::Way,
 };
 
@@ -86,6 +87,7 @@ pub enum ControlError {
 #[derive(Debug, Clone)]
 pub struct Control {
     way: Way,
+    standing: Standing,
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
 }
@@ -106,9 +108,9 @@ pub struct Backoff {
 }
 
 impl Control {
-    /// The control plane behind `way`.
-    pub fn new(way: Way) -> Self {
-        Self { way, fetches: Arc::default() }
+    /// The control plane behind `way`, which tells `standing` what authorities to go by.
+    pub fn new(way: Way, standing: Standing) -> Self {
+        Self { way, standing, fetches: Arc::default() }
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -170,16 +172,18 @@ impl Control {
     /// has come to its assignment: what a user was told is ready is there again after a power cut. What the chronicle has is in every report.
     pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>, chronicle: &Chronicle) {
         let mut backoff = Backoff::default();
-        let mut told = chronicle.changes();
+        let (mut told, mut authorities) = (chronicle.changes(), self.standing.changes());
         let mut sequence = 0;
         loop {
             told.mark_unchanged();
+            authorities.mark_unchanged();
             let report = {
                 let seat = seats.borrow_and_update();
                 let mut report = seat.roster.report(std::process::id());
                 sequence += 1;
                 report.iter_mut().for_each(|report| {
                     report.sequence = sequence;
+                    report.authorities = Some(self.standing.held());
                     chronicle.complete(report, &seat.roster);
                 });
                 report
@@ -208,6 +212,7 @@ impl Control {
                 changed = seats.changed() => if changed.is_err() { return },
                 // The chronicle outlives this loop, so that it never ends by itself.
                 Ok(()) = told.changed() => {}
+                Ok(()) = authorities.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -215,6 +220,7 @@ impl Control {
 
     async fn report(&self, report: &Report) -> Result<(), ControlError> {
         let answer: ReportAnswer = self.exchange("a report", REPORT_PATH, report).await?;
+        answer.authorities.iter().for_each(|authorities| self.standing.learn(authorities));
         self.way.learn(answer);
         Ok(())
     }

@@ -204,7 +204,7 @@ where
     let started_at = Instant::now();
     let directories = Directories::new(&settings.data);
     let standing = Standing::read(&directories).map_err(|message| RunError::Identity { message })?;
-    let control = Control::new(standing.way(&settings, &directories));
+    let control = Control::new(standing.way(&settings, &directories), standing.clone());
     let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);

@@ -290,7 +290,7 @@ impl Roster {
     /// What the control plane is told; nothing before the first assignment, which says who we are.
     pub fn report(&self, pid: u32) -> Option<Report> {
         let placements = self.placements.iter().map(|(id, held)| ReportedPlacement { placement: *id, phase: held.seen.phase() }).collect();
-        Some(Report { node: self.node?, generation: self.generation, pid, sequence: 0, placements, events: Vec::new() })
+        Some(Report { node: self.node?, generation: self.generation, pid, sequence: 0, placements, events: Vec::new(), authorities: None })
     }
 }
 

@@ -1,18 +1,27 @@
 //! Who this worker is to the nodes of its cluster: its key, its certificate and its list of servers, read at start and kept fresh.
 //! Owns the worker's side of mutual TLS; must never hold a key of the role server.
 
-use std::{path::Path, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use api::peer::{CertificateRequest, NodeRole, RenewRequest};
-use tokio::time::{MissedTickBehavior, interval};
-use transport::{Acceptor, AcceptorConfig, Asks, Clock, Credentials, Dialer, HANDSHAKE_MAX, Identity, Known, Members, SystemClock};
+use api::{
+    node::HeldAuthorities,
+    peer::{CertificateRequest, NodeRole, RenewRequest},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use transport::{
+    Acceptor, AcceptorConfig, Asks, AuthorityList, Clock, Credentials, Dialer, HANDSHAKE_MAX, Identity, KeyDigest, Known, Members,
+    SystemClock,
+};
 
 use crate::{
     Settings,
     agent::chain,
     control::Control,
     directories::Directories,
-    limits::{CONTROL_WAIT_MAX, RENEWAL_LOOK_EVERY},
+    limits::{CONTROL_WAIT_MAX, RENEWAL_LOOK_EVERY, RENEWAL_SPREAD, RETRY_WAIT_MAX},
     way::{Servers, Way},
 };
 
@@ -36,6 +45,26 @@ impl Standing {
         let members = Members::read(&directories.identity().join(MEMBERS_FILE)).unwrap_or_default();
         let (identity, known) = (Identity::new(credentials), Known::new(members));
         Ok(Self { identity, known, clock: Arc::new(SystemClock), directories: directories.clone() })
+    }
+
+    /// How far this worker goes with the cluster's authorities.
+    pub fn held(&self) -> HeldAuthorities {
+        let current = self.identity.current();
+        HeldAuthorities { version: current.authorities().version(), shows: current.authority().digest() }
+    }
+
+    /// Grows whenever that is something else.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.identity.changes()
+    }
+
+    /// Goes by these from now on, when they are newer.
+    pub fn learn(&self, authorities: &AuthorityList) {
+        match self.identity.learn(authorities, &self.directories.identity()) {
+            Ok(true) => tracing::info!(authorities.version = authorities.version, "this worker goes by other authorities"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error = chain(&error), "this worker cannot go by the cluster's authorities"),
+        }
     }
 
     /// The way to a control plane: this node's own when it has one.
@@ -63,29 +92,62 @@ impl Standing {
         })
     }
 
-    /// Exchanges the certificate whenever half of its life is over; ends with the worker.
+    /// Exchanges the certificate whenever half of its life is over or another authority signs; ends with the worker.
     pub async fn keep_renewed(self, control: Control) {
+        let mut changes = self.changes();
         let mut ticks = interval(RENEWAL_LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {}
+            }
             let current = self.identity.current();
-            if self.clock.now() < current.validity().renew_at() {
+            if !current.is_due(self.clock.now()) {
                 continue;
             }
-            match self.renew(&current, &control, &self.directories.identity()).await {
+            if !current.is_of_the_signing() {
+                // Every worker of the cluster learns of it at about the same time.
+                sleep(share_of(RENEWAL_SPREAD, &current.key_digest())).await;
+            }
+            match self.renew(&current, &control).await {
                 Ok(()) => tracing::info!("the certificate of this worker is renewed"),
-                Err(why) => tracing::warn!(error = why, "the certificate of this worker cannot be renewed yet"),
+                Err(why) => {
+                    tracing::warn!(error = why, "the certificate of this worker cannot be renewed yet");
+                    if !current.is_of_the_signing() {
+                        ticks.reset_after(RETRY_WAIT_MAX);
+                    }
+                }
             }
         }
     }
 
-    async fn renew(&self, current: &Credentials, control: &Control, directory: &Path) -> Result<(), String> {
+    async fn renew(&self, current: &Credentials, control: &Control) -> Result<(), String> {
         let request = CertificateRequest { role: NodeRole::Worker, request: current.key().request() };
         let certified = control.renew(&RenewRequest { request, node: None }).await.map_err(|error| chain(&error))?;
-        let fresh = Credentials::new(current.key().clone(), &certified.certificate, current.authority().clone());
-        let fresh = fresh.map_err(|error| chain(&error))?;
-        fresh.write(directory).map_err(|error| chain(&error))?;
-        self.identity.replace(fresh).map_err(|error| chain(&error))
+        let renewed = self.identity.renew(&certified.certificate, certified.authorities.as_ref(), &self.directories.identity());
+        renewed.map_err(|error| chain(&error))
+    }
+}
+
+/// A part of `spread` that is another one for almost every key.
+fn share_of(spread: Duration, key: &KeyDigest) -> Duration {
+    let [first, second, ..] = key.to_bytes();
+    spread * u32::from(u16::from_be_bytes([first, second])) / u32::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_share_the_time_out() {
+        let share = |first, second| {
+            let mut bytes = [7; 32];
+            (bytes[0], bytes[1]) = (first, second);
+            share_of(Duration::from_secs(2), &KeyDigest::from_bytes(bytes))
+        };
+        assert_eq!((share(0, 0), share(255, 255)), (Duration::ZERO, Duration::from_secs(2)));
+        assert!(share(127, 255) < Duration::from_secs(1) && share(128, 1) > Duration::from_secs(1));
     }
 }

@@ -5,7 +5,7 @@ use model::id::{Index, Name};
 
 use super::{Client, ClientError, query};
 use crate::v1::{
-    ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, ClusterView, ConfigRequest, ConfigView, JoinTokenRequest, JoinTokenView, List,
+    ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, AuthorityView, ClusterView, ConfigRequest, ConfigView, JoinTokenRequest, JoinTokenView, List,
     MemberAnswer, NamespaceView, NewApiToken, NewJoinToken, Principal, SecretRequest, SecretView, TransferRequest, WriteAnswer,
 };
 
@@ -34,6 +34,16 @@ impl Client {
     /// Lets another member lead.
     pub async fn transfer_leadership(&self, request: &TransferRequest) -> Result<MemberAnswer, ClientError> {
         self.post("/v1/leader", request).await
+    }
+
+    /// Who signs the nodes' certificates, and how far replacing it is.
+    pub async fn authority(&self) -> Result<AuthorityView, ClientError> {
+        self.get("/v1/authority").await
+    }
+
+    /// Lets another authority take its place.
+    pub async fn rotate_authority(&self) -> Result<AuthorityView, ClientError> {
+        self.call(Method::POST, "/v1/authority/rotate", None).await
     }
 
     /// Makes a token that lets nodes join.

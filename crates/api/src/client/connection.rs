@@ -101,6 +101,10 @@ impl http_body::Body for Tied {
     }
 }
 
+/// Beside an answer: the authority of whoever gave it, when the pinned one has been replaced and vouches for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Followed(pub(super) AuthorityDigest);
+
 /// The task that moves a connection's bytes.
 struct Driver(JoinHandle<()>);
 
@@ -133,15 +137,19 @@ impl Server {
         let host = HeaderValue::from_str(host).map_err(|_| ClientError::Address { text: host.to_owned() })?;
         request.headers_mut().insert(header::HOST, host);
         let broken = |source: hyper::Error| ClientError::Broken { server: self.clone(), source: Box::new(source) };
-        let (mut sender, driver) = self.dial().await?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        let (mut sender, driver, followed) = self.dial().await?;
+        let mut answer = sender.send_request(request).await.map_err(broken)?;
+        if let Some(followed) = followed {
+            answer.extensions_mut().insert(followed);
+        }
         Ok(answer.map(|body| Tied { body, _driver: driver }))
     }
 
-    async fn dial(&self) -> Result<(http1::SendRequest<Body>, Driver), ClientError> {
+    async fn dial(&self) -> Result<(http1::SendRequest<Body>, Driver, Option<Followed>), ClientError> {
         let unreachable = |source: io::Error| ClientError::Unreachable { server: self.clone(), source };
         let late = |_| unreachable(io::ErrorKind::TimedOut.into());
-        match self {
+        let mut followed = None;
+        let (sender, driver) = match self {
             Self::Socket(path) => {
                 self.start(timeout(CONNECT_MAX, UnixStream::connect(path)).await.map_err(late)?.map_err(unreachable)?).await
             }
@@ -153,9 +161,11 @@ impl Server {
             Self::Https(authority, pinned) => {
                 let pin = Pin { authority: *pinned, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: CONNECT_MAX };
                 let dialed = transport::dial_pinned(authority, &pin).await.map_err(|error| ClientError::of_dial(self, error))?;
+                followed = Some(dialed.authority.digest()).filter(|shown| shown != pinned).map(Followed);
                 self.start(dialed.stream).await
             }
-        }
+        }?;
+        Ok((sender, driver, followed))
     }
 
     async fn start<S>(&self, stream: S) -> Result<(http1::SendRequest<Body>, Driver), ClientError>
@@ -194,6 +204,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// The server's clock.
     pub(super) date: Option<Time>,
+    /// Its authority, when that is not the pinned one any more.
+    pub(super) followed: Option<AuthorityDigest>,
     pub(super) bytes: Bytes,
 }
 
@@ -204,7 +216,8 @@ pub(super) async fn answer(server: &Server, request: Request<Body>, deadline: Du
         let text = |name: header::HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         let retry_after = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let date = text(header::DATE).and_then(Time::of_http_date);
-        Ok(Answer { status: head.status, retry_after, date, bytes: read(server, body, bytes_max).await? })
+        let followed = head.extensions.get().map(|Followed(shown)| *shown);
+        Ok(Answer { status: head.status, retry_after, date, followed, bytes: read(server, body, bytes_max).await? })
     };
     timeout(deadline, exchange).await.map_err(|_| ClientError::Deadline { server: server.clone(), after: deadline })?
 }

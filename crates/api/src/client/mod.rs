@@ -23,6 +23,7 @@ use std::{
 use http::{Method, Request, StatusCode};
 use model::id::{AppId, Digest, Name};
 use serde::{Serialize, de::DeserializeOwned};
+use transport::AuthorityDigest;
 
 use self::servers::Servers;
 pub use self::{
@@ -79,6 +80,11 @@ impl Client {
     /// The server that answered last; before the first call, the one it will begin with.
     pub fn server(&self) -> &Server {
         self.servers.preferred()
+    }
+
+    /// The authority of the cluster when the pinned one has been replaced since and vouches for it, as far as calls have shown.
+    pub fn followed(&self) -> Option<AuthorityDigest> {
+        self.servers.followed()
     }
 
     /// All its servers.

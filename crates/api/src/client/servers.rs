@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::{Instant, sleep};
+use transport::AuthorityDigest;
 
 use super::{
     ClientError, Server, Token,
@@ -31,6 +32,8 @@ pub(super) struct Servers {
     all: Arc<[Server]>,
     /// Where the last call was answered: the next one begins there.
     preferred: Arc<AtomicUsize>,
+    /// The authority that the pinned one led to, when it has been replaced.
+    followed: Arc<OnceLock<AuthorityDigest>>,
     pub(super) token: Option<Token>,
     pub(super) patience: Duration,
 }
@@ -38,12 +41,17 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn new(all: Vec<Server>) -> Self {
         assert!(!all.is_empty(), "a client has at least one server");
-        Self { all: all.into(), preferred: Arc::default(), token: None, patience: Duration::ZERO }
+        Self { all: all.into(), preferred: Arc::default(), followed: Arc::default(), token: None, patience: Duration::ZERO }
     }
 
     /// Where the last call was answered, the first one before any.
     pub(super) fn preferred(&self) -> &Server {
         &self.all[self.preferred.load(Ordering::Relaxed) % self.all.len()]
+    }
+
+    /// The authority that the pinned one led to.
+    pub(super) fn followed(&self) -> Option<AuthorityDigest> {
+        self.followed.get().copied()
     }
 
     /// The next call begins at the server behind the preferred one.
@@ -107,6 +115,9 @@ impl Servers {
                 }
             };
             let (server, answer) = self.first(send).await?;
+            if let Some(shown) = answer.followed {
+                self.followed.get_or_init(|| shown);
+            }
             match again(&method, &answer) {
                 Some(wait) if Instant::now() + wait <= patient_until => {
                     // Another server may know a leader already; when none of them does, there is time.
@@ -179,7 +190,7 @@ mod tests {
         let check = |method: Method, status: u16, code: &str, told: Option<u64>, expected: Option<u64>| {
             let body = serde_json::json!({"error": {"code": code, "message": "no", "help": ""}}).to_string();
             let status = StatusCode::from_u16(status).expect("a status");
-            let answer = Answer { status, retry_after: told.map(Duration::from_secs), date: None, bytes: body.into() };
+            let answer = Answer { status, retry_after: told.map(Duration::from_secs), date: None, followed: None, bytes: body.into() };
             assert_eq!(again(&method, &answer), expected.map(Duration::from_secs), "{method} {status} {code} {told:?}");
         };
         check(Method::GET, 503, "E0407", Some(1), Some(1));

@@ -2,6 +2,7 @@
 
 mod app;
 mod apply;
+mod authority;
 mod cluster;
 mod error;
 mod kinds;
@@ -17,6 +18,7 @@ pub use app::{
     RolloutPhase, RolloutView, Waiting, WatchEvent,
 };
 pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, UndoRequest};
+pub use authority::{AuthorityView, HolderView, RetiredView, RotationView};
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
 pub use kinds::{

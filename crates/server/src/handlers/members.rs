@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use crate::{
     admit::Caller,
     api_error::{ApiError, chain},
-    clock,
+    authority, clock,
     core::Core,
     extract::{Answer, Json, Query},
     forward::no_leader,
@@ -69,7 +69,7 @@ pub(crate) async fn cluster(State(core): State<Arc<Core>>) -> Result<Answer<Clus
     members.sort_by_key(|member| member.id);
     Ok(Answer(ClusterView {
         id: transport::ClusterId::from_bytes(record.id).to_string(),
-        authority: core.identity.current().authority().digest().to_string(),
+        authority: authority::pinned(&core).to_string(),
         leader: leader.map(|id| state.node(NodeId(id)).map_or_else(|| NodeId(id).to_string(), |node| node.name.clone())),
         term,
         index: state.index(),

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod apps;
 pub(crate) mod artifacts;
+pub(crate) mod authority;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod health;

@@ -54,13 +54,17 @@ pub(crate) async fn report(
         return Err(ApiError::new("E0405", format!("a report has more than {REPORTED_MAX} placements"), ""));
     }
     relay::to_servers(&core, &report);
+    let own = core.identity.current();
+    let news = report.authorities.as_ref().is_some_and(|held| held.version < own.authorities().version());
     core.live.report(report, clock::now());
     let state = core.state();
     let server = |node: &NodeRecord| {
         let key = Digest(node.keys.server?);
         Some(KnownServer { node: node.id, peer: node.addresses.peer.clone(), key })
     };
-    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0) }))
+    let authorities = news.then(|| own.authorities().to_list());
+    let servers = state.servers().filter_map(server).collect();
+    Ok(Answer(ReportAnswer { servers, complete_to: NodeId(state.index().0), authorities }))
 }
 
 pub(crate) async fn renew(

@@ -27,7 +27,7 @@ use transport::{Caller as Peer, Issue, JoinToken, NODE_LIFETIME, NodeIdentity, P
 use crate::{
     agreement,
     api_error::{ApiError, chain},
-    clock,
+    authority, clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
@@ -105,7 +105,8 @@ pub(crate) async fn join(State(core): State<Arc<Core>>, Json(request): Json<Join
     tracing::info!(node.id = node.0, node.name = request.node.name, "a node joined");
     let cluster = core.identity.current().identity().cluster.to_string();
     let group = core.settings.group.to_string();
-    Ok(Answer(JoinAnswer { cluster, group, node, certificates, servers: servers(&core.state()) }))
+    let authorities = authority::list_of(&core.state()).map_err(|error| wrong(chain(&error)))?;
+    Ok(Answer(JoinAnswer { cluster, group, node, certificates, servers: servers(&core.state()), authorities }))
 }
 
 /// What is known here of a server that asks before it starts. It may have lost its place, and so shows no certificate.
@@ -207,11 +208,18 @@ pub(crate) async fn member(
     Json(request): Json<MemberRequest>,
 ) -> Result<StatusCode, ApiError> {
     let caller = from.server()?;
-    let MemberRequest::Introduce { node, introduction } = &request;
+    if let MemberRequest::Confirm { node, rotation, phase } = &request {
+        // Of itself alone, and to the leader alone: it is said again until the state shows it.
+        if *node != caller.node || elsewhere(&core)?.is_some() {
+            return Err(no_leader("a server confirms for itself, to the server that leads"));
+        }
+        return authority::confirm_server(&core, *node, *rotation, *phase).await.map(|()| StatusCode::OK);
+    }
     if let Some(leader) = elsewhere(&core)? {
         let _: serde_json::Value = ask_leader(&core, leader, MEMBER_PATH, &request).await?;
         return Ok(StatusCode::OK);
     }
+    let MemberRequest::Introduce { node, introduction } = &request else { return Ok(StatusCode::OK) };
     tracing::debug!(by = caller.node.0, node.id = node.0, "a node introduces itself anew");
     introduce(&core, *node, introduction).await.map(|()| StatusCode::OK)
 }
@@ -326,7 +334,8 @@ fn certify(
         Role::Server => WireRole::Server,
         Role::Worker => WireRole::Worker,
     };
-    Ok(Certified { role, certificate })
+    let authorities = authority::list_of(&state).map_err(|error| failed(chain(&error)))?;
+    Ok(Certified { role, certificate, authorities })
 }
 
 /// The leader, when it is another server.

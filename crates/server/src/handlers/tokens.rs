@@ -14,7 +14,7 @@ use transport::{ApiToken, JoinToken, Role};
 use crate::{
     admit::{self, Caller},
     api_error::ApiError,
-    clock,
+    authority, clock,
     core::Core,
     extract::{Answer, IdPath, Json},
     limits::{API_TOKEN_LIFE_MAX, JOIN_TOKEN_LIFE_MAX},
@@ -28,7 +28,7 @@ pub(crate) async fn create_join_token(
 ) -> Result<Answer<NewJoinToken>, ApiError> {
     let (now, role) = (clock::now(), join_role(request.role));
     let expires_at = end(now, request.ttl.0, JOIN_TOKEN_LIFE_MAX.as_millis())?;
-    let token = JoinToken::create(role, core.identity.current().authority().digest());
+    let token = JoinToken::create(role, authority::pinned(&core));
     let id = token_id(&token.id)?;
     let change = CreateJoinToken {
         id: id.clone(),
@@ -96,7 +96,7 @@ pub(crate) async fn create_api_token(
     };
     core.writer.write(Wish::change(&once(caller), "", now, Change::CreateApiToken(change))).await?;
     let address = core.settings.introduction.api.clone().unwrap_or_default();
-    let digest = core.identity.current().authority().digest();
+    let digest = authority::pinned(&core);
     let command = format!("shoal login https://{address} --ca-digest {digest}");
     Ok(Answer(NewApiToken { token: token.to_string(), id: id.to_string(), expires_at: expires_at.into(), command }))
 }
@@ -129,7 +129,7 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Answer<Princ
 }
 
 /// The caller without a key to be remembered by: an answer from memory would carry a secret that nobody knows, so asking again makes another token.
-fn once(caller: Caller) -> Caller {
+pub(crate) fn once(caller: Caller) -> Caller {
     Caller { key: None, ..caller }
 }
 

@@ -230,7 +230,7 @@ impl FakeWorker {
         let placements = self.assignment.programs.iter().flat_map(|program| &program.placements);
         let placements = placements.map(|one| ReportedPlacement { placement: one.placement, phase: phase(one.wanted) }).collect();
         let Assignment { node, generation, .. } = self.assignment;
-        let report = Report { node, generation, pid: std::process::id(), sequence: 0, placements, events: Vec::new() };
+        let report = Report { node, generation, pid: std::process::id(), sequence: 0, placements, events: Vec::new(), authorities: None };
         self.node.report(&report).await.expect("a report is taken");
     }
 

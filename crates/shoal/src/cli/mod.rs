@@ -165,6 +165,8 @@ enum Command {
     Secret(cluster::secret::SecretArgs),
     /// The servers that hold the state: who votes, who leads.
     Member(cluster::member::MemberArgs),
+    /// The authority that signs the nodes' certificates.
+    Ca(cluster::ca::CaArgs),
     /// Machines of the cluster.
     Node(cluster::node::NodeArgs),
     /// Tokens that let nodes join.
@@ -228,7 +230,11 @@ pub fn run() -> ExitCode {
 fn in_runtime(command: Command, session: Session) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(command, &session)),
+        Ok(runtime) => runtime.block_on(async {
+            let ended = dispatch(command, &session).await;
+            context::follow::authority(&session).await;
+            ended
+        }),
         Err(error) => Err(anyhow::Error::new(error).context("starting the threads of the command").into()),
     };
     end(&session.terminal, ended)
@@ -258,6 +264,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Whoami(args) => cluster::whoami::run(args, session).await,
         Command::Secret(args) => cluster::secret::run(args, session).await,
         Command::Member(args) => cluster::member::run(args, session).await,
+        Command::Ca(args) => cluster::ca::run(args, session).await,
         Command::Node(args) => cluster::node::run(args, session).await,
         Command::JoinToken(args) => cluster::join_token::run(args, session).await,
         Command::Token(args) => cluster::token::run(args, session).await,

@@ -18,6 +18,7 @@ use model::{
     problem::{Problem, Problems},
 };
 use tokio::sync::OnceCell;
+use transport::AuthorityDigest;
 
 use super::{
     Globals,
@@ -115,6 +116,12 @@ impl Session {
             Ok::<_, Failure>(client(choice, first))
         });
         found.await
+    }
+
+    /// The client and the authority it was led to, when the one that is pinned has been replaced.
+    pub fn followed(&self) -> Option<(&Client, AuthorityDigest)> {
+        let client = self.connection.get()?;
+        client.followed().map(|shown| (client, shown))
     }
 
     /// The host the gateway is dialed at: where the API was found.

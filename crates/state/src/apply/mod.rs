@@ -1,5 +1,6 @@
 //! The one way the state changes. Owns the dispatch over commands; must never do anything that two members could do differently.
 
+mod authority;
 mod carry;
 mod nodes;
 mod observe;
@@ -48,6 +49,7 @@ impl State {
             CommandV1::Note(note) => Ok(self.note(note)),
             CommandV1::Attest(attest) => Ok(self.attest(attest)),
             CommandV1::Recover(recover) => self.recover(recover),
+            CommandV1::ConfirmAuthority(confirm) => Ok(self.confirm_authority(confirm)),
         };
         self.tell_changes();
         applied

@@ -70,6 +70,7 @@ impl State {
             Change::DeleteSecret(delete) => self.delete_secret(user, delete),
             Change::PutNamespace(put) => self.put_namespace(user, put),
             Change::DeleteNamespace(delete) => self.delete_namespace(user, delete),
+            Change::RotateAuthority(rotate) => self.rotate_authority(user, rotate),
         }
     }
 

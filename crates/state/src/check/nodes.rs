@@ -6,9 +6,10 @@ use super::ensure;
 use crate::{
     FOUNDER, State,
     limits::{
-        API_TOKENS_MAX, CHANGES_MAX, CONFIGS_MAX, JOIN_TOKENS_MAX, NAMESPACES_MAX, NODES_MAX, PLACEMENTS_PER_NODE_MAX,
+        API_TOKENS_MAX, AUTHORITIES_RETIRED_MAX, CHANGES_MAX, CONFIGS_MAX, JOIN_TOKENS_MAX, NAMESPACES_MAX, NODES_MAX, PLACEMENTS_PER_NODE_MAX,
         SECRET_VERSIONS_KEPT, SECRETS_MAX, VALUE_BYTES_MAX,
     },
+    record::authority::Step,
 };
 
 impl State {
@@ -19,7 +20,24 @@ impl State {
         };
         let least = self.servers().map(|server| server.schema).min();
         ensure(least == Some(cluster.schema), || format!("the cluster writes {}, and its servers read {least:?}", cluster.schema))?;
-        ensure(cluster.version <= self.index, || "the cluster comes from the future".to_owned())
+        ensure(cluster.version <= self.index, || "the cluster comes from the future".to_owned())?;
+        self.check_authorities(&cluster.ca_certificate)
+    }
+
+    fn check_authorities(&self, signing: &Vec<u8>) -> Result<(), String> {
+        let authorities = self.authorities();
+        ensure(authorities.version <= self.index, || "the authorities come from the future".to_owned())?;
+        ensure(authorities.retired.len() <= AUTHORITIES_RETIRED_MAX, || format!("{} authorities are remembered", authorities.retired.len()))?;
+        let other = authorities.rotation.as_ref().map(|rotation| match &rotation.step {
+            Step::Learning { next, .. } => next,
+            Step::Renewing { last } => last,
+        });
+        let all = authorities.retired.iter().map(|retired| &retired.certificate).chain(other).chain([signing]);
+        let (count, distinct) = (all.clone().count(), all.collect::<BTreeSet<_>>().len());
+        ensure(count == distinct, || "an authority took its own place".to_owned())?;
+        let Some(rotation) = &authorities.rotation else { return Ok(()) };
+        ensure(rotation.began <= authorities.version, || "a rotation began after its last step".to_owned())?;
+        ensure(rotation.confirmed.iter().all(|(node, _)| node.0 <= self.index.0), || "a node of the future has confirmed".to_owned())
     }
 
     pub(super) fn check_nodes(&self) -> Result<(), String> {

@@ -5,6 +5,7 @@
 
 mod apps;
 mod attest;
+mod authority;
 mod nodes;
 mod plan;
 mod tokens;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     apps::{Delete, Deploy, Undo},
     attest::Attest,
+    authority::{ConfirmAuthority, RotateAuthority, RotationPhase},
     nodes::{Addresses, Admission, Found, Join, NodeFacts, NodeKeys, NodeRole, Place, Recover, RemoveNode, Sealed, UpdateNode},
     plan::{NodeEvent, NodeEventKind, Note, Observe, Plan, SeenPhase, Step},
     tokens::{ApiRole, CreateApiToken, CreateJoinToken, RevokeApiToken, RevokeJoinToken},
@@ -62,6 +64,8 @@ pub enum CommandV1 {
     Attest(Attest),
     /// A group begins anew with one server.
     Recover(Recover),
+    /// Nodes have done what the rotation of the authority waits for.
+    ConfirmAuthority(ConfirmAuthority),
 }
 
 /// What somebody asked for.
@@ -110,6 +114,8 @@ pub enum Change {
     PutNamespace(PutNamespace),
     /// A Namespace has no ceilings any more.
     DeleteNamespace(DeleteNamespace),
+    /// Another authority is to sign the nodes' certificates.
+    RotateAuthority(RotateAuthority),
 }
 
 impl Change {
@@ -124,6 +130,7 @@ impl Change {
             Self::RemoveNode(_) => "remove",
             Self::PutConfig(_) | Self::PutSecret(_) | Self::PutNamespace(_) => "put",
             Self::DeleteConfig(_) | Self::DeleteSecret(_) | Self::DeleteNamespace(_) => "delete",
+            Self::RotateAuthority(_) => "rotate",
         }
     }
 
@@ -139,6 +146,7 @@ impl Change {
             Self::PutNamespace(PutNamespace { name, .. }) | Self::DeleteNamespace(DeleteNamespace { name, .. }) => {
                 format!("namespace/{name}")
             }
+            Self::RotateAuthority(_) => "authority".to_owned(),
         }
     }
 }

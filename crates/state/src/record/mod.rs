@@ -3,6 +3,7 @@
 
 mod apps;
 mod audit;
+pub mod authority;
 mod nodes;
 mod tokens;
 mod values;
@@ -10,6 +11,7 @@ mod values;
 pub use self::{
     apps::{AppRecord, Placement, Revision, Rollout},
     audit::{AnswerRecord, AuditEntry, AuditOutcome},
+    authority::{Authorities, Retired, Rotation},
     nodes::{ClusterRecord, NodeRecord},
     tokens::{ApiTokenRecord, JoinTokenRecord},
     values::{ConfigRecord, NamespaceRecord, SecretRecord, SecretVersion},

@@ -4,11 +4,22 @@ mod words;
 
 use model::id::{AppId, ComponentId, Index, Name, NodeId, RevisionNumber, TokenId};
 
-use crate::{ceilings::Ceiling, command::NodeRole};
+use crate::{
+    ceilings::Ceiling,
+    command::{NodeRole, RotationPhase},
+};
 
 /// Why `apply` refused a command. The state is then as it was, except for its index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// Another authority is on its way already.
+    #[error("rotating the authority: a rotation that {by} asked for is under way, and is {}", phase.word())]
+    RotationUnderWay {
+        /// Who asked for it.
+        by: String,
+        /// How far it is.
+        phase: RotationPhase,
+    },
     /// Another component owns such a route.
     #[error("deploying `{}`: its route `{}{}` belongs to `{}`", .0.component, .0.host, .0.path, .0.owner)]
     RouteCollision(Box<Collision>),

@@ -34,6 +34,7 @@ impl Refused {
             Self::KeyReused { .. } => "E0416",
             Self::StillUsed { .. } => "E0417",
             Self::Ceiling { .. } => "E0418",
+            Self::RotationUnderWay { .. } => "E0430",
         }
     }
 
@@ -106,6 +107,7 @@ impl Refused {
                 "`shoal join-token create server` or `shoal join-token create worker` on a server makes a new one".to_owned()
             }
             Self::TooOld { .. } => "start the node with the version of shoal that the servers run: `shoal version`".to_owned(),
+            Self::RotationUnderWay { .. } => "`shoal ca show` says which nodes it waits for".to_owned(),
             Self::UnknownNode { .. } => "`shoal get nodes` lists what there is".to_owned(),
             Self::LastServer { .. } => "join another server first; to end a cluster, stop it".to_owned(),
             Self::UnknownToken { .. } => "`shoal join-token list` and `shoal token list` show what there is".to_owned(),

@@ -14,7 +14,13 @@ use crate::{
 const DAYS: Duration = Duration::from_secs(48 * 3600);
 
 fn judged(lab: &Lab, list: &Members, credentials: &Credentials, now: Timestamp) -> Result<Peer, Refusal> {
-    judge(lab.authority.certificate(), list, &credentials.certificate().into(), Side::Client, now)
+    alone(lab, list, &credentials.certificate().into(), now)
+}
+
+/// Of a cluster with one authority, of which nothing but the peer's certificate is shown.
+fn alone(lab: &Lab, list: &Members, certificate: &CertificateDer<'_>, now: Timestamp) -> Result<Peer, Refusal> {
+    let authorities = Authorities::from(lab.authority.certificate().clone());
+    judge(&authorities, list, Shown { certificate, behind: &[] }, Side::Client, now).map(|judged| judged.peer)
 }
 
 fn peer(credentials: &Credentials) -> Peer {
@@ -116,7 +122,7 @@ fn a_certificate_that_is_not_one_node_s_is_refused() {
     let key = KeyPair::generate();
     let check = |change: &dyn Fn(&mut CertificateParams), expected: &dyn Fn(&Result<Peer, Refusal>) -> bool| {
         let certificate = odd(&lab, &key, change);
-        let found = judge(lab.authority.certificate(), &Members::default(), certificate.der(), Side::Client, NOW);
+        let found = alone(&lab, &Members::default(), certificate.der(), NOW);
         assert!(expected(&found), "{found:?}");
     };
     let name = |node, role| SanType::DnsName(lab.identity(node, role).name().try_into().expect("a name"));
@@ -145,7 +151,7 @@ fn who_signed_for_themselves_is_refused() {
     for subject in [parameters.distinguished_name.clone(), crate::authority::subject(lab.authority.cluster())] {
         parameters.distinguished_name = subject;
         let certificate = parameters.self_signed(&key).expect("a certificate");
-        let found = judge(lab.authority.certificate(), &list, certificate.der(), Side::Client, NOW);
+        let found = alone(&lab, &list, certificate.der(), NOW);
         assert_eq!(found, Err(Refusal::NotSigned { ours: lab.authority.cluster() }));
     }
 }
@@ -159,11 +165,11 @@ fn no_byte_of_a_certificate_can_be_changed() {
     for at in 0..node.certificate().len() {
         let mut changed = node.certificate().to_vec();
         changed[at] ^= 1;
-        let found = judge(lab.authority.certificate(), &list, &changed.into(), Side::Client, NOW);
+        let found = alone(&lab, &list, &changed.into(), NOW);
         assert!(found.is_err(), "byte {at}: {found:?}");
     }
     for length in 0..node.certificate().len() {
         let cut = node.certificate()[..length].to_vec();
-        assert!(judge(lab.authority.certificate(), &list, &cut.into(), Side::Client, NOW).is_err(), "cut at {length}");
+        assert!(alone(&lab, &list, &cut.into(), NOW).is_err(), "cut at {length}");
     }
 }

@@ -9,7 +9,7 @@ use api::{
     v1::{Principal, VersionView},
 };
 use clap::Args;
-use transport::{AuthorityDigest, SystemClock};
+use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
 
 use super::{
     choice,
@@ -90,6 +90,8 @@ async fn pin(args: &LoginArgs, saved: Option<&Context>, name: &str, session: &Se
     })?;
     match judge(shown.digest(), given, saved.and_then(|context| context.ca_digest)) {
         Trust::Known => {}
+        // One that was replaced leads to the one that is shown; what was pinned stays so until every server shows that.
+        Trust::Changed { pinned } if vouches(host, pinned).await => return Ok(pinned),
         Trust::Changed { pinned } => return Err(changed(url, name, &pinned, &shown.digest(), given.is_some())),
         Trust::Ask => {
             let cluster = shown.cluster();
@@ -105,6 +107,12 @@ async fn pin(args: &LoginArgs, saved: Option<&Context>, name: &str, session: &Se
         }
     }
     Ok(shown.digest())
+}
+
+/// Whether the authority that is pinned vouches for the one that is shown at `host`.
+async fn vouches(host: &str, pinned: AuthorityDigest) -> bool {
+    let pin = Pin { authority: pinned, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: CONNECT_MAX };
+    transport::dial_pinned(host, &pin).await.is_ok()
 }
 
 /// What to think of an authority that is shown.

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod file;
+pub mod follow;
 pub mod login;
 
 use clap::{Args, Subcommand};
