@@ -85,7 +85,7 @@ impl IntoResponse for ApiError {
 pub(crate) fn status_of(code: &str) -> StatusCode {
     match code {
         "E0402" => StatusCode::NOT_FOUND,
-        "E0401" | "E0403" => StatusCode::CONFLICT,
+        "E0401" | "E0403" | "E0430" => StatusCode::CONFLICT,
         "E0211" | "E0404" | "E0421" => StatusCode::FORBIDDEN,
         "E0406" => StatusCode::INSUFFICIENT_STORAGE,
         "E0407" | "E0422" => StatusCode::SERVICE_UNAVAILABLE,

@@ -31,7 +31,7 @@ pub(crate) fn list_of(state: &State) -> Result<Option<AuthorityList>, Authoritie
     if authorities.version == Index(0) {
         return Ok(None);
     }
-    let mut trusted: Vec<&[u8]> = vec![&cluster.ca_certificate];
+    let mut trusted = vec![cluster.ca_certificate.as_slice()];
     let mut crosses: Vec<&[u8]> = Vec::new();
     if let Some(rotation) = &authorities.rotation {
         trusted.push(match &rotation.step {
@@ -126,7 +126,8 @@ async fn confirm(core: &Arc<Core>, leader: &Leadership, leading: Option<(Instant
             let servers = progress.iter().map(|known| (NodeId(known.id), known.heard)).collect();
             let signing = core.identity.current().authorities().signing().digest();
             let now = (Instant::now().saturating_duration_since(since), clock::now());
-            let known = Known { own: own.then_some(core.node), workers, servers, signing, leading: now.0, leading_at: since_at, now: now.1 };
+            let known =
+                Known { own: own.then_some(core.node), workers, servers, signing, leading: now.0, leading_at: since_at, now: now.1 };
             let confirmed = unconfirmed.iter().filter(|holder| known.has_done(**holder, (rotation, phase))).copied().collect::<Vec<_>>();
             let away: Vec<_> = unconfirmed.iter().filter(|holder| known.is_away(**holder)).copied().collect();
             let whole = unconfirmed.iter().all(|holder| confirmed.contains(holder) || away.contains(holder));

@@ -22,8 +22,17 @@ pub(crate) enum Needs {
 /// What a call of `method` to the route `path` needs; `path` is the route as the router writes it.
 pub(crate) fn needs(method: &Method, path: &str) -> Needs {
     const OPEN: [&str; 4] = ["/healthz", "/readyz", "/openapi.json", "/v1/version"];
-    const ADMIN: [&str; 9] =
-        ["/v1/cluster", "/v1/authority", "/v1/members", "/v1/leader", "/v1/join-tokens", "/v1/tokens", "/v1/audit", "/v1/snapshot", "/v1/nodes/"];
+    const ADMIN: [&str; 9] = [
+        "/v1/cluster",
+        "/v1/authority",
+        "/v1/members",
+        "/v1/leader",
+        "/v1/join-tokens",
+        "/v1/tokens",
+        "/v1/audit",
+        "/v1/snapshot",
+        "/v1/nodes/",
+    ];
     if OPEN.contains(&path) {
         return Needs::Nobody;
     }

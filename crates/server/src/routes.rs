@@ -20,7 +20,9 @@ use crate::{
     api_error::ApiError,
     core::Core,
     forward,
-    handlers::{apply, apps, artifacts, authority, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
+    handlers::{
+        apply, apps, artifacts, authority, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why,
+    },
     openapi::{Content, Shape, shape},
 };
 

@@ -47,8 +47,8 @@ pub use crate::{
     command::Command,
     event::{Event, EventKind},
     record::{
-        ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, Authorities, ClusterRecord, ConfigRecord, JoinTokenRecord, NamespaceRecord, NodeRecord,
-        Placement, Revision, Rollout, SecretRecord, SecretVersion,
+        ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, Authorities, ClusterRecord, ConfigRecord, JoinTokenRecord, NamespaceRecord,
+        NodeRecord, Placement, Revision, Rollout, SecretRecord, SecretVersion,
     },
     references::SecretNeed,
     refused::{Collision, Refused},

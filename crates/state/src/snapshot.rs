@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ApiTokenRecord, AppRecord, AuditEntry, Authorities, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord, Placement,
-    Revision, SecretRecord, State,
+    ApiTokenRecord, AppRecord, AuditEntry, Authorities, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord,
+    Placement, Revision, SecretRecord, State,
     changes::Changes,
     limits::{AUDIT_MAX, EVENTS_MAX},
     record::AnswerRecord,

@@ -8,10 +8,10 @@ use model::{
     id::{Digest, Index, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
 use state::command::{
-    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
-    DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Place, Plan,
-    PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo,
-    UpdateNode, UserCommand,
+    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete,
+    DeleteNamespace, DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe,
+    Place, Plan, PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase,
+    Sealed, SecretKind, SeenPhase, Step, Undo, UpdateNode, UserCommand,
 };
 
 fn check(command: CommandV1, expected: Expect) {

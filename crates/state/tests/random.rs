@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use state::{
     Command, Compacted, ObjectKey, Op, State,
     command::{
-        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace, DeleteObject, Described,
-        Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Plan, PutConfig, PutNamespace, PutSecret, RemoveNode,
-        RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo, UpdateNode, UserCommand,
+        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
+        DeleteObject, Described, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Plan, PutConfig,
+        PutNamespace, PutSecret, RemoveNode, RevokeApiToken, RevokeJoinToken, RotateAuthority, RotationPhase, Sealed, SecretKind,
+        SeenPhase, Step, Undo, UpdateNode, UserCommand,
     },
     limits,
 };

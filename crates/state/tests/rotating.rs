@@ -295,7 +295,8 @@ proptest! {
 /// Entries of before a cluster is founded, and of clusters without a rotation, mean nothing.
 #[test]
 fn without_a_rotation_nothing_is_confirmed() {
-    let confirm = ConfirmAuthority { at: Timestamp(1), rotation: Index(1), phase: Learning, confirmed: vec![(FOUNDER, Server)], away: vec![] };
+    let confirm =
+        ConfirmAuthority { at: Timestamp(1), rotation: Index(1), phase: Learning, confirmed: vec![(FOUNDER, Server)], away: vec![] };
     let mut state = State::empty();
     let told = state.apply(Index(1), &Command::V1(CommandV1::ConfirmAuthority(confirm.clone())));
     assert_eq!(told, Ok(Applied::AuthorityConfirmed { news: 0, advanced: false }));

@@ -9,8 +9,8 @@ use model::id::{Index, PlacementId, RevisionNumber, Timestamp};
 use state::{
     FOUNDER, State,
     command::{
-        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, NodeRole, Observe, RevokeJoinToken, RotateAuthority,
-        RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo, UserCommand,
+        ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, NodeRole, Observe, RevokeJoinToken,
+        RotateAuthority, RotationPhase, Sealed, SecretKind, SeenPhase, Step, Undo, UserCommand,
     },
 };
 use support::{Cluster, Wish, deploy, join_token, route};

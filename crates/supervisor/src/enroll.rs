@@ -24,8 +24,8 @@ use server::{
     standing::{self, Own, Unfit},
 };
 use transport::{
-    Authorities, AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
-    SystemClock,
+    Authorities, AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol,
+    Role, SystemClock,
 };
 
 use super::{
@@ -137,7 +137,11 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
         let role = if node.options.part.serves() { Role::Server } else { Role::Worker };
         let credentials = Credentials::read(&identity_of(data, role)).map_err(StartError::identity)?;
         if credentials.authorities().find(&token.authority).is_none() {
-            let why = format!("this data directory belongs to cluster {}, and the token is for another", enrolled.cluster);
+            let why = format!(
+                "this data directory belongs to cluster {}, and the token is for another; if the authority was rotated while this node was away, \
+                 leave the token out",
+                enrolled.cluster
+            );
             return Err(StartError::Join { address: join.address.clone(), why });
         }
     }

@@ -145,8 +145,7 @@ impl AuthorityCertificate {
         at: UnixTime,
     ) -> Result<KeyDigest, webpki::Error> {
         let trusted = [self.0.trust.clone()];
-        let path =
-            certificate.verify_for_usage(&[webpki::ring::ECDSA_P256_SHA256], &trusted, between, at, side.usage(), None, None)?;
+        let path = certificate.verify_for_usage(&[webpki::ring::ECDSA_P256_SHA256], &trusted, between, at, side.usage(), None, None)?;
         let signer = path.intermediate_certificates().next().ok_or(webpki::Error::UnknownIssuer)?;
         Ok(KeyDigest::of(&signer.subject_public_key_info()))
     }

@@ -112,7 +112,7 @@ impl Credentials {
         for authority in authorities.trusted().iter().chain(authorities.retired()) {
             match issued(authority, &certificate) {
                 Ok((identity, validity)) => return Self::put(key, certificate, (identity, validity), authority, &authorities),
-                Err(error) => drop(why.get_or_insert(error)),
+                Err(error) => why = why.or(Some(error)),
             }
         }
         Err(why.unwrap_or(CredentialsError::OtherAuthority))

@@ -24,9 +24,9 @@ mod members;
 mod pinned;
 mod refusal;
 mod request;
-mod seal;
 #[cfg(test)]
 mod rotating;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod text;

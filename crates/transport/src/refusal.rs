@@ -60,7 +60,9 @@ pub enum Refusal {
         now: Timestamp,
     },
     /// An authority signed it that the cluster has replaced, and the list of members does not speak for it.
-    #[error("the certificate of {identity} is of an authority that this cluster has replaced; make a new token and let the node join with it")]
+    #[error(
+        "the certificate of {identity} is of an authority that this cluster has replaced; make a new token and let the node join with it"
+    )]
     Retired {
         /// Whose it is.
         identity: NodeIdentity,

@@ -6,8 +6,8 @@ use model::id::Timestamp;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::{
-    AcceptError, Asks, Authorities, AuthorityList, AuthorityParts, Caller, Credentials, DialError, Expected, HANDSHAKE_MAX, Identity, Issue,
-    KeyPair, Members, NODE_LIFETIME, Pin, Pinned, Protocol, Refusal, Role, dial_pinned,
+    AcceptError, Asks, Authorities, AuthorityList, AuthorityParts, Caller, Credentials, DialError, Expected, HANDSHAKE_MAX, Identity,
+    Issue, KeyPair, Members, NODE_LIFETIME, Pin, Pinned, Protocol, Refusal, Role, dial_pinned,
     fixture::{HOUR, Lab, Machine, NOW, SetClock, after, before, members},
 };
 
@@ -24,33 +24,25 @@ impl Rotation {
         Self { old, new, cross }
     }
 
-    fn set(&self, version: u64, trusted: &[&Lab], retired: &[&Lab], crosses: &[&[u8]]) -> AuthorityList {
-        let der = |labs: &[&Lab]| labs.iter().map(|lab| lab.authority.certificate().der().to_vec()).collect::<Vec<_>>();
+    fn set(version: u64, trusted: &[&Lab], retired: &[&Lab], crosses: &[&[u8]]) -> AuthorityList {
         let (trusted, retired) = (der(trusted), der(retired));
-        let slices = |list: &[Vec<u8>]| list.iter().map(|der| der.to_vec()).collect::<Vec<_>>();
-        let (trusted, retired) = (slices(&trusted), slices(&retired));
-        let parts = AuthorityParts {
-            version,
-            trusted: &trusted.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-            retired: &retired.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-            crosses,
-        };
+        let parts = AuthorityParts { version, trusted: &trusted, retired: &retired, crosses };
         Authorities::new(&parts).expect("a set").to_list()
     }
 
     /// Both are trusted, the old one signs.
     fn learning(&self) -> AuthorityList {
-        self.set(10, &[&self.old, &self.new], &[], &[&self.cross])
+        Self::set(10, &[&self.old, &self.new], &[], &[&self.cross])
     }
 
     /// Both are trusted, the new one signs.
     fn renewing(&self) -> AuthorityList {
-        self.set(20, &[&self.new, &self.old], &[], &[&self.cross])
+        Self::set(20, &[&self.new, &self.old], &[], &[&self.cross])
     }
 
     /// The new one alone.
     fn done(&self) -> AuthorityList {
-        self.set(30, &[&self.new], &[&self.old], &[&self.cross])
+        Self::set(30, &[&self.new], &[&self.old], &[&self.cross])
     }
 
     /// `credentials` over the same key, signed by the new one, in a cluster that goes by `list`.
@@ -65,6 +57,10 @@ impl Rotation {
         let set = Authorities::from_list(list).expect("a set");
         Credentials::new(credentials.key().clone(), credentials.certificate(), set).expect("they belong together")
     }
+}
+
+fn der<'a>(labs: &[&'a Lab]) -> Vec<&'a [u8]> {
+    labs.iter().map(|lab| lab.authority.certificate().der()).collect()
 }
 
 /// Whether `client` and `server` let each other in.
@@ -151,7 +147,7 @@ async fn who_was_away_for_three_rotations_comes_back() {
     let second = Rotation::of(first.new.clone());
     let third = Rotation::of(second.new.clone());
     let (one, seven) = (first.old.node(1, Role::Server), first.old.node(7, Role::Server));
-    let done = third.set(90, &[&third.new], &[&third.old, &second.old, &first.old], &[&third.cross, &second.cross, &first.cross]);
+    let done = Rotation::set(90, &[&third.new], &[&third.old, &second.old, &first.old], &[&third.cross, &second.cross, &first.cross]);
     let (away, list) = (Machine::new(&seven, members(20, &[&one, &seven])), members(80, &[&one, &seven]));
     both_ways(&Machine::new(&third.renewed(&one, &done, NOW), list), &away, "after three").await;
 }
@@ -220,10 +216,10 @@ async fn a_pin_follows_its_authority_to_the_next() {
         check(&renewed, new, Some(new)).await;
     }
     let second = Rotation::of(rotation.new.clone());
-    let done = second.set(60, &[&second.new], &[&second.old, old], &[&second.cross, &rotation.cross]);
+    let done = Rotation::set(60, &[&second.new], &[&second.old, old], &[&second.cross, &rotation.cross]);
     check(&second.renewed(&one, &done, NOW), old, Some(&second.new)).await;
     // Without the link there is no way.
-    let unlinked = second.set(60, &[&second.new], &[&second.old, old], &[&second.cross]);
+    let unlinked = Rotation::set(60, &[&second.new], &[&second.old, old], &[&second.cross]);
     check(&second.renewed(&one, &unlinked, NOW), old, None).await;
     // The dates count for whoever knows no members.
     let late = pinned(&rotation.renewed(&one, &rotation.done(), NOW), old, after(NOW, Duration::from_secs(48 * 3600))).await;
@@ -265,8 +261,8 @@ fn an_identity_goes_by_the_newest_set_it_was_told() {
     assert_eq!(state(&identity.current()), (30, false, true));
     // A set without the certificate's authority would leave a node that nobody believes.
     let other = Rotation::of(rotation.new.clone());
-    assert!(identity.learn(&other.set(99, &[&other.new], &[], &[]), path).is_err());
-    assert!(identity.learn(&Rotation::of(Lab::new()).set(99, &[&Lab::new()], &[], &[]), path).is_err(), "another cluster");
+    assert!(identity.learn(&Rotation::set(99, &[&other.new], &[], &[]), path).is_err());
+    assert!(identity.learn(&Rotation::set(99, &[&Lab::new()], &[], &[]), path).is_err(), "another cluster");
     assert_eq!(state(&identity.current()), (30, false, true));
     let key = KeyPair::generate();
     let foreign = rotation.renewed(&rotation.old.renewed(one.identity(), &key, NOW), &rotation.done(), NOW);

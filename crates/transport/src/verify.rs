@@ -54,13 +54,7 @@ struct Signed {
 /// whatever the dates say, because a cluster that was switched off for days, or one machine with a wrong clock, must find together again; who was removed is
 /// not, whatever the dates say; and who is newer than the list has only its dates. The word of an authority that was replaced counts for members alone: they
 /// are known by their keys, which no signature can change, while with its stolen key anybody could make a node that is new.
-pub(crate) fn judge(
-    authorities: &Authorities,
-    members: &Members,
-    shown: Shown<'_>,
-    side: Side,
-    now: Timestamp,
-) -> Result<Judged, Refusal> {
+pub(crate) fn judge(authorities: &Authorities, members: &Members, shown: Shown<'_>, side: Side, now: Timestamp) -> Result<Judged, Refusal> {
     let certificate = EndEntityCert::try_from(shown.certificate).map_err(|error| Refusal::Malformed(error.to_string()))?;
     let Signed { authority, dates, is_retired } = signer(authorities, &certificate, shown.behind, side, now)?;
     let identity = identity(&certificate).ok_or(Refusal::NoIdentity)?;
@@ -91,7 +85,7 @@ fn signer(
     for authority in authorities.trusted() {
         match signed(authority, certificate, side, now) {
             Ok(dates) => return Ok(Signed { authority: authority.clone(), dates, is_retired: false }),
-            Err(refusal) => drop(why.get_or_insert(refusal)),
+            Err(refusal) => why = why.or(Some(refusal)),
         }
     }
     if let Some(signed) = authorities.trusted().iter().find_map(|authority| vouched(authority, certificate, behind, side, now)) {

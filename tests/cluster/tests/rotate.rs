@@ -218,7 +218,8 @@ async fn whoever_pinned_the_old_authority_is_led_to_the_new_one() {
     .await;
     until_of(&node, &new).await;
 
-    let pinned = || std::fs::read_to_string(data.parent().expect("it is below a directory").join("shoal/config.toml")).expect("the contexts");
+    let pinned =
+        || std::fs::read_to_string(data.parent().expect("it is below a directory").join("shoal/config.toml")).expect("the contexts");
     assert!(pinned().contains(&old), "nothing has asked since");
     let said = run(&["get", "nodes"], &|_| {}).expect(0);
     assert!(said.err.contains("context lab pins the new one"), "{said:?}");

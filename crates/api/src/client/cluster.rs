@@ -5,8 +5,9 @@ use model::id::{Index, Name};
 
 use super::{Client, ClientError, query};
 use crate::v1::{
-    ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, AuthorityView, ClusterView, ConfigRequest, ConfigView, JoinTokenRequest, JoinTokenView, List,
-    MemberAnswer, NamespaceView, NewApiToken, NewJoinToken, Principal, SecretRequest, SecretView, TransferRequest, WriteAnswer,
+    ApiTokenRequest, ApiTokenView, AuditQuery, AuditView, AuthorityView, ClusterView, ConfigRequest, ConfigView, JoinTokenRequest,
+    JoinTokenView, List, MemberAnswer, NamespaceView, NewApiToken, NewJoinToken, Principal, SecretRequest, SecretView, TransferRequest,
+    WriteAnswer,
 };
 
 impl Client {

@@ -63,9 +63,10 @@ fn view(core: &Core) -> Result<AuthorityView, ApiError> {
             waits_for: holders(&state),
         })
     });
-    let retired = authorities.retired.iter().map(|retired| {
-        Ok::<_, ApiError>(RetiredView { digest: read(&retired.certificate)?.digest().to_string(), at: retired.at.into() })
-    });
+    let retired = authorities
+        .retired
+        .iter()
+        .map(|retired| Ok::<_, ApiError>(RetiredView { digest: read(&retired.certificate)?.digest().to_string(), at: retired.at.into() }));
     Ok(AuthorityView {
         digest: authority::pinned(core).to_string(),
         not_after: signing.validity().map_err(unreadable)?.not_after.into(),

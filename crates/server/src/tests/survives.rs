@@ -59,7 +59,15 @@ async fn reports_of_others_are_refused_and_ours_are_seen() {
     let plane = ControlPlane::start(directory.path()).await;
     let state = async |plane: &ControlPlane| plane.client.nodes().await.expect("a list").items[0].state;
     assert_eq!(state(&plane).await, NodeState::Starting);
-    let foreign = Report { node: NodeId(99), generation: Generation(1), pid: 1, sequence: 0, placements: Vec::new(), events: Vec::new(), authorities: None };
+    let foreign = Report {
+        node: NodeId(99),
+        generation: Generation(1),
+        pid: 1,
+        sequence: 0,
+        placements: Vec::new(),
+        events: Vec::new(),
+        authorities: None,
+    };
     assert_eq!(refusal(plane.node.report(&foreign).await.expect_err("not ours")).code, "E0403");
     let worker = FakeWorker::connect(&plane).await;
     worker.report(|_| Phase::Ready).await;

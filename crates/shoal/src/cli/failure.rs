@@ -64,7 +64,7 @@ impl Exit {
     pub fn of_code(code: &str) -> Self {
         match code {
             "E0402" => Self::NotFound,
-            "E0403" | "E0416" => Self::Conflict,
+            "E0403" | "E0416" | "E0430" => Self::Conflict,
             "E0211" | "E0404" | "E0410" | "E0412" | "E0413" | "E0417" | "E0418" | "E0421" | "E0423" | "E0610" => Self::NotAllowed,
             "E0407" | "E0422" | "E0605" => Self::Unreachable,
             _ => Self::Error,
@@ -191,6 +191,7 @@ mod tests {
         for (code, exit) in [
             ("E0402", 6),
             ("E0403", 9),
+            ("E0430", 9),
             ("E0404", 7),
             ("E0211", 7),
             ("E0407", 10),

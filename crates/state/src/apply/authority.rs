@@ -81,7 +81,10 @@ impl State {
                 let last = std::mem::replace(&mut cluster.ca_certificate, next);
                 cluster.ca_key = key;
                 authorities.rotation = Some(Rotation { step: Step::Renewing { last }, confirmed: BTreeSet::new(), ..rotation });
-                (EventKind::AuthoritySigning, format!("the new authority signs from now on, and the nodes renew their certificates{without}"))
+                (
+                    EventKind::AuthoritySigning,
+                    format!("the new authority signs from now on, and the nodes renew their certificates{without}"),
+                )
             }
             Step::Renewing { last } => {
                 authorities.retired.insert(0, Retired { certificate: last, cross: rotation.cross, at });

@@ -6,8 +6,8 @@ use super::ensure;
 use crate::{
     FOUNDER, State,
     limits::{
-        API_TOKENS_MAX, AUTHORITIES_RETIRED_MAX, CHANGES_MAX, CONFIGS_MAX, JOIN_TOKENS_MAX, NAMESPACES_MAX, NODES_MAX, PLACEMENTS_PER_NODE_MAX,
-        SECRET_VERSIONS_KEPT, SECRETS_MAX, VALUE_BYTES_MAX,
+        API_TOKENS_MAX, AUTHORITIES_RETIRED_MAX, CHANGES_MAX, CONFIGS_MAX, JOIN_TOKENS_MAX, NAMESPACES_MAX, NODES_MAX,
+        PLACEMENTS_PER_NODE_MAX, SECRET_VERSIONS_KEPT, SECRETS_MAX, VALUE_BYTES_MAX,
     },
     record::authority::Step,
 };
@@ -27,7 +27,9 @@ impl State {
     fn check_authorities(&self, signing: &Vec<u8>) -> Result<(), String> {
         let authorities = self.authorities();
         ensure(authorities.version <= self.index, || "the authorities come from the future".to_owned())?;
-        ensure(authorities.retired.len() <= AUTHORITIES_RETIRED_MAX, || format!("{} authorities are remembered", authorities.retired.len()))?;
+        ensure(authorities.retired.len() <= AUTHORITIES_RETIRED_MAX, || {
+            format!("{} authorities are remembered", authorities.retired.len())
+        })?;
         let other = authorities.rotation.as_ref().map(|rotation| match &rotation.step {
             Step::Learning { next, .. } => next,
             Step::Renewing { last } => last,

@@ -31,8 +31,10 @@ enum What {
     /// Its digest, until when it holds, and how far a rotation is.
     Show(OneArgs),
     /// Lets another one take its place, while everything runs.
-    #[command(after_help = "Nodes learn of the new one, then it signs and they renew, then the old one makes no node a member any more. A node that is away \
-                            meanwhile comes back by itself; tokens to join and saved contexts stay good. `shoal ca show` says how far it is.")]
+    #[command(
+        after_help = "Nodes learn of the new one, then it signs and they renew, then the old one makes no node a member any more. A node that is away \
+                            meanwhile comes back by itself; tokens to join and saved contexts stay good. `shoal ca show` says how far it is."
+    )]
     Rotate {
         /// Do not ask; required where nobody can answer.
         #[arg(short, long)]

@@ -29,7 +29,9 @@ pub async fn authority(session: &Session) {
     };
     match told {
         Ok(what) => session.terminal.hint(format!("the cluster's authority was rotated; {what}")),
-        Err(why) => session.terminal.complain(format!("warning: the cluster's authority was rotated, and the context cannot follow: {why}")),
+        Err(why) => {
+            session.terminal.complain(format!("warning: the cluster's authority was rotated, and the context cannot follow: {why}"))
+        }
     }
 }
 
@@ -56,7 +58,8 @@ mod tests {
     fn a_pin_follows_once_every_server_shows_the_new_authority() {
         let (new, other) = (AuthorityDigest::from_bytes([1; 32]), AuthorityDigest::from_bytes([2; 32]));
         let view = |digest: AuthorityDigest, rotates: bool| -> AuthorityView {
-            let rotation = json!({"by": "ana", "since": "2026-11-21T20:00:00Z", "phase": "renewing", "next": new.to_string(), "waitsFor": []});
+            let rotation =
+                json!({"by": "ana", "since": "2026-11-21T20:00:00Z", "phase": "renewing", "next": new.to_string(), "waitsFor": []});
             let whole = json!({"digest": digest.to_string(), "notAfter": "2036-11-18T12:00:00Z", "rotation": rotates.then_some(rotation)});
             serde_json::from_value(whole).expect("the shape of the API")
         };
