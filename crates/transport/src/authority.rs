@@ -163,6 +163,8 @@ impl Authority {
             return Err(AuthorityError::OtherAuthority { theirs, ours });
         }
         let mut parameters = of_an_authority(ours, now);
+        // A link of a chain must be made for what the chain's end is used for.
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         // Older than anything it stands behind, even when the clock of the server that signs next is hours behind this one's.
         parameters.not_before -= NODE_LIFETIME;
         let certificate = parameters.signed_by(&next.key.public(), &self.issuer()).map_err(AuthorityError::Make)?;
