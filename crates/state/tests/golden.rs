@@ -390,7 +390,12 @@ fn note() {
 #[test]
 fn rotation_of_the_authority() {
     let rotate = RotateAuthority { certificate: vec![4, 5], cross: vec![8], key: Sealed(vec![6, 7]) };
-    check_change(Change::RotateAuthority(rotate), expect![[""]]);
+    check_change(
+        Change::RotateAuthority(rotate),
+        expect![[r#"
+        0004fbe80303616e6e0a31302e302e302e313a3901016b0e0204050108020607 ......ann.10.0.0.1:9..k.........
+    "#]],
+    );
     let confirm = |phase| ConfirmAuthority {
         at: Timestamp(1_000),
         rotation: Index(9),
@@ -398,6 +403,16 @@ fn rotation_of_the_authority() {
         confirmed: vec![(NodeId(1), NodeRole::Server), (NodeId(3), NodeRole::Worker)],
         away: vec![(NodeId(7), NodeRole::Worker)],
     };
-    check(CommandV1::ConfirmAuthority(confirm(RotationPhase::Learning)), expect![[""]]);
-    check(CommandV1::ConfirmAuthority(confirm(RotationPhase::Renewing)), expect![[""]]);
+    check(
+        CommandV1::ConfirmAuthority(confirm(RotationPhase::Learning)),
+        expect![[r#"
+        000afbe80309000201000301010701                                   ...............
+    "#]],
+    );
+    check(
+        CommandV1::ConfirmAuthority(confirm(RotationPhase::Renewing)),
+        expect![[r#"
+        000afbe80309010201000301010701                                   ...............
+    "#]],
+    );
 }

@@ -192,9 +192,18 @@ fn the_bytes_of_the_authorities() {
         let restored = State::restore(&mut cluster.state.records().map(Ok)).expect("its own records");
         assert_eq!(restored.authorities(), cluster.state.authorities());
     };
-    expect![[""]].assert_eq(&last(&cluster.state));
+    expect![[r#"
+        - 00100201020103616e6e0004070707070509090909090308080800000000                                     .......ann....................
+    "#]]
+    .assert_eq(&last(&cluster.state));
     confirm(&mut cluster, RotationPhase::Learning, first.clone());
-    expect![[""]].assert_eq(&last(&cluster.state));
+    expect![[r#"
+        - 00100301020103616e6e010201020308080800000000                                                     .......ann............
+    "#]]
+    .assert_eq(&last(&cluster.state));
     confirm(&mut cluster, RotationPhase::Renewing, first);
-    expect![[""]].assert_eq(&last(&cluster.state));
+    expect![[r#"
+        - 0010040001020102030808080502010101                                                               .................
+    "#]]
+    .assert_eq(&last(&cluster.state));
 }
