@@ -176,7 +176,9 @@ async fn the_old_authority_s_key_makes_no_node_any_more() {
     check(&removed, &rotation.done(), Some(Refusal::Removed { identity: removed.identity() })).await;
     // The old authority vouches for another one of the thief's making, but nobody trusts its word.
     let own = Rotation::of(rotation.old.clone());
-    let made = own.renewed(&own.old.node(30, Role::Server), &own.done(), NOW);
+    // The thief knows the new one too, so that it is not the one who refuses.
+    let theirs = Rotation::set(30, &[&own.new, &rotation.new], &[&own.old], &[&own.cross]);
+    let made = own.renewed(&own.old.node(30, Role::Server), &theirs, NOW);
     check(&made, &rotation.done(), Some(Refusal::NotSigned { ours: rotation.old.authority.cluster() })).await;
 }
 
