@@ -213,7 +213,8 @@ async fn whoever_pinned_the_old_authority_is_led_to_the_new_one() {
     run(&["ca", "rotate", "--yes"], &|_| {}).expect(0);
     let new = eventually("the end of the rotation", || {
         let view = view(here(&["ca", "show", "-o", "json"]));
-        async move { (view["rotation"].is_null() && digest(&view) != old).then(|| digest(&view)) }
+        let over = (view["rotation"].is_null() && digest(&view) != old).then(|| digest(&view));
+        async move { over }
     })
     .await;
     until_of(&node, &new).await;
