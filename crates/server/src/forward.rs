@@ -17,6 +17,7 @@ use transport::Sent;
 use crate::{
     admit::{self, Caller, Via},
     api_error::{ApiError, chain},
+    clock,
     core::Core,
     limits::{HANDLER_MAX, READ_BARRIER_MAX},
     principal::{self, Needs},
@@ -61,13 +62,18 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
     }
     match place {
         Place::Here => next.run(request).await,
-        Place::Fresh => match core.consensus.read_barrier(READ_BARRIER_MAX).await {
-            Ok(_) => next.run(request).await,
-            Err(error) => no_leader(&chain(&error)).into_response(),
+        Place::Fresh => match fresh(&core, request.extensions().get().cloned()).await {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
         },
         Place::Leader => {
             let leadership = core.consensus.leadership().borrow().clone();
             match leadership {
+                // What is said of members, or done to them, is decided on what is known here: it must be what was acknowledged.
+                Leadership::Leading { .. } if is_about_members(&path) => match fresh(&core, request.extensions().get().cloned()).await {
+                    Ok(()) => next.run(request).await,
+                    Err(error) => error.into_response(),
+                },
                 Leadership::Leading { .. } => next.run(request).await,
                 // A second hop would only chase a leader that moves.
                 _ if forwarded => no_leader("the server this was passed on to does not lead").into_response(),
@@ -78,6 +84,19 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
                 Leadership::Unknown => no_leader("no server leads at the moment").into_response(),
             }
         }
+    }
+}
+
+fn is_about_members(path: &str) -> bool {
+    ["/v1/cluster", "/v1/leader", "/v1/members/", "/v1/nodes/"].iter().any(|part| path.starts_with(part))
+}
+
+/// Waits until this server knows everything that was acknowledged before, not least that the caller's token was revoked.
+async fn fresh(core: &Core, caller: Option<Caller>) -> Result<(), ApiError> {
+    core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
+    match caller {
+        Some(caller) if !caller.holds(&core.state(), clock::now()) => Err(admit::over_by_now()),
+        _ => Ok(()),
     }
 }
 
@@ -109,7 +128,7 @@ async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Resp
     parts.headers.remove(header::CONNECTION);
     parts.extensions.clear();
     let mut leadership = core.consensus.leadership();
-    // One that is gone may not answer for long: nobody waits for it once another one leads.
+    // One that is gone may not answer for long: nobody waits long for it once another one leads.
     let moved = async move {
         let is_closed = leadership.wait_for(|now| leads_elsewhere(now, leader)).await.is_err();
         if is_closed {

@@ -169,6 +169,8 @@ pub const MEMBERS_REST: Duration = Duration::from_millis(20);
 
 /// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
 pub const REACHED_EVERY: Duration = Duration::from_secs(2);
+/// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
+pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Until another server has said where this one stands: whoever starts waits for it, and those that are gone say nothing.
 pub const STANDING_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -190,3 +192,28 @@ pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
 
 /// After a start, before disk and network are measured: replay, joining and elections would be measured too.
 pub const FITNESS_REST: Duration = Duration::from_secs(5);
+
+/// How often an open stream looks whether its token still holds: this late at most it ends.
+pub const TOKEN_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log says at most that messages to a server fail: consensus tries dozens of times a second, for as long as a machine is away.
+pub const UNREACHED_SAID_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a leader that was replaced has to answer what was passed on to it before. One that handed leadership over answers in a few milliseconds, not least
+/// the call that asked for it; one that hangs never does.
+pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the parts of the control plane have to end once everything is answered: they stop at their next wait, and one that blocks a thread is left behind.
+pub const TASKS_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Phases in one command: with the longest words of a failure a quarter of what a command may have.
+pub const PHASES_PER_COMMAND_MAX: usize = 512;
+
+/// Phases that are recorded together, of all nodes; at 2 KiB each the log takes them in one flush.
+pub const PHASES_PER_BATCH_MAX: usize = 4_096;
+
+/// Bytes of the commands in one batch, beyond its first wish: what is encoded and flushed at once must not keep heartbeats waiting.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// How long it is remembered that an artifact lies on a majority: well within the hour that every server keeps what nothing refers to.
+pub const SPREAD_KNOWN_FOR: Duration = Duration::from_secs(1_200);

@@ -89,6 +89,20 @@ async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gon
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_whichever_server_is_asked() {
+    let cluster = Cluster::start(3, 0).await;
+    for turn in 0..6 {
+        let leader = cluster.leader().await;
+        // The leader itself, a follower that stays one, and the follower that takes over are all asked.
+        let (asked, next) = (&cluster.nodes[turn % 3], &cluster.nodes[(leader + 1) % 3]);
+        let name = next.ready()["node"].as_str().expect("a name").to_owned();
+        let said = asked.shoal(&["member", "transfer", &name]).expect(0);
+        assert!(said.err.contains(&name) || said.out.contains(&name), "{said:?}");
+        eventually("the other one to lead", || async { (cluster.leader().await == (leader + 1) % 3).then_some(()) }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_server_is_not_removed() {
     let node = Node::start().await;
     let name = node.ready()["node"].as_str().expect("a name").to_owned();
