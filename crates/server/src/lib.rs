@@ -28,6 +28,7 @@ mod machine;
 mod members;
 mod membership;
 mod mesh;
+mod messages;
 mod metrics;
 mod openapi;
 mod peers;
@@ -62,7 +63,7 @@ use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
     sync::{Semaphore, mpsc},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,7 @@ pub use crate::{
 use crate::{
     artifacts::Artifacts,
     core::Core,
-    limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
+    limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TASKS_WAIT_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
     live::Live,
     machine::Machine,
     peers::Peers,
@@ -101,6 +102,12 @@ pub enum RunError {
     #[error("{message}")]
     Diverged {
         /// Where, and what to do.
+        message: String,
+    },
+    /// A part has ended that never should; a restart begins all of them anew.
+    #[error("a part of the control plane has ended: {message}")]
+    Part {
+        /// Which, as far as is known.
         message: String,
     },
     /// A file or socket cannot be used.
@@ -128,6 +135,10 @@ pub enum RunError {
 }
 
 impl RunError {
+    fn part(ended: Result<(), JoinError>) -> Self {
+        Self::Part { message: ended.map_or_else(|error| error.to_string(), |()| "it came to its end".to_owned()) }
+    }
+
     /// `E0406` and the like.
     pub fn code(&self) -> &'static str {
         match self {
@@ -136,7 +147,7 @@ impl RunError {
             Self::Io { source, .. } if artifacts::is_full(source) => "E0607",
             Self::Identity { .. } => "E0609",
             Self::Diverged { .. } => "E0618",
-            Self::Log(_) | Self::LogFailed { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
+            Self::Log(_) | Self::LogFailed { .. } | Self::Part { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
         }
     }
 }
@@ -170,7 +181,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let sockets = listen::Sockets { api, api_socket, control, peer, metrics };
     gates.serve(&mut servers, sockets, (&hosts, &acceptor), &stop).map_err(io("listen"))?;
 
-    let outcome = match start(settings, identity, &gates, started, stop.clone()).await {
+    let started = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        started = start(settings, identity, &gates, started, stop.clone()) => started,
+    };
+    let outcome = match started {
         Ok((core, writes)) => {
             tasks.spawn(writer::run(core.clone(), writes));
             tasks.spawn(leader::run(core.clone()));
@@ -180,15 +196,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             tasks.spawn(renewal::run(core.clone()));
             tasks.spawn(agreement::run(core.clone()));
             tasks.spawn(standing::keep(core.clone()));
-            tasks.spawn(fitness::look(core.clone()));
+            let looked = core.clone();
+            tasks.spawn(async move {
+                fitness::look(looked).await;
+                // It looks once; the others never end by themselves.
+                std::future::pending::<()>().await;
+            });
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
+                biased;
                 () = stop.cancelled() => Ok(()),
                 message = core.consensus.failed() => Err(match core.agreement.halted() {
                     Some(_) => RunError::Diverged { message },
                     None => RunError::LogFailed { message },
                 }),
+                // Without its writer or its leader loop it would hold on to its place, and do nothing. A log that has failed ends them too, but says so first.
+                Some(ended) = tasks.join_next() => Err(RunError::part(ended)),
             };
             hand_over(&core).await;
             stop.cancel();
@@ -201,7 +225,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             Err(error)
         }
     };
-    tasks.shutdown().await;
+    if timeout(TASKS_WAIT_MAX, tasks.shutdown()).await.is_err() {
+        tracing::warn!(waited.ms = TASKS_WAIT_MAX.as_millis(), "a part of the control plane does not end; it is left behind");
+    }
     outcome
 }
 
@@ -244,7 +270,7 @@ async fn start(
         identity: consensus::Identity { group: consensus::GroupId(settings.group.to_bytes()), node_id: settings.node_id.0 },
         profile: settings.profile.into(),
     };
-    let network = Arc::new(peers::PeerNetwork(peers.clone()));
+    let network = Arc::new(messages::PeerNetwork::new(peers.clone()));
     let opened = tokio::task::spawn_blocking(move || consensus::Consensus::open(config, Machine::default(), network)).await;
     let consensus = opened.expect("opening the log does not panic")?;
     peers.learn(&consensus.state().0);
@@ -273,10 +299,17 @@ async fn start(
     });
     // Others may be waiting for this member to elect a leader.
     gates.open_to_peers(&core);
-    recovery::finish(&core.consensus, &core.settings, keys).await?;
-    if let Some(founding) = founding {
-        machine::found(&core.consensus, &core.settings, &founding, keys).await?;
-        std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
+    let begun = async {
+        recovery::finish(&core.consensus, &core.settings, keys).await?;
+        if let Some(founding) = founding {
+            machine::found(&core.consensus, &core.settings, &founding, keys).await?;
+            std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
+        }
+        Ok(())
+    };
+    if let Err(error) = begun.await {
+        core.consensus.shutdown().await;
+        return Err(error);
     }
     Ok((core, waiting))
 }

@@ -51,6 +51,7 @@ pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Resu
         settings: config.settings,
     };
     drop(inherited);
+    child_main::die_with(&config_of_server.lifeline)?;
     child_main::run("control-plane", |stop| server::run(config_of_server, stop))?;
     Ok(ExitCode::SUCCESS)
 }

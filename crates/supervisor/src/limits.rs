@@ -5,8 +5,12 @@ use std::time::Duration;
 /// Least free space a node starts with: below it the log could not take one write and the next checkpoint.
 pub const FREE_BYTES_MIN: u64 = 16 << 20;
 
-/// How long a new supervisor waits for the children of the last one; they drain 30 s at most.
-pub const ORPHANS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a child may live once its supervisor is gone. It drains for 30 s at most; what is written and closed after that takes some seconds, and the control
+/// plane hands leadership over before.
+pub const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(55);
+
+/// How long a new supervisor waits for the children of the last one, which have all ended by then.
+pub const ORPHANS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// First wait before a child that died young is started again.
 pub const RESTART_WAIT_MIN: Duration = Duration::from_millis(100);

@@ -64,6 +64,8 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
             tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part")
         }
     }
+    // After what must happen before there is a second thread.
+    child_main::die_with(&config_of_worker.lifeline)?;
     child_main::run("worker", |stop| worker::run(config_of_worker, stop))?;
     Ok(ExitCode::SUCCESS)
 }
