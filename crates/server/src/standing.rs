@@ -9,7 +9,7 @@ use api::peer::{ServerAddress, StandingAnswer, StandingRequest};
 use futures_util::future::join_all;
 use model::id::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use transport::{ClusterId, Credentials, Pin, Protocol, Role, SystemClock};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     core::Core,
     founding::{self, identity_of},
     handlers::peer,
-    limits::{REACHED_EVERY, STANDING_WAIT_MAX},
+    limits::{REACHED_EVERY, REACHED_LOOK_EVERY, STANDING_WAIT_MAX},
     recovery::epoch,
 };
 
@@ -85,6 +85,7 @@ pub async fn check(own: &Own<'_>) -> io::Result<Option<Unfit>> {
     let found = tokio::task::spawn_blocking(move || consensus::last_in(&log)).await.map_err(io::Error::other)??;
     let reached = read(own.data)?;
     if let Some(reached) = &reached
+        && reached.index > 0
         && found.is_none_or(|found| found < reached.index)
     {
         return Ok(Some(Unfit::Older { found, acknowledged: reached.index, by: String::new() }));
@@ -134,23 +135,17 @@ fn judge(own: &Own<'_>, found: Option<u64>, answer: &StandingAnswer, by: &str) -
     Some(Unfit::Older { found, acknowledged, by })
 }
 
-/// Writes down now and then how far the log has come, until the process stops.
+/// Writes down who else is there as soon as that changes, and now and then how far the log has come, until the process stops.
 pub(crate) async fn keep(core: Arc<Core>) {
     let mut applied = core.consensus.applied();
-    let mut kept = Reached::default();
+    let mut keeper = Keeper { kept: read(&core.settings.data).ok().flatten().unwrap_or_default(), seen: None };
     loop {
         let index = *applied.borrow_and_update();
-        tokio::select! {
-            () = core.stop.cancelled() => return,
-            // What others accepted is applied before this server's own disk has it. By the time it is written down here, the disk has.
-            () = tokio::time::sleep(REACHED_EVERY) => {}
-        }
         let servers = peer::servers(&core.state()).into_iter().filter(|server| server.node != core.node).collect();
-        let reached = Reached { index, servers };
-        if reached != kept {
+        if let Some(reached) = keeper.look(index, servers, Instant::now()) {
             let (path, value) = (core.settings.data.join(FILE), reached.clone());
             match tokio::task::spawn_blocking(move || founding::write_aside(&path, &value)).await {
-                Ok(Ok(())) => kept = reached,
+                Ok(Ok(())) => keeper.kept = reached,
                 Ok(Err(error)) => tracing::warn!(error = %error, "how far the log has come cannot be written down"),
                 // The process ends.
                 Err(_) => return,
@@ -158,8 +153,39 @@ pub(crate) async fn keep(core: Arc<Core>) {
         }
         tokio::select! {
             () = core.stop.cancelled() => return,
-            changed = applied.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(REACHED_LOOK_EVERY) => {}
         }
+        if keeper.rests() {
+            tokio::select! {
+                () = core.stop.cancelled() => return,
+                changed = applied.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// What is written down, and what will be.
+#[derive(Debug)]
+struct Keeper {
+    kept: Reached,
+    /// An entry that was applied, and when. What others accepted is applied before this server's own disk has it; once `REACHED_EVERY` has passed, it has.
+    seen: Option<(u64, Instant)>,
+}
+
+impl Keeper {
+    /// What should be written down now, when it is not what is there.
+    fn look(&mut self, index: u64, servers: Vec<ServerAddress>, now: Instant) -> Option<Reached> {
+        let certain = self.seen.take_if(|(_, at)| now.duration_since(*at) >= REACHED_EVERY).map_or(0, |(index, _)| index);
+        let reached = Reached { index: certain.max(self.kept.index), servers };
+        if index > reached.index {
+            self.seen.get_or_insert((index, now));
+        }
+        (reached != self.kept).then_some(reached)
+    }
+
+    /// Whether nothing is to come until the log grows.
+    fn rests(&self) -> bool {
+        self.seen.is_none()
     }
 }
 
@@ -208,5 +234,26 @@ mod tests {
         check(Some(9), OURS, 4, false, None, None);
         check(Some(9), OTHER, 1_000_000_003, false, None, Some(Unfit::LeftBehind { by: by() }));
         check(Some(1_000_000_003), OTHER, 9, false, None, None);
+    }
+
+    #[test]
+    fn who_is_there_is_kept_at_once_and_an_entry_once_the_disk_has_it() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + std::time::Duration::from_millis(ms);
+        let other = |node: u64| ServerAddress { node: NodeId(node), peer: format!("h{node}:7071") };
+        let mut keeper = Keeper { kept: Reached::default(), seen: None };
+        let mut look = |index: u64, others: &[u64], ms: u64| {
+            let reached = keeper.look(index, others.iter().copied().map(other).collect(), at(ms));
+            keeper.kept = reached.clone().unwrap_or(keeper.kept.clone());
+            (reached.map(|reached| (reached.index, reached.servers.len())), keeper.rests())
+        };
+        let after = u64::try_from(REACHED_EVERY.as_millis()).unwrap();
+        assert_eq!(look(5, &[2], 0), (Some((0, 1)), false), "who is there is not waited for");
+        assert_eq!(look(7, &[2, 3], 100), (Some((0, 2)), false));
+        assert_eq!(look(9, &[2, 3], after - 1), (None, false));
+        assert_eq!(look(9, &[2, 3], after), (Some((5, 2)), false), "the entry that was seen, and not those that came since");
+        assert_eq!(look(9, &[2, 3], after * 2), (Some((9, 2)), true));
+        assert_eq!(look(9, &[2, 3], after * 3), (None, true));
+        assert_eq!(look(9, &[3], after * 3), (Some((9, 1)), true));
     }
 }
