@@ -28,6 +28,13 @@ pub(crate) struct Asked {
     pub(crate) values: Vec<(usize, Document)>,
 }
 
+impl Asked {
+    /// Whether it asks for a Secret.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.values.iter().any(|(_, document)| matches!(document, Document::Secret(_)))
+    }
+}
+
 /// An app that is right in itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {

@@ -14,6 +14,7 @@ use scheduler::Observed;
 use state::{
     State,
     command::{NodeEvent, NodeEventKind, Note, SeenPhase},
+    limits::bounded,
 };
 use tokio::sync::watch;
 
@@ -146,7 +147,7 @@ fn recorded_event(event: ReportedEvent) -> NodeEvent {
         ReportedEventKind::CodeCompiled => NodeEventKind::CodeCompiled,
         ReportedEventKind::GuestsTrapped => NodeEventKind::GuestsTrapped,
     };
-    NodeEvent { at: event.at.0, kind, component: event.component, message: event.message }
+    NodeEvent { at: event.at.0, kind, component: event.component, message: bounded(&event.message) }
 }
 
 /// The phase as the log records it.
@@ -156,7 +157,8 @@ pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
         Phase::Ready => SeenPhase::Ready,
         Phase::Draining => SeenPhase::Draining,
         Phase::Stopped => SeenPhase::Stopped,
-        Phase::Failed { code, message } => SeenPhase::Failed { code: code.clone(), message: message.clone() },
+        // What a worker says at length would make a command too long for the log.
+        Phase::Failed { code, message } => SeenPhase::Failed { code: bounded(code), message: bounded(message) },
     }
 }
 

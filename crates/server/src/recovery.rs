@@ -80,6 +80,13 @@ pub(crate) async fn finish(consensus: &Consensus<Machine>, settings: &Settings, 
         move |source| RunError::Io { attempt, source }
     };
     let Some(recovery) = Recovery::read(&settings.data).map_err(io("read control/recovery.json"))? else { return Ok(()) };
+    if recovery.group != settings.group {
+        // It was broken off before this server was of the new group: what it would write now would go to the old one, and take all others out of it.
+        return Err(failed(
+            "a recovery was begun here and broken off: run `shoal recover` again, or remove control/recovery.json to go on as before"
+                .into(),
+        ));
+    }
     let mut leadership = consensus.leadership();
     let leads = timeout(LEAD_MAX, leadership.wait_for(Leadership::is_leading)).await;
     leads.map_err(|_| failed("the new group has no leader".into()))?.map_err(|_| failed("the log is closed".into()))?;
@@ -92,7 +99,9 @@ pub(crate) async fn finish(consensus: &Consensus<Machine>, settings: &Settings, 
         Ok(other) => unreachable!("a recovery is answered by `Recovered`, not {other:?}"),
         Err(refused) => return Err(failed(refused.to_string())),
     }
-    fs::remove_file(settings.data.join(FILE)).map_err(io("remove control/recovery.json"))
+    fs::remove_file(settings.data.join(FILE)).map_err(io("remove control/recovery.json"))?;
+    let control = settings.data.join("control");
+    fs::File::open(&control).and_then(|control| control.sync_all()).map_err(io("write that control/recovery.json is removed"))
 }
 
 /// Why a group does not begin anew from what a server kept.

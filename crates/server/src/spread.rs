@@ -2,8 +2,10 @@
 //! Owns bringing and counting; what lies where on disk is `artifacts.rs`'s. Must never believe bytes: they are checked against their digest on arrival.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use api::peer::ARTIFACTS_PATH;
@@ -18,26 +20,27 @@ use crate::{
     api_error::{ApiError, chain},
     core::Core,
     documents::Checked,
-    limits::{CACHED_MAX, SPREAD_MAX},
+    limits::{CACHED_MAX, SPREAD_KNOWN_FOR, SPREAD_MAX},
     peers::Lane,
     retention,
 };
 
-/// What is known to lie on a majority; only saves asking.
+/// What was known to lie on a majority, and when; only saves asking. What nothing refers to is deleted sooner or later, so that old knowledge is none.
 #[derive(Debug, Default)]
-pub(crate) struct Spread(Mutex<BTreeSet<Digest>>);
+pub(crate) struct Spread(Mutex<BTreeMap<Digest, Instant>>);
 
 impl Spread {
-    fn is_known(&self, digest: &Digest) -> bool {
-        self.0.lock().expect("nothing panics while holding this").contains(digest)
+    fn is_known(&self, digest: &Digest, now: Instant) -> bool {
+        let known = self.0.lock().expect("nothing panics while holding this");
+        known.get(digest).is_some_and(|since| now.duration_since(*since) < SPREAD_KNOWN_FOR)
     }
 
-    fn remember(&self, digest: Digest) {
+    fn remember(&self, digest: Digest, now: Instant) {
         let mut known = self.0.lock().expect("nothing panics while holding this");
         if known.len() >= CACHED_MAX {
             known.clear();
         }
-        known.insert(digest);
+        known.insert(digest, now);
     }
 
     /// The members changed: what was enough may be so no longer.
@@ -70,9 +73,10 @@ pub(crate) async fn spread(core: &Arc<Core>, checked: &[Checked]) -> Result<(), 
     let sources = components
         .flat_map(|component| component.source.digest().into_iter().chain(component.files.iter().filter_map(|file| file.source.digest())));
     for digest in sources.collect::<BTreeSet<_>>() {
-        if needed > 0 && !core.spread.is_known(&digest) {
+        let begin = Instant::now();
+        if needed > 0 && !core.spread.is_known(&digest, begin) {
             copy(core, digest, &others, needed).await?;
-            core.spread.remember(digest);
+            core.spread.remember(digest, begin);
         }
     }
     Ok(())
@@ -156,7 +160,25 @@ pub(crate) async fn keep(core: Arc<Core>) {
     }
 }
 
-/// Another value whenever there is another revision.
-fn newest_revisions(state: &State) -> (usize, u64) {
-    (state.apps_count(), state.apps().map(|app| app.newest.0).sum())
+/// Another value, but for one chance in many, whenever there is another revision.
+fn newest_revisions(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.apps().for_each(|app| (&app.id, app.newest, app.created_at).hash(&mut hasher));
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_on_a_majority_is_not_known_for_ever() {
+        let (spread, begin, digest) = (Spread::default(), Instant::now(), Digest([1; 32]));
+        assert!(!spread.is_known(&digest, begin));
+        spread.remember(digest, begin);
+        assert!(spread.is_known(&digest, begin + SPREAD_KNOWN_FOR / 2));
+        assert!(!spread.is_known(&digest, begin + SPREAD_KNOWN_FOR));
+        spread.forget();
+        assert!(!spread.is_known(&digest, begin));
+    }
 }

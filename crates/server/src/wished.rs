@@ -152,7 +152,7 @@ fn put_secret(key: &ClusterKey, state: &State, secret: &Secret) -> Result<(Named
     let change = PutSecret {
         sealed: values::seal(key, &id, known, &data.0),
         id,
-        described,
+        described: Some(described),
         kind,
         keys: data.0.keys().cloned().collect(),
         // What was sealed for one version opens as no other: a write of somebody else in between is a conflict, whatever the caller expects.

@@ -13,7 +13,10 @@ use state::{
     Applied, Command, DeployOutcome, PutOutcome, Refused, State,
     command::{Change, CommandV1, Deploy, UserCommand},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use crate::{
     admit::Caller,
@@ -21,7 +24,7 @@ use crate::{
     clock,
     core::Core,
     forward::no_leader,
-    limits::{READ_BARRIER_MAX, WRITES_PER_BATCH_MAX},
+    limits::{BATCH_BYTES_MAX, READ_BARRIER_MAX, WRITES_PER_BATCH_MAX},
 };
 
 /// What a user asks to be written: all of it or nothing.
@@ -69,6 +72,19 @@ impl Wish {
         Self { documents: Some(documents), ..wish }
     }
 
+    /// About how many bytes it takes in the log.
+    fn bytes(&self) -> usize {
+        let size = |change: &Change| match change {
+            // As text, and as what decisions read.
+            Change::Deploy(deploy) => 2 * deploy.frozen.canonical.len(),
+            Change::PutConfig(put) => put.data.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            Change::PutSecret(put) => put.sealed.0.len(),
+            // The others have names and numbers.
+            _ => 256,
+        };
+        self.commands.iter().map(|command| size(&command.change)).sum()
+    }
+
     /// The document that the command `number` is about.
     fn document(&self, number: usize) -> usize {
         self.documents.as_ref().and_then(|documents| documents.get(number)).copied().unwrap_or(number)
@@ -110,11 +126,13 @@ impl Writer {
 
     /// Lets `write` wait for the writer; answers it at once when too many do.
     fn queue(&self, write: Write) {
-        if let Err(refused) = self.0.try_send(write) {
-            let busy = ApiError::new("E0407", "too many writes wait for the disk", "try again in a moment");
-            // Whoever asked may have gone.
-            let _ = refused.into_inner().answer.send(Err(busy));
-        }
+        let (write, why) = match self.0.try_send(write) {
+            Ok(()) => return,
+            Err(TrySendError::Full(write)) => (write, ApiError::new("E0407", "too many writes wait for the disk", "try again in a moment")),
+            Err(TrySendError::Closed(write)) => (write, ApiError::from(ProposeError::Stopped)),
+        };
+        // Whoever asked may have gone.
+        let _ = write.answer.send(Err(why));
     }
 }
 
@@ -129,6 +147,13 @@ pub(crate) struct Decision {
     pub(crate) applied: Vec<Applied>,
     /// Which command does it, `None` when it is so already, and which document it is about.
     places: Vec<(usize, Option<usize>)>,
+}
+
+impl Decision {
+    /// Whether a part of the wish is so already, and another is not.
+    fn is_mixed(&self) -> bool {
+        !self.commands.is_empty() && self.places.iter().any(|(_, place)| place.is_none())
+    }
 }
 
 /// Holds `wish` against `state`. All or nothing: one refusal refuses it whole, with every reason and the document it is about.
@@ -182,11 +207,13 @@ fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
 /// Writes until it is dropped, which is after the last request was answered.
 pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
     let mut batch = Vec::new();
-    while writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
-        let unwritten = write(&core, std::mem::take(&mut batch)).await;
+    // Those that were put off are first in the next batch, and then decided whatever comes of them.
+    while !batch.is_empty() || writes.recv_many(&mut batch, WRITES_PER_BATCH_MAX).await > 0 {
+        let Rest { unwritten, put_off } = write(&core, std::mem::take(&mut batch)).await;
         for write in unwritten {
             tokio::spawn(confirm(core.clone(), write));
         }
+        batch = put_off;
     }
 }
 
@@ -194,18 +221,26 @@ pub(crate) async fn run(core: Arc<Core>, mut writes: mpsc::Receiver<Write>) {
 struct Batch {
     commands: Vec<Command>,
     waiting: Vec<Waiting>,
-    /// Those that the batch has nothing for: they are refused, or so already.
+    rest: Rest,
+}
+
+/// Those that a batch has nothing for.
+#[derive(Debug, Default)]
+struct Rest {
+    /// They are refused, or so already.
     unwritten: Vec<Write>,
+    /// They are for the next batch.
+    put_off: Vec<Write>,
 }
 
 /// Whoever waits, what they wait for, and where its commands start in the batch.
 type Waiting = (oneshot::Sender<Result<Written, ApiError>>, Decision, usize);
 
-/// Writes what there is to write of `writes`, and returns those that there is nothing of.
-async fn write(core: &Core, writes: Vec<Write>) -> Vec<Write> {
-    let Batch { commands, waiting, unwritten } = gather(core.state(), &core.observed(), clock::now(), writes);
+/// Writes what there is to write of `writes`, and returns the others.
+async fn write(core: &Core, writes: Vec<Write>) -> Rest {
+    let Batch { commands, waiting, rest } = gather(core.state(), &core.observed(), clock::now(), writes);
     if commands.is_empty() {
-        return unwritten;
+        return rest;
     }
     core.metrics.proposals.inc_by(commands.len() as u64);
     let written = core.consensus.propose_batch(commands).await;
@@ -217,7 +252,7 @@ async fn write(core: &Core, writes: Vec<Write>) -> Vec<Write> {
         // Whoever asked may have gone; the write stands.
         let _ = answer.send(outcome);
     }
-    unwritten
+    rest
 }
 
 /// Answers what needs no write, which makes it a read: it must be about everything that was acknowledged before, and about nothing else. A leader that was
@@ -241,16 +276,22 @@ async fn confirm(core: Arc<Core>, write: Write) {
 
 /// Decides each wish on the state the ones before it leave, and plans on what all of them leave.
 fn gather(mut state: State, observed: &Observed, now: Timestamp, writes: Vec<Write>) -> Batch {
-    let mut batch = Batch { commands: Vec::new(), waiting: Vec::new(), unwritten: Vec::new() };
+    let mut batch = Batch { commands: Vec::new(), waiting: Vec::new(), rest: Rest::default() };
+    let mut bytes = 0;
     for write in writes {
+        bytes += write.wish.bytes();
         match decide(&state, &write.wish) {
+            // What a part finds so already may be what the wish before it writes, at an index that nobody knows yet; and a batch has its size.
+            Ok(decision) if !batch.commands.is_empty() && (bytes > BATCH_BYTES_MAX || decision.is_mixed()) => {
+                batch.rest.put_off.push(write)
+            }
             Ok(decision) if !decision.commands.is_empty() => {
                 state = decision.state.clone();
                 let first = batch.commands.len();
                 batch.commands.extend(decision.commands.iter().cloned());
                 batch.waiting.push((write.answer, decision, first));
             }
-            Ok(_) | Err(_) => batch.unwritten.push(write),
+            Ok(_) | Err(_) => batch.rest.unwritten.push(write),
         }
     }
     let plan = scheduler::plan(&state, observed, now);
@@ -274,4 +315,52 @@ fn settle(decision: &Decision, first: usize, answers: &[(u64, Result<Applied, Re
         }
     }
     if problems.is_empty() { Ok(Written { index, applied }) } else { Err(ApiError::problems(problems)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::v1::{ApiRole, Principal};
+    use state::command::PutConfig;
+
+    use super::*;
+
+    /// A wish for Configs with these values.
+    fn write(configs: &[(&str, &str)]) -> (Write, oneshot::Receiver<Result<Written, ApiError>>) {
+        let principal = Principal { name: "ana".to_owned(), role: ApiRole::Admin, namespace: None };
+        let caller = Caller { principal, by_token: false, token: None, from: String::new(), key: None };
+        let change = |(name, value): &(&str, &str)| {
+            let (id, data) = (name.parse().expect("an id"), [("k".to_owned(), (*value).to_owned())].into());
+            Change::PutConfig(PutConfig { id, described: None, data, expect: None })
+        };
+        let (answer, answered) = oneshot::channel();
+        let wish = Wish::changes(&caller, "", Timestamp(1), configs.iter().map(change).collect());
+        (Write { wish, answer }, answered)
+    }
+
+    /// How many commands there are, and how many wishes are written, have nothing to write, and are put off.
+    fn counted(writes: Vec<Write>) -> (usize, usize, usize, usize) {
+        let observed = Observed { phases: Default::default(), silent: Default::default() };
+        let batch = gather(State::empty(), &observed, Timestamp(1), writes);
+        (batch.commands.len(), batch.waiting.len(), batch.rest.unwritten.len(), batch.rest.put_off.len())
+    }
+
+    #[test]
+    fn a_wish_that_rests_in_part_on_one_before_it_is_put_off() {
+        let (first, same, mixed, other) =
+            (write(&[("x", "1")]).0, write(&[("x", "1")]).0, write(&[("x", "1"), ("y", "1")]).0, write(&[("z", "1")]).0);
+        assert_eq!(counted(vec![first, same, mixed, other]), (2, 2, 1, 1));
+    }
+
+    #[test]
+    fn a_batch_has_its_size_and_takes_at_least_one() {
+        let large = "v".repeat(BATCH_BYTES_MAX / 80);
+        let long: Vec<String> = (0..60).map(|number| format!("c{number}")).collect();
+        let wish = |tens: std::ops::Range<usize>| {
+            let configs: Vec<_> = long[tens].iter().map(|name| (name.as_str(), large.as_str())).collect();
+            write(&configs).0
+        };
+        assert_eq!(counted(vec![wish(0..60), wish(0..60)]), (60, 1, 0, 1));
+        assert_eq!(counted(vec![wish(0..20), wish(20..40), wish(40..60)]), (60, 3, 0, 0));
+        assert_eq!(counted(vec![wish(0..20), wish(20..60), wish(0..40), write(&[("y", "1")]).0]), (60, 2, 0, 2));
+    }
 }

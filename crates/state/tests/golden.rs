@@ -191,11 +191,11 @@ fn values() {
     let expect = Some(Index(7));
     let data = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     check_change(
-        Change::PutConfig(PutConfig { id: id(), described: described(), data, expect }),
+        Change::PutConfig(PutConfig { id: id(), described: Some(described()), data, expect }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b08087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        6501016c013101016e01320101016b01760107                           e..l.1..n.2...k.v..
-    "#]],
+            0004fbe80303616e6e0a31302e302e302e313a3901016b08087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
+            650101016c013101016e01320101016b01760107                         e...l.1..n.2...k.v..
+        "#]],
     );
     check_change(
         Change::DeleteConfig(DeleteObject { id: id(), expect }),
@@ -206,7 +206,7 @@ fn values() {
     );
     let put = PutSecret {
         id: id(),
-        described: described(),
+        described: Some(described()),
         kind: SecretKind::ApiKeys,
         keys: ["k".to_owned()].into(),
         sealed: Sealed(vec![1, 2, 3]),
@@ -215,9 +215,9 @@ fn values() {
     check_change(
         Change::PutSecret(put),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0a087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        6501016c013101016e0132010301016b030102030107                     e..l.1..n.2....k......
-    "#]],
+            0004fbe80303616e6e0a31302e302e302e313a3901016b0a087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
+            650101016c013101016e0132010301016b030102030107                   e...l.1..n.2....k......
+        "#]],
     );
     check_change(
         Change::DeleteSecret(DeleteObject { id: id(), expect }),

@@ -87,10 +87,10 @@ fn values() -> impl Strategy<Value = Change> {
     let ceilings = (hosts, prop::option::of(0..3u64)).prop_map(|(hosts, apps)| Ceilings { hosts, apps, ..Ceilings::default() });
     let space = || prop_oneof![Just("team"), Just("default")].prop_map(support::name);
     prop_oneof![
-        4 => (id(), described(), data, expect())
+        4 => (id(), prop::option::of(described()), data, expect())
             .prop_map(|(id, described, data, expect)| Change::PutConfig(PutConfig { id, described, data, expect })),
         2 => (id(), expect()).prop_map(|(id, expect)| Change::DeleteConfig(DeleteObject { id, expect })),
-        6 => (id(), described(), kind, prop::collection::btree_set("[kl]", 0..3), sealed, expect()).prop_map(
+        6 => (id(), prop::option::of(described()), kind, prop::collection::btree_set("[kl]", 0..3), sealed, expect()).prop_map(
             |(id, described, kind, keys, sealed, expect)| Change::PutSecret(PutSecret { id, described, kind, keys, sealed, expect })
         ),
         2 => (id(), expect()).prop_map(|(id, expect)| Change::DeleteSecret(DeleteObject { id, expect })),

@@ -54,6 +54,22 @@ fn a_config_is_put_compared_and_deleted() {
 }
 
 #[test]
+fn values_alone_leave_what_was_said_beside_them() {
+    let mut cluster = Cluster::new();
+    let beside = Described { protected: true, ..Described::default() };
+    let put = |value: &str, described: Option<Described>| {
+        let data = [("k".to_owned(), value.to_owned())].into();
+        Change::PutConfig(PutConfig { id: object("settings"), described, data, expect: None })
+    };
+    cluster.ask(put("v", Some(beside.clone()))).expect("puts");
+    cluster.ask(put("w", None)).expect("puts");
+    assert_eq!(cluster.state.config(&object("settings")).expect("it is there").described, beside);
+    assert!(matches!(cluster.ask(put("w", None)), Ok(Applied::Put { outcome: PutOutcome::Unchanged, .. })));
+    cluster.ask(put("w", Some(Described::default()))).expect("puts");
+    assert!(!cluster.state.config(&object("settings")).expect("it is there").described.protected);
+}
+
+#[test]
 fn what_an_app_names_is_there_before_it() {
     let mut cluster = Cluster::new();
     cluster.ask(secret("api", SecretKind::Opaque, &["token"])).expect("puts");
@@ -140,7 +156,7 @@ fn the_last_versions_are_kept_and_those_that_are_named() {
     assert_eq!(kept.len() as u64, SECRET_VERSIONS_KEPT + 1);
     let long = PutSecret {
         id: object("long"),
-        described: Described::default(),
+        described: None,
         kind: SecretKind::Opaque,
         keys: Default::default(),
         sealed: Sealed(vec![0; SEALED_BYTES_MAX + 1]),

@@ -7,11 +7,13 @@ use axum::{Extension, extract::State};
 
 use crate::{
     admit::Caller,
-    api_error::ApiError,
+    api_error::{ApiError, chain},
     clock,
     core::Core,
     documents::{self, Sources},
     extract::{Answer, Json},
+    forward::no_leader,
+    limits::READ_BARRIER_MAX,
     permissions, planned, spread, wished,
     writer::{self, Wish},
 };
@@ -27,6 +29,10 @@ pub(crate) async fn apply(
     wished::allow(&caller.principal, &asked)?;
     let held = if request.accept_permissions { None } else { Some(permissions::hold(&core, &core.state(), &asked.apps).await?) };
     spread::spread(&core, &asked.apps).await?;
+    if asked.has_secrets() {
+        // What a Secret has already is not written, and a leader that was replaced would find so what is so no more.
+        core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
+    }
     let wished = wished::of(&core.cluster_key, &core.state(), &asked)?;
     let wish = Wish::documents(&caller, &request.by, clock::now(), wished.changes.clone()).holding(held);
     let written = core.writer.write(wish).await?;

@@ -70,8 +70,7 @@ pub(crate) async fn put_config(
     Json(request): Json<ConfigRequest>,
 ) -> Result<Answer<WriteAnswer>, ApiError> {
     let id = object(&caller, names)?;
-    let described = core.state().config(&id).map(|record| record.described.clone()).unwrap_or_default();
-    let change = Change::PutConfig(PutConfig { id, described, data: request.data, expect: request.expect });
+    let change = Change::PutConfig(PutConfig { id, described: None, data: request.data, expect: request.expect });
     let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
     Ok(Answer(answer(&written)))
 }
@@ -118,7 +117,7 @@ pub(crate) async fn put_secret(
     }
     let change = Change::PutSecret(PutSecret {
         id: id.clone(),
-        described: known.map_or_else(Described::default, |known| known.described.clone()),
+        described: None,
         kind,
         keys: request.data.keys().cloned().collect(),
         sealed: values::seal(&core.cluster_key, &id, known, &request.data),

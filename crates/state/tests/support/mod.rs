@@ -59,12 +59,12 @@ fn secret_use((secret, key, version): &(String, String, Option<u64>)) -> SecretU
 
 pub fn config(id: &str, data: &[(&str, &str)]) -> Change {
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Change::PutConfig(PutConfig { id: object(id), described: Described::default(), data, expect: None })
+    Change::PutConfig(PutConfig { id: object(id), described: Some(Described::default()), data, expect: None })
 }
 
 pub fn secret(id: &str, kind: SecretKind, keys: &[&str]) -> Change {
     let (keys, sealed) = (keys.iter().map(|key| (*key).to_owned()).collect(), Sealed(vec![1; 10]));
-    Change::PutSecret(PutSecret { id: object(id), described: Described::default(), kind, keys, sealed, expect: None })
+    Change::PutSecret(PutSecret { id: object(id), described: Some(Described::default()), kind, keys, sealed, expect: None })
 }
 
 pub fn namespace(text: &str, ceilings: Ceilings) -> Change {
