@@ -86,6 +86,11 @@ impl Client {
         self.servers.all()
     }
 
+    /// The next call begins at the server behind the one that answered last: that one is away.
+    pub fn pass_over(&self) {
+        self.servers.pass_over();
+    }
+
     /// As [`Client::version`], and the server's clock in whole seconds, when it tells it.
     ///
     /// # Errors
