@@ -1,4 +1,4 @@
-//! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `principal.rs`'s.
+//! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `wishes::principal`'s.
 //!
 //! The socket of the data directory and loopback belong to the machine's owner. From elsewhere every call needs a token; a call that another server passes on
 //! carries the principal that server let in, and only servers can send one: their certificate says so.
@@ -20,13 +20,16 @@ use futures_util::StreamExt;
 use model::id::{Timestamp, TokenId};
 use state::State as ClusterState;
 use transport::{ApiToken, TokenHash};
+use wishes::{
+    caller::Caller,
+    principal::{self, Needs},
+};
 
 use crate::{
     api_error::ApiError,
     clock,
     core::Core,
     limits::{IDEMPOTENCY_KEY_BYTES_MAX, TOKEN_LOOK_EVERY},
-    principal::{self, Needs},
     streams::LINES,
 };
 
@@ -41,34 +44,6 @@ pub(crate) enum Via {
     Tls(SocketAddr),
     /// Passed on by another server, which has let it in.
     Server,
-}
-
-/// What a handler knows of its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    /// Who, and what they may.
-    pub(crate) principal: Principal,
-    /// Whether a token says so; if not, the name is what the caller calls itself.
-    pub(crate) by_token: bool,
-    /// Which one, when it was shown to this server.
-    pub(crate) token: Option<TokenId>,
-    /// From where, for the audit log; empty when over no network.
-    pub(crate) from: String,
-    /// What the call is remembered by, when it is to be done only once.
-    pub(crate) key: Option<String>,
-}
-
-impl Caller {
-    /// Whether the token that let the caller in still does: a stream outlives the moment it was opened in.
-    pub(crate) fn holds(&self, state: &ClusterState, now: Timestamp) -> bool {
-        self.token.as_ref().is_none_or(|token| state.api_token(token).is_some_and(|known| !known.expired(now)))
-    }
-
-    /// The name the history shows: the token's, or what the owner of this machine calls itself.
-    pub(crate) fn by(&self, claimed: &str) -> String {
-        let claimed: String = claimed.chars().filter(|letter| !letter.is_control()).take(crate::limits::BY_BYTES_MAX / 4).collect();
-        if self.by_token || claimed.is_empty() { self.principal.name.clone() } else { claimed }
-    }
 }
 
 /// Who calls.
@@ -171,7 +146,8 @@ pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, n
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let known = caller(via, request.headers(), &core.state(), clock::now());
     let let_in = known.as_ref().map_err(Clone::clone);
-    let let_in = let_in.and_then(|caller| principal::allow(&caller.principal, needs, &format!("{method} {path}")).map(|()| caller.clone()));
+    let let_in =
+        let_in.and_then(|caller| Ok(principal::allow(&caller.principal, needs, &format!("{method} {path}")).map(|()| caller.clone())?));
     let response = match let_in {
         Ok(caller) => {
             request.extensions_mut().insert(caller);

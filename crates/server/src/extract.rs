@@ -13,8 +13,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use model::id::AppId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
+use wishes::{caller::Caller, principal};
 
-use crate::{admit::Caller, api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX, principal};
+use crate::{api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX};
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);

@@ -12,15 +12,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use consensus::Leadership;
+use model::problem::chain;
 use transport::Sent;
+use wishes::{
+    caller::Caller,
+    principal::{self, Needs},
+};
 
 use crate::{
-    admit::{self, Caller, Via},
-    api_error::{ApiError, chain},
+    admit::{self, Via},
+    api_error::ApiError,
     clock,
     core::Core,
     limits::{HANDLER_MAX, READ_BARRIER_MAX},
-    principal::{self, Needs},
 };
 
 /// Where a request is answered.

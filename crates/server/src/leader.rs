@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use consensus::Leadership;
-use model::id::{PlacementId, Timestamp};
+use model::{
+    id::{PlacementId, Timestamp},
+    problem::chain,
+};
 use scheduler::Observed;
 use state::{
     Applied, Command, State,
@@ -13,7 +16,6 @@ use state::{
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
-    api_error::chain,
     clock,
     core::Core,
     limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX, OBSERVE_WAIT, PHASES_PER_BATCH_MAX, PHASES_PER_COMMAND_MAX, TICK},

@@ -1,22 +1,17 @@
 //! The control plane of a node: the public API, the node protocol, the one writer, the leader loop, artifacts.
 //!
-//! Owns the process around the replicated state: everything that is decided is decided by pure functions in `state`, `scheduler` and here.
+//! Owns the process around the replicated state: everything that is decided is decided by pure functions in `state`, `scheduler` and `wishes`, what is shown
+//! comes from `views`, and how a group begins from `founding`.
 //! Must never run a guest, compile, or stand in the way of traffic. Start with [`run`], then `routes.rs` (what is answered), `writer.rs`
 //! (how a wish is written) and `leader.rs` (what is done about it).
 
 mod admit;
 mod agreement;
 mod api_error;
-mod apps;
-mod artifacts;
-mod assignment;
 mod clock;
 mod core;
-mod documents;
 mod extract;
-pub mod fitness;
 mod forward;
-pub mod founding;
 mod guard;
 mod handlers;
 mod leader;
@@ -24,7 +19,7 @@ mod limits;
 mod listen;
 mod live;
 mod log_lines;
-mod machine;
+mod measured;
 mod members;
 mod membership;
 mod mesh;
@@ -32,25 +27,16 @@ mod messages;
 mod metrics;
 mod openapi;
 mod peers;
-mod permissions;
-mod planned;
-mod principal;
 mod process;
-pub mod recovery;
+mod reached;
 mod relay;
 mod renewal;
-pub mod restore;
 mod retention;
 mod routes;
 mod settings;
 mod spread;
-pub mod standing;
 mod streams;
-mod values;
-mod views;
 mod watch;
-mod why;
-mod wished;
 mod writer;
 
 #[cfg(test)]
@@ -59,6 +45,13 @@ mod tests;
 use std::{io, sync::Arc};
 
 use ::state::command::NodeKeys;
+use artifacts::Artifacts;
+use founding::{
+    cluster::Founding,
+    first_entry::{self, First, FirstEntryError},
+    machine::Machine,
+};
+use model::problem::chain;
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
@@ -69,18 +62,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use transport::{Acceptor, AcceptorConfig, Asks, ClusterKey, Credentials, Dialer, HANDSHAKE_MAX, Identity, Known, Members, SystemClock};
 
-pub use crate::{
-    api_error::chain,
-    limits::ARTIFACTS_BYTES_MAX,
-    settings::{Config, Profile, Settings},
-};
 use crate::{
-    artifacts::Artifacts,
     core::Core,
     limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TASKS_WAIT_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
     live::Live,
-    machine::Machine,
     peers::Peers,
+};
+pub use crate::{
+    limits::ARTIFACTS_BYTES_MAX,
+    settings::{Config, Settings},
 };
 
 /// The id of the node that begins a cluster.
@@ -132,6 +122,15 @@ pub enum RunError {
         /// Why not.
         message: String,
     },
+}
+
+impl From<FirstEntryError> for RunError {
+    fn from(error: FirstEntryError) -> Self {
+        match error {
+            FirstEntryError::Join { node, message } => Self::Join { node, message },
+            FirstEntryError::Io { attempt, source } => Self::Io { attempt: attempt.to_owned(), source },
+        }
+    }
 }
 
 impl RunError {
@@ -195,10 +194,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             tasks.spawn(spread::keep(core.clone()));
             tasks.spawn(renewal::run(core.clone()));
             tasks.spawn(agreement::run(core.clone()));
-            tasks.spawn(standing::keep(core.clone()));
+            tasks.spawn(reached::keep(core.clone()));
             let looked = core.clone();
             tasks.spawn(async move {
-                fitness::look(looked).await;
+                measured::look(looked).await;
                 // It looks once; the others never end by themselves.
                 std::future::pending::<()>().await;
             });
@@ -276,14 +275,14 @@ async fn start(
     peers.learn(&consensus.state().0);
     let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
     let mesh = mesh::Mesh::new(settings.data.join("worker").join("mesh.sock"), settings.node_id, peers.clone());
-    let founding = founding::Founding::read(&directory.join("founding.json")).map_err(io("read control/founding.json".into()))?;
+    let founding = Founding::read(&directory.join("founding.json")).map_err(io("read control/founding.json".into()))?;
     let keys = node_keys(&settings, &identity)?;
     let core = Arc::new(Core {
         node: settings.node_id,
         consensus,
         artifacts,
         live: Live::new(started.at),
-        apps: apps::Apps::default(),
+        apps: Arc::default(),
         writer: writer::Writer(writes),
         metrics: metrics::Metrics::default(),
         mesh,
@@ -299,10 +298,19 @@ async fn start(
     });
     // Others may be waiting for this member to elect a leader.
     gates.open_to_peers(&core);
+    let first = First {
+        name: &core.settings.node,
+        node: core.node,
+        cluster: core.settings.cluster,
+        introduction: &core.settings.introduction,
+        keys,
+        group: core.settings.group,
+        data: &core.settings.data,
+    };
     let begun = async {
-        recovery::finish(&core.consensus, &core.settings, keys).await?;
+        first_entry::recover(&core.consensus, &first).await?;
         if let Some(founding) = founding {
-            machine::found(&core.consensus, &core.settings, &founding, keys).await?;
+            first_entry::found(&core.consensus, &first, &founding).await?;
             std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
         }
         Ok(())

@@ -11,31 +11,14 @@ pub const HANDLER_MAX: Duration = Duration::from_secs(25);
 /// Between two pieces of a request's body. A body that never comes must not hold a connection.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// One whole upload: the largest artifact at 256 KiB/s. Slower ones would hold a place that others wait for.
-pub const UPLOAD_MAX: Duration =
-    Duration::from_secs(api::limits::CALL_MAX.as_secs() + api::limits::ARTIFACT_BYTES_MAX / api::limits::UPLOAD_BYTES_PER_SECOND_MIN);
-
 /// Connections per listener: a hundred tools with streams, and an accident.
 pub const CONNECTIONS_MAX: usize = 1_024;
-
-/// Uploads at once: together they may fill 2 GiB before they are checked.
-pub const UPLOADS_MAX: usize = 8;
 
 /// Bytes of artifacts from which on those that no kept revision names go, unless the operator says otherwise: 10,000 components of 1.6 MB.
 pub const ARTIFACTS_BYTES_MAX: u64 = 16 << 30;
 
-/// Artifacts from which on those that no kept revision names go: a directory of this size is still read in a tenth of a second.
-pub const ARTIFACTS_MAX: usize = 65_536;
-
-/// How long an artifact stays after it was uploaded, asked for or applied last: an apply uploads first and writes afterwards, and people take their time
-/// between a plan and its apply.
-pub const ARTIFACT_GRACE: Duration = Duration::from_secs(3600);
-
 /// How often the store of artifacts is held against its bounds; an upload that would not fit does it at once.
 pub const ARTIFACT_SWEEP_EVERY: Duration = Duration::from_secs(600);
-
-/// Bytes of JSON from which on a part of an assignment ends: with the largest app on top it is far below the longest line of a stream.
-pub const ASSIGNMENT_PART_BYTES: usize = 256 * 1024;
 
 /// A look at the state that takes no longer than this is repeated at once.
 pub const LOOK_CHEAP: Duration = Duration::from_millis(1);
@@ -58,23 +41,16 @@ pub const WRITES_WAITING_MAX: usize = 1_024;
 /// Writes in one batch: one flush for all of them, and still a small state to plan on.
 pub const WRITES_PER_BATCH_MAX: usize = 64;
 
-/// Documents in one request: a directory of apps.
-pub const DOCUMENTS_MAX: usize = 500;
-
 /// How long seen phases wait for company before they are recorded.
 pub const OBSERVE_WAIT: Duration = Duration::from_millis(25);
 
 /// How often the leader looks even if nothing happened: silence is not an event.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// A worker that has not reported for this long shows as silent: three reports are missing.
-pub const SILENT_AFTER: Duration = Duration::from_secs(10);
-
 /// Placements in one report; more than a node may have, with those that are on their way out.
 pub const REPORTED_MAX: usize = 16_384;
 
-/// Parsed apps and inspections that are kept; beyond this they are read again, which takes 15 µs. At 3 KB each a thousand of them were a tenth of what
-/// an idle app may cost.
+/// Artifacts of which it is remembered that they lie on a majority; beyond this it is asked again.
 pub const CACHED_MAX: usize = 128;
 
 /// Until the worker answers a question about itself.
@@ -85,9 +61,6 @@ pub const MESH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long requests under way may take once the control plane is told to stop.
 pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Bytes kept of the name of whoever asks.
-pub const BY_BYTES_MAX: usize = 256;
 
 /// How long a refused upload is read on, so that its client reads the refusal. A client on a slow line sees a closed connection after this.
 pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
@@ -152,9 +125,6 @@ pub const CONNECT_MAX: Duration = Duration::from_millis(2_000);
 /// How often certificates are looked at: they last a day, and are renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Changes of objects that are shown at once to a watcher: what a slow one has not taken yet is not made.
-pub const WATCH_EVENTS_MAX: usize = 100;
-
 /// How often a member tries to tell what its state hashed to: over an election, and then the next checkpoint says it again.
 pub const ATTEST_TRIES: usize = 5;
 
@@ -171,12 +141,6 @@ pub const MEMBERS_REST: Duration = Duration::from_millis(20);
 pub const REACHED_EVERY: Duration = Duration::from_secs(2);
 /// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
 pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Until another server has said where this one stands: whoever starts waits for it, and those that are gone say nothing.
-pub const STANDING_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// Until the only member of a group leads: nobody else has to be asked.
-pub const LEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Snapshots that are sent at once: each holds a thread as long as its reader takes.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;

@@ -22,6 +22,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use model::problem::chain;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -29,7 +30,7 @@ use transport::{Acceptor, Protocol};
 
 use crate::{
     admit::Via,
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     core::Core,
     guard::{Hosts, guard},
     handlers::peer::From,

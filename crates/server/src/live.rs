@@ -1,39 +1,24 @@
-//! What workers said last: phases, process, moment. Owns liveness, which never enters the log; must never conclude more from silence than silence.
+//! What workers said last, as it comes in. Owns taking it and telling that there is news, which never enters the log; what follows from it is `views::reports`'.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
 use api::{
-    node::{Phase, Report, ReportedEvent, ReportedEventKind},
+    node::{Report, ReportedEvent},
     v1::NodeState,
 };
-use model::id::{Generation, NodeId, PlacementId, Timestamp};
+use model::id::{NodeId, Timestamp};
 use scheduler::Observed;
 use state::{
     State,
-    command::{NodeEvent, NodeEventKind, Note, SeenPhase},
-    limits::bounded,
+    command::{NodeEvent, Note},
 };
 use tokio::sync::watch;
+use views::reports::{Reports, Seen, SeenNodes, recorded_event};
 
-use crate::limits::{EVENTS_WAITING_MAX, SILENT_AFTER};
-
-/// The last report of one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// When it came.
-    pub(crate) at: Timestamp,
-    /// The worker's process.
-    pub(crate) pid: u32,
-    /// The assignment it acts on.
-    pub(crate) generation: Generation,
-    /// Which of the process's reports it is.
-    pub(crate) sequence: u64,
-    /// Every placement it knows.
-    pub(crate) phases: BTreeMap<PlacementId, Phase>,
-}
+use crate::limits::EVENTS_WAITING_MAX;
 
 /// What workers did and the log has not recorded yet.
 #[derive(Debug, Default)]
@@ -43,9 +28,6 @@ struct Events {
     /// The process of each worker and the last event it told: what is told twice is recorded once.
     told: BTreeMap<NodeId, (u32, u64)>,
 }
-
-/// The last report of every worker.
-pub(crate) type SeenNodes = Arc<BTreeMap<NodeId, Seen>>;
 
 /// Reports as they come in.
 #[derive(Debug)]
@@ -111,60 +93,26 @@ impl Live {
         self.changes.subscribe()
     }
 
-    /// Every last report.
-    pub(crate) fn seen(&self) -> SeenNodes {
-        self.nodes.lock().expect("nothing panics while holding the reports").clone()
+    /// All of it, as it is now.
+    pub(crate) fn reports(&self) -> Reports {
+        Reports { since: self.since, seen: self.nodes.lock().expect("nothing panics while holding the reports").clone() }
     }
 
-    /// What the scheduler may know of `state` at `now`. A node that has not reported since this server started is as silent as one that stopped.
+    /// What the scheduler may know of `state` at `now`.
     pub(crate) fn observed(&self, state: &State, now: Timestamp) -> Observed {
-        let seen = self.seen();
-        let last = |node: NodeId| seen.get(&node).map_or(self.since, |seen| seen.at);
-        let workers = state.nodes().filter(|node| node.is_worker()).map(|node| node.id);
-        let silent = workers.filter(|node| is_silent(last(*node), now)).collect::<BTreeSet<_>>();
-        let phases = seen.values().flat_map(|seen| &seen.phases).map(|(placement, phase)| (*placement, recorded(phase))).collect();
-        Observed { phases, silent }
+        self.reports().observed(state, now)
     }
 
     /// How `node` is at `now`.
     pub(crate) fn state_of(&self, node: NodeId, now: Timestamp) -> NodeState {
-        match self.seen().get(&node) {
-            Some(seen) if !is_silent(seen.at, now) => NodeState::Ready,
-            Some(_) => NodeState::Silent,
-            None if is_silent(self.since, now) => NodeState::Silent,
-            None => NodeState::Starting,
-        }
-    }
-}
-
-fn is_silent(at: Timestamp, now: Timestamp) -> bool {
-    u128::from(now.millis_since(at)) > SILENT_AFTER.as_millis()
-}
-
-fn recorded_event(event: ReportedEvent) -> NodeEvent {
-    let kind = match event.kind {
-        ReportedEventKind::WorkerStarted => NodeEventKind::WorkerStarted,
-        ReportedEventKind::CodeCompiled => NodeEventKind::CodeCompiled,
-        ReportedEventKind::GuestsTrapped => NodeEventKind::GuestsTrapped,
-    };
-    NodeEvent { at: event.at.0, kind, component: event.component, message: bounded(&event.message) }
-}
-
-/// The phase as the log records it.
-pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
-    match phase {
-        Phase::Assigned | Phase::Fetching | Phase::Compiling { .. } | Phase::Starting | Phase::Waiting { .. } => SeenPhase::Preparing,
-        Phase::Ready => SeenPhase::Ready,
-        Phase::Draining => SeenPhase::Draining,
-        Phase::Stopped => SeenPhase::Stopped,
-        // What a worker says at length would make a command too long for the log.
-        Phase::Failed { code, message } => SeenPhase::Failed { code: bounded(code), message: bounded(message) },
+        self.reports().state_of(node, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::id::Index;
+    use api::node::ReportedEventKind;
+    use model::id::{Generation, Index};
     use state::command::{Addresses, Command, CommandV1, Found, NodeFacts, NodeKeys, Sealed};
 
     use super::*;
@@ -218,9 +166,9 @@ mod tests {
         live.report(report(2), Timestamp(24_000));
         assert_eq!(*changes.borrow(), 2);
         live.report(report(1), Timestamp(24_100));
-        assert_eq!((*changes.borrow(), live.seen()[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
+        assert_eq!((*changes.borrow(), live.reports().seen[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
         live.report(Report { pid: 8, ..report(1) }, Timestamp(24_200));
-        assert_eq!(live.seen()[&NodeId(1)].generation, Generation(1), "another process begins anew");
+        assert_eq!(live.reports().seen[&NodeId(1)].generation, Generation(1), "another process begins anew");
     }
 
     #[test]

@@ -4,12 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use consensus::{Leadership, Membership, Peer, Shape};
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use state::State;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    api_error::chain,
     core::Core,
     limits::{MEMBERS_LOOK_EVERY, MEMBERS_REST},
     membership::{self, Group, Step},

@@ -14,12 +14,11 @@ use consensus::Network;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use tokio::time::timeout;
 use transport::Channel;
 
 use crate::{
-    api_error::chain,
     limits::{CONSENSUS_BYTES_MAX, UNREACHED_SAID_EVERY},
     peers::{Lane, Peers},
 };

@@ -85,7 +85,7 @@ fn gauge(page: &mut String, name: &str, help: &str, value: u64) {
 
 /// Every process of the node by its role.
 fn processes(core: &Core, page: &mut String) {
-    let worker = core.live.seen().get(&core.node).map(|seen| seen.pid);
+    let worker = core.live.reports().seen.get(&core.node).map(|seen| seen.pid);
     let roles = [("supervisor", Some(core.settings.supervisor_pid)), ("control-plane", Some(std::process::id())), ("worker", worker)];
     let usages: Vec<_> = roles.iter().filter_map(|(role, pid)| Some((*role, process::usage((*pid)?)?))).collect();
     let mut family = |name: &str, kind: &str, suffix: &str, help: &str, value: &dyn Fn(&process::Usage) -> String| {

@@ -12,14 +12,14 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, Response, body::Incoming};
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use serde::de::DeserializeOwned;
 use state::State;
 use tokio::time::timeout;
 use transport::{Channel, ChannelConfig, ChannelError, ClusterId, Dialer, Expected, KeyDigest, Known, Members, NodeIdentity, Peer, Role};
 
 use crate::{
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     limits::{ANSWER_GRACE, PEER_ANSWER_BYTES_MAX},
 };
 

@@ -1,5 +1,5 @@
 //! Artifact bytes on enough servers: whatever is deployed lies on the disks of a majority before that is acknowledged, and every server brings what it lacks.
-//! Owns bringing and counting; what lies where on disk is `artifacts.rs`'s. Must never believe bytes: they are checked against their digest on arrival.
+//! Owns bringing and counting; what lies where on disk is `artifacts`'. Must never believe bytes: they are checked against their digest on arrival.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,14 +12,17 @@ use api::peer::ARTIFACTS_PATH;
 use axum::{body::Body, http::Request};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http_body_util::BodyExt;
-use model::id::{Digest, NodeId};
+use model::{
+    id::{Digest, NodeId},
+    problem::chain,
+};
 use serde_json::Value;
 use state::State;
+use wishes::documents::Checked;
 
 use crate::{
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     core::Core,
-    documents::Checked,
     limits::{CACHED_MAX, SPREAD_KNOWN_FOR, SPREAD_MAX},
     peers::Lane,
     retention,
@@ -52,7 +55,7 @@ impl Spread {
 /// Brings what `documents` name and this server lacks: it may have been uploaded to another one.
 pub(crate) async fn gather(core: &Arc<Core>, documents: &[Value]) {
     for document in documents {
-        let wanted: BTreeSet<Digest> = retention::digests_in(&document.to_string()).collect();
+        let wanted: BTreeSet<Digest> = state::digests_in(&document.to_string()).collect();
         for digest in wanted.into_iter().filter(|digest| core.artifacts.size(digest).is_none()) {
             // What nobody has is refused with the rest of the documents, in the user's words.
             bring(core, &digest).await;
@@ -144,7 +147,7 @@ pub(crate) async fn keep(core: Arc<Core>) {
     loop {
         let revisions = newest_revisions(&core.state());
         if seen != Some(revisions) {
-            let referenced = retention::referenced(&core.state());
+            let referenced = core.state().artifacts();
             let mut lacking = false;
             for digest in referenced.iter().filter(|digest| core.artifacts.size(digest).is_none()) {
                 lacking |= !bring(&core, digest).await;

@@ -16,6 +16,7 @@ pub mod routes;
 mod answers;
 mod applied;
 mod apply;
+mod artifacts;
 mod attest;
 mod check;
 mod derived;
@@ -42,6 +43,7 @@ use crate::{
 pub use crate::{
     applied::{Applied, DeployOutcome, PutOutcome},
     apply::begins_anew_after,
+    artifacts::digests_in,
     attest::Verdict,
     changes::{Compacted, OBJECT_KINDS, ObjectChange, ObjectKey, Op},
     command::Command,

@@ -16,13 +16,16 @@ use api::{
     client::ClientError,
     peer::{CertificateRequest, Introduction, JoinAnswer, JoinRequest, NodeRole, ServerAddress},
 };
-use model::id::{Digest, NodeId};
-use serde::{Deserialize, Serialize};
-use server::{
-    founding::{self, Begun, identity_of},
+use founding::{
+    cluster::{self, Begun, identity_of},
     recovery::Recovery,
     standing::{self, Own, Unfit},
 };
+use model::{
+    id::{Digest, NodeId},
+    problem::chain,
+};
+use serde::{Deserialize, Serialize};
 use transport::{
     AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
     SystemClock,
@@ -184,7 +187,7 @@ fn set_aside(data: &Path) -> Result<(), StartError> {
 /// The only server of a cluster that was restored below its directory.
 fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
-    let begun = founding::resume(data, recovery, &introduction(node, None), node.options.part.works(), SystemClock.now());
+    let begun = cluster::resume(data, recovery, &introduction(node, None), node.options.part.works(), SystemClock.now());
     let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
     let (group, name) = (Some(recovery.group), node.options.name.clone());
@@ -194,7 +197,7 @@ fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
 /// Begins a cluster of one.
 fn found(node: &Node) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
-    let begun = founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now());
+    let begun = cluster::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now());
     let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
     Ok(Enrolled {
@@ -249,7 +252,7 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
     }
     if node.options.part.serves() {
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = founding::fetch_cluster_key(&join.address, credentials).await;
+        let key = cluster::fetch_cluster_key(&join.address, credentials).await;
         let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
@@ -275,7 +278,7 @@ async fn ask(
     let address = with_port(&join.address);
     let pin = Pin { authority: token.authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
     let pinned = transport::dial_pinned(&address, &pin).await.map_err(|error| {
-        let why = server::chain(&error);
+        let why = chain(&error);
         // Who answers is not of the token's cluster, and the next try would find the same.
         if matches!(error, DialError::Refused { .. } | DialError::NotTls { .. }) { Attempt::Final(why) } else { Attempt::Again(why) }
     })?;
@@ -291,7 +294,7 @@ async fn ask(
         Err(ClientError::Refused { status, error }) if status.is_client_error() || status == http::StatusCode::UNPROCESSABLE_ENTITY => {
             Err(Attempt::Final(if error.help.is_empty() { error.message } else { format!("{}; {}", error.message, error.help) }))
         }
-        Err(error) => Err(Attempt::Again(server::chain(&error))),
+        Err(error) => Err(Attempt::Again(chain(&error))),
     }
 }
 

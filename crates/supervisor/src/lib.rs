@@ -38,14 +38,14 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use kernel::FileRules;
-pub use limits::FREE_BYTES_MIN;
-pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
-pub use server::{
-    Profile,
+pub use founding::{
+    fitness::Profile,
     recovery::{Other, Survivor},
     restore::Restored,
 };
+pub use kernel::FileRules;
+pub use limits::FREE_BYTES_MIN;
+pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
 pub use stopped::{Stopped, restore};
 
 use node::Node;

@@ -77,7 +77,7 @@ pub struct ServerOptions {
     /// Zone, labels, advertised addresses.
     pub place: Place,
     /// How long members wait for each other.
-    pub profile: server::Profile,
+    pub profile: founding::fitness::Profile,
     /// Where the node keeps everything; made when absent.
     pub data_directory: PathBuf,
     /// The node's name, unique in the cluster.

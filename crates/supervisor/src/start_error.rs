@@ -73,7 +73,7 @@ pub enum StartError {
         /// Its name.
         name: String,
         /// Why not.
-        unfit: server::standing::Unfit,
+        unfit: founding::standing::Unfit,
     },
     /// A snapshot is not restored.
     #[error("cannot restore {}: {why}", path.display())]
@@ -157,7 +157,7 @@ pub enum StartError {
 impl StartError {
     /// Something is wrong with keys or certificates.
     pub fn identity(error: impl std::error::Error) -> Self {
-        Self::Identity { why: server::chain(&error) }
+        Self::Identity { why: model::problem::chain(&error) }
     }
 
     /// The code of the refusal; empty where there is only the machine's own word.

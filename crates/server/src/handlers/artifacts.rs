@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use api::limits::ARTIFACT_BYTES_MAX;
+use artifacts::UploadError;
 use axum::{
     Extension,
     body::{Body, BodyDataStream},
@@ -15,7 +16,7 @@ use model::id::Digest;
 use tokio_util::io::ReaderStream;
 
 use super::peer::From;
-use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention, spread};
+use crate::{api_error::ApiError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention, spread};
 
 /// Bytes read from disk at once.
 const PIECE_BYTES: usize = 64 * 1024;

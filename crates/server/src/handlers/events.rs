@@ -9,15 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::id::{AppId, Name};
+use wishes::{caller::Caller, principal};
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
-    principal,
     streams::{self, Next, Wakes},
-    views,
 };
 
 pub(crate) async fn events(
@@ -52,5 +50,5 @@ pub(crate) async fn events(
 fn select(state: &state::State, after: u64, app: Option<&AppId>, only: Option<&Name>) -> Vec<EventView> {
     let of_app = |event: &&state::Event| app.is_none_or(|app| event.app.as_ref() == Some(app));
     let within = |event: &&state::Event| only.is_none_or(|only| event.app.as_ref().is_some_and(|app| app.namespace == *only));
-    state.events_after(after).filter(of_app).filter(within).map(views::event).collect()
+    state.events_after(after).filter(of_app).filter(within).map(views::viewer::event).collect()
 }

@@ -8,23 +8,22 @@ use axum::{
     extract::{Path, State},
 };
 use consensus::{Leadership, MemberError, Peer, TransferError};
-use model::{id::NodeId, quantity::Millis};
+use model::{id::NodeId, problem::chain, quantity::Millis};
 use serde::Deserialize;
 use state::{
     NodeRecord, State as ClusterState,
     command::{Change, RemoveNode},
 };
 use utoipa::ToSchema;
+use wishes::{caller::Caller, decision::Wish};
 
 use crate::{
-    admit::Caller,
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Json, Query},
     forward::no_leader,
     limits::TRANSFER_MAX,
-    writer::Wish,
 };
 
 /// How a node is removed.

@@ -9,10 +9,11 @@ use api::{
 use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use model::id::{Digest, NodeId};
 use state::NodeRecord;
+use views::assignment;
 
 use crate::{
     api_error::ApiError,
-    assignment, clock,
+    clock,
     core::Core,
     extract::{Answer, Json},
     handlers::peer,

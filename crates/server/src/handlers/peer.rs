@@ -7,7 +7,7 @@ use api::{
     node::Report,
     peer::{
         AttestRequest, Certified, Introduction, JOIN_PATH, JoinAnswer, JoinRequest, MEMBER_PATH, MemberRequest, NodeRole as WireRole,
-        RENEW_PATH, RenewRequest, ServerAddress, StandingAnswer, StandingRequest,
+        RENEW_PATH, RenewRequest, StandingAnswer, StandingRequest,
     },
 };
 use axum::{
@@ -17,21 +17,27 @@ use axum::{
     http::{Request, StatusCode},
 };
 use consensus::Leadership;
-use model::id::{NodeId, Timestamp};
+use founding::{
+    cluster::{certificate_names, open_authority},
+    introduction::{self, facts, servers},
+};
+use model::{
+    id::{NodeId, Timestamp},
+    problem::chain,
+};
 use state::{
-    Applied, Command, Refused, State as ClusterState,
-    command::{Addresses, Admission, CommandV1, Join, NodeFacts, NodeKeys, Place, UpdateNode},
+    Applied, Command, Refused,
+    command::{Admission, CommandV1, Join, NodeKeys, UpdateNode},
 };
 use transport::{Caller as Peer, Issue, JoinToken, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
 
 use crate::{
     agreement,
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
-    founding::{certificate_names, open_authority},
     limits::{CONSENSUS_BYTES_MAX, HANDLER_MAX, REPLACE_SILENCE_MIN},
     peers::Lane,
 };
@@ -163,7 +169,7 @@ pub(crate) async fn renew_of(core: &Arc<Core>, request: RenewRequest) -> Result<
         let message = format!("{node} asks for a certificate over a key that is not its own");
         return Err(ApiError::new("E0421", message, "").status(StatusCode::FORBIDDEN));
     }
-    let node_introduction = introduction(&state, node).unwrap_or_else(|| core.settings.introduction.clone());
+    let node_introduction = introduction::of(&state, node).unwrap_or_else(|| core.settings.introduction.clone());
     certify(core, node, role, &key, &node_introduction, clock::now())
 }
 
@@ -243,44 +249,6 @@ pub(crate) async fn introduce(core: &Core, node: NodeId, introduction: &Introduc
         Ok(_) => Ok(()),
         Err(refused) => Err(refusal(&refused)),
     }
-}
-
-/// Where the servers of `state` are.
-pub(crate) fn servers(state: &ClusterState) -> Vec<ServerAddress> {
-    let servers = state.nodes().filter(|node| node.is_server() && !node.addresses.peer.is_empty());
-    servers.map(|node| ServerAddress { node: node.id, peer: node.addresses.peer.clone() }).collect()
-}
-
-/// What a node says of itself, as the log has it.
-pub(crate) fn facts(node: &Introduction, keys: NodeKeys) -> NodeFacts {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    NodeFacts {
-        name: node.name.clone(),
-        keys,
-        addresses: Addresses { peer: text(&node.peer), mesh: text(&node.mesh), api: text(&node.api) },
-        place: Place { zone: text(&node.zone), region: text(&node.region) },
-        labels: node.labels.clone(),
-        memory_bytes: node.memory_bytes,
-        cpu_millis: node.cpu_millis,
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        schema: state::command::SCHEMA,
-    }
-}
-
-fn introduction(state: &ClusterState, node: NodeId) -> Option<Introduction> {
-    let record = state.node(node)?;
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    Some(Introduction {
-        name: record.name.clone(),
-        peer: text(&record.addresses.peer),
-        mesh: text(&record.addresses.mesh),
-        api: text(&record.addresses.api),
-        zone: text(&record.place.zone),
-        region: text(&record.place.region),
-        labels: record.labels.clone(),
-        memory_bytes: record.memory_bytes,
-        cpu_millis: record.cpu_millis,
-    })
 }
 
 fn keys(request: &JoinRequest) -> Result<Vec<(Role, PublicKey)>, ApiError> {

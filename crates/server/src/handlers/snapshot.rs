@@ -16,19 +16,19 @@ use axum::{
 };
 use backup::{About, Kind, Writer};
 use bytes::Bytes;
+use founding::machine::Machine;
 use futures_util::stream;
 use model::id::Digest;
 use tokio::sync::{Semaphore, mpsc};
+use wishes::caller::Caller;
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::Query,
     limits::{SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_MAX, SNAPSHOTS_SENT_MAX},
-    machine::Machine,
-    retention, spread,
+    spread,
 };
 
 /// A slow reader holds a thread: only so many at once.
@@ -47,8 +47,7 @@ pub(crate) async fn save(
     let permit = SENDING.try_acquire().map_err(|_| ApiError::new("E0407", "other snapshots are being sent", "try again in a moment"))?;
     let frozen =
         core.consensus.frozen().ok_or_else(|| ApiError::new("E0407", "there is nothing in the log yet", "try again in a moment"))?;
-    let artifacts: Vec<Digest> =
-        if query.artifacts { retention::referenced(&frozen.machine().0).into_iter().collect() } else { Vec::new() };
+    let artifacts: Vec<Digest> = if query.artifacts { frozen.machine().0.artifacts().into_iter().collect() } else { Vec::new() };
     for digest in &artifacts {
         if !spread::bring(&core, digest).await {
             let message = format!("artifact {digest} is on no server that answers");

@@ -15,17 +15,17 @@ use api::{
     peer::Introduction,
     v1::{AppView, ApplyAnswer, ApplyRequest, ErrorDetail, WatchEvent},
 };
+use founding::{
+    cluster::{self, Begun},
+    fitness::Profile,
+};
 use model::id::{AppId, Digest, Generation, NodeId};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use transport::{Credentials, Role};
 
-use crate::{
-    Config, FOUNDER, Profile, RunError, Settings, clock,
-    founding::{self, Begun},
-    run,
-};
+use crate::{Config, FOUNDER, RunError, Settings, clock, run};
 
 /// Long enough for a slow disk, short enough for a failing test.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -164,10 +164,10 @@ fn introduction() -> Introduction {
 
 /// The cluster whose files lie in `data`, begun when there are none.
 fn begin(data: &Path) -> Begun {
-    let read = |role| Credentials::read(&founding::identity_of(data, role));
+    let read = |role| Credentials::read(&cluster::identity_of(data, role));
     match (read(Role::Server), read(Role::Worker)) {
         (Ok(server), Ok(worker)) => Begun { cluster: server.identity().cluster, worker_key: Some(Digest(worker.key_digest().to_bytes())) },
-        _ => founding::begin(data, &introduction(), true, clock::now()).expect("a directory of ours"),
+        _ => cluster::begin(data, &introduction(), true, clock::now()).expect("a directory of ours"),
     }
 }
 

@@ -161,7 +161,7 @@ async fn a_long_list_comes_in_pages_that_add_up() {
     let plane = ControlPlane::start(directory.path()).await;
     let digest = plane.upload(&component("pages")).await;
     let names: Vec<_> = (0..crate::limits::APPS_PER_PAGE_MAX + 7).map(|number| format!("app-{number:04}")).collect();
-    for batch in names.chunks(crate::limits::DOCUMENTS_MAX) {
+    for batch in names.chunks(wishes::limits::DOCUMENTS_MAX) {
         let documents = batch.iter().map(|name| document(name, &digest, &format!("{name}.test"), 1)).collect();
         let request = api::v1::ApplyRequest { documents, expect: None, by: String::new(), accept_permissions: false };
         plane.client.apply(&request).await.expect("they are new");

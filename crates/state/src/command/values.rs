@@ -94,6 +94,13 @@ impl From<SecretType> for SecretKind {
     }
 }
 
+impl SecretKind {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        SecretType::ALL.into_iter().find(|known| Self::from(*known) == self).map_or("opaque", SecretType::as_str)
+    }
+}
+
 /// An object of a namespace is to go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteObject {

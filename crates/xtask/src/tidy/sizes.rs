@@ -17,8 +17,6 @@ const CRATE_LINES_MAX: usize = 6_000;
 const RATCHET: &[(&str, usize)] = &[
     // One file per subcommand, those about the cluster among them, and the development mode, which is the next to go.
     ("crates/shoal", 9_750),
-    // The control plane with what is between servers; membership and joining, and what begins a group anew, are the seams to split at.
-    ("crates/server", 9_100),
     // Logs, spans and figures are the seam to split at.
     ("crates/worker", 6_800),
     // The tables of the manifest format are the seam to split at.

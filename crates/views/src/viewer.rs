@@ -17,25 +17,27 @@ use model::{
 use scheduler::Observed;
 use state::{AppRecord, Event, NodeRecord, Placement, Revision, Rollout, State, command::SeenPhase};
 
-use crate::{core::Core, live::SeenNodes};
+use crate::{apps::Apps, reports::Reports};
 
 /// Everything a view is made of, read at one moment.
-pub(crate) struct Viewer {
+pub struct Viewer {
     /// The state.
-    pub(crate) state: State,
+    pub state: State,
     /// What the scheduler sees beside it.
-    pub(crate) observed: Observed,
+    pub observed: Observed,
     /// What workers said last.
-    pub(crate) seen: SeenNodes,
+    pub reports: Reports,
     /// The moment.
-    pub(crate) now: Timestamp,
-    /// Parsed apps and settings.
-    pub(crate) core: Arc<Core>,
+    pub now: Timestamp,
+    /// Parsed apps.
+    pub apps: Arc<Apps>,
+    /// The gateway's port, for URLs.
+    pub gateway_port: u16,
 }
 
 impl Viewer {
     /// The app `id`; `None` when it does not exist, or when its frozen form cannot be read.
-    pub(crate) fn app(&self, id: &AppId) -> Option<AppView> {
+    pub fn app(&self, id: &AppId) -> Option<AppView> {
         self.view(self.state.app(id)?)
     }
 
@@ -52,7 +54,7 @@ impl Viewer {
     }
 
     fn parsed(&self, record: &AppRecord) -> Option<Arc<App>> {
-        self.core.apps.of(self.state.revision(&record.id, record.wanted)?)
+        self.apps.of(self.state.revision(&record.id, record.wanted)?)
     }
 
     fn status(&self, record: &AppRecord, app: &App) -> AppStatus {
@@ -77,7 +79,7 @@ impl Viewer {
     }
 
     /// What of `app` waits, and for what.
-    pub(crate) fn waits(&self, app: &AppId) -> Vec<Waiting> {
+    fn waits(&self, app: &AppId) -> Vec<Waiting> {
         let waits = scheduler::waiting(&self.state, &self.observed, app);
         waits.into_iter().map(|(instance, reason)| Waiting { instance, reason }).collect()
     }
@@ -85,21 +87,27 @@ impl Viewer {
     /// The oldest assignment that a worker with instances of `app` acts on.
     fn observed_generation(&self, app: &AppId) -> Generation {
         let nodes = self.state.placements_of(app).map(|placement| placement.node);
-        let generations = nodes.map(|node| self.seen.get(&node).map_or(Generation(0), |seen| seen.generation));
+        let generations = nodes.map(|node| self.reports.seen.get(&node).map_or(Generation(0), |seen| seen.generation));
         generations.min().unwrap_or(Generation(self.state.index().0))
     }
 
     /// Whether every worker with instances of the app acts on an assignment that says who has the traffic. One that is silent is not waited for.
     fn is_routed(&self, record: &AppRecord) -> bool {
         let nodes = self.state.placements_of(&record.id).map(|placement| placement.node);
-        let mut speaking = nodes.filter(|node| self.core.live.state_of(*node, self.now) == NodeState::Ready);
-        let knows = |node| self.seen.get(&node).is_some_and(|seen| seen.generation.0 >= record.serving_since.0);
+        let mut speaking = nodes.filter(|node| self.reports.state_of(*node, self.now) == NodeState::Ready);
+        let knows = |node| self.reports.seen.get(&node).is_some_and(|seen| seen.generation.0 >= record.serving_since.0);
         record.serving.is_some() && speaking.all(knows)
     }
 
+    /// Where the app `id`, as it is wished now, answers once it serves.
+    pub fn urls_of(&self, id: &AppId) -> Vec<String> {
+        let parsed = self.state.app(id).and_then(|record| self.parsed(record));
+        parsed.map(|app| self.urls(&app)).unwrap_or_default()
+    }
+
     /// Where `app` answers once it serves.
-    pub(crate) fn urls(&self, app: &App) -> Vec<String> {
-        let port = match self.core.settings.gateway_port {
+    fn urls(&self, app: &App) -> Vec<String> {
+        let port = match self.gateway_port {
             80 => String::new(),
             port => format!(":{port}"),
         };
@@ -108,10 +116,10 @@ impl Viewer {
     }
 
     /// One placement.
-    pub(crate) fn instance(&self, placement: &Placement) -> InstanceView {
+    pub fn instance(&self, placement: &Placement) -> InstanceView {
         let node = self.state.node(placement.node);
-        let silent = self.core.live.state_of(placement.node, self.now) == NodeState::Silent;
-        let live = self.seen.get(&placement.node).and_then(|seen| seen.phases.get(&placement.id));
+        let silent = self.reports.state_of(placement.node, self.now) == NodeState::Silent;
+        let live = self.reports.seen.get(&placement.node).and_then(|seen| seen.phases.get(&placement.id));
         let (phase, code, message) = phase(placement, live, silent);
         let compiling = match live {
             Some(Phase::Compiling { since: Some(since), bytes }) if !silent => Some(CompilingView { since: *since, bytes: *bytes }),
@@ -132,8 +140,8 @@ impl Viewer {
     }
 
     /// One node.
-    pub(crate) fn node(&self, node: &NodeRecord) -> NodeView {
-        let seen = self.seen.get(&node.id);
+    pub fn node(&self, node: &NodeRecord) -> NodeView {
+        let seen = self.reports.seen.get(&node.id);
         let placements: Vec<_> = self.state.placements_on(node.id).collect();
         let cpu = placements.iter().filter_map(|placement| {
             let component = &placement.instance.component;
@@ -143,7 +151,7 @@ impl Viewer {
         NodeView {
             id: node.id,
             name: node.name.clone(),
-            state: self.core.live.state_of(node.id, self.now),
+            state: self.reports.state_of(node.id, self.now),
             last_report_at: seen.map(|seen| seen.at.into()),
             worker_pid: seen.map(|seen| seen.pid),
             memory: Bytes(node.memory_bytes),
@@ -155,11 +163,11 @@ impl Viewer {
     }
 
     /// The revisions of `record`, the newest first.
-    pub(crate) fn revisions(&self, record: &AppRecord) -> Vec<RevisionView> {
+    pub fn revisions(&self, record: &AppRecord) -> Vec<RevisionView> {
         let mut views = Vec::new();
         let mut before: Option<Arc<App>> = None;
         for revision in self.state.revisions(&record.id) {
-            let app = self.core.apps.of(revision);
+            let app = self.apps.of(revision);
             // The oldest that is kept has nothing to be compared with, unless it is the first there ever was.
             let comparable = before.is_some() || revision.number.0 == 1;
             let changes = if comparable { changes(before.as_deref(), app.as_deref()) } else { Vec::new() };
@@ -187,13 +195,12 @@ fn view_of_revision(record: &AppRecord, revision: &Revision, changes: Vec<Change
 }
 
 /// Every field in which the two differ.
-pub(crate) fn changes(before: Option<&App>, after: Option<&App>) -> Vec<Change> {
-    let changes = model::difference::between(before, after).into_iter();
-    changes.map(|change| Change { path: change.path, before: change.before, after: change.after }).collect()
+fn changes(before: Option<&App>, after: Option<&App>) -> Vec<Change> {
+    model::difference::between(before, after).into_iter().map(Change::from).collect()
 }
 
 /// One event.
-pub(crate) fn event(event: &Event) -> EventView {
+pub fn event(event: &Event) -> EventView {
     EventView {
         sequence: event.sequence,
         at: event.at.into(),

@@ -3,21 +3,24 @@
 
 use std::collections::BTreeSet;
 
-use api::v1::{Direction, PermissionChange};
+use api::v1::{Direction, ErrorDetail, PermissionChange};
 use inspect::permission::{self, Permission};
 use model::{
     app::App,
-    id::{Name, RevisionNumber},
+    id::{Digest, Name, RevisionNumber},
     problem::Problem,
 };
 use state::State;
 
-use crate::{api_error::ApiError, core::Core, documents::Checked};
+use crate::{
+    documents::{Checked, Stored},
+    planned::Parsed,
+};
 
 /// What the components of `checked` may do and those of `before` may not, and the other way round; by component, what is gained first.
-pub(crate) async fn changes(core: &Core, before: Option<&App>, checked: &Checked) -> Result<Vec<PermissionChange>, ApiError> {
+pub fn changes(stored: &Stored, before: Option<&App>, checked: &Checked) -> Vec<PermissionChange> {
     let mut changes = Vec::new();
-    for (name, had, has) in compared(core, before, checked).await? {
+    for (name, had, has) in compared(stored, before, checked) {
         let change = |direction| {
             let name = name.clone();
             move |one: &Permission| PermissionChange { component: name.clone(), direction, what: one.to_string() }
@@ -25,23 +28,35 @@ pub(crate) async fn changes(core: &Core, before: Option<&App>, checked: &Checked
         changes.extend(permission::gained(&had, &has).map(change(Direction::Gained)));
         changes.extend(permission::gained(&has, &had).map(change(Direction::Lost)));
     }
-    Ok(changes)
+    changes
 }
 
 /// Refuses whatever gains a permission over the revision its app wishes for in `state`. Returns these revisions: what the refusal would have been
 /// about, so that the writer can see whether it still is.
-pub(crate) async fn hold(core: &Core, state: &State, checked: &[Checked]) -> Result<Vec<Option<RevisionNumber>>, ApiError> {
+///
+/// # Errors
+/// E0211 for everything that is gained.
+pub fn hold(stored: &Stored, state: &State, checked: &[Checked], parsed: Parsed<'_>) -> Result<Vec<Option<RevisionNumber>>, ErrorDetail> {
     let (mut seen, mut problems) = (Vec::new(), Vec::new());
     for one in checked {
         let record = state.app(&one.app.id());
         seen.push(record.map(|record| record.wanted));
         let Some(record) = record else { continue };
-        let before = state.revision(&record.id, record.wanted).and_then(|revision| core.apps.of(revision));
-        for (name, had, has) in compared(core, before.as_deref(), one).await? {
+        let before = state.revision(&record.id, record.wanted).and_then(parsed);
+        for (name, had, has) in compared(stored, before.as_deref(), one) {
             problems.extend(permission::gained(&had, &has).map(|gained| (one.number, refusal(&name, gained))));
         }
     }
-    if problems.is_empty() { Ok(seen) } else { Err(ApiError::problems(problems)) }
+    if problems.is_empty() { Ok(seen) } else { Err(ErrorDetail::problems(problems)) }
+}
+
+/// What the components are made of that `asked` replaces: to be known before permissions are compared.
+pub fn replaced(state: &State, asked: &[Checked], parsed: Parsed<'_>) -> BTreeSet<Digest> {
+    let wanted = asked.iter().filter_map(|one| state.app(&one.app.id())).filter_map(|record| state.revision(&record.id, record.wanted));
+    wanted
+        .filter_map(parsed)
+        .flat_map(|app| app.spec.components.values().filter_map(|component| component.source.digest()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn refusal(component: &Name, gained: &Permission) -> Problem {
@@ -55,22 +70,15 @@ fn refusal(component: &Name, gained: &Permission) -> Problem {
 }
 
 /// The permissions of every component of either app, before and after.
-async fn compared(
-    core: &Core,
-    before: Option<&App>,
-    checked: &Checked,
-) -> Result<Vec<(Name, BTreeSet<Permission>, BTreeSet<Permission>)>, ApiError> {
+fn compared(stored: &Stored, before: Option<&App>, checked: &Checked) -> Vec<(Name, BTreeSet<Permission>, BTreeSet<Permission>)> {
     let names: BTreeSet<&Name> =
         before.iter().flat_map(|app| app.spec.components.keys()).chain(checked.app.spec.components.keys()).collect();
     let mut compared = Vec::new();
     for name in names {
         let had = match before.and_then(|app| app.spec.components.get(name)) {
             Some(component) => {
-                let known = match component.source.digest() {
-                    Some(digest) => core.artifacts.facts(&digest).await.ok().flatten(),
-                    None => None,
-                };
-                permission::of(component, known.as_deref().and_then(|facts| facts.as_ref().ok()))
+                let known = component.source.digest().and_then(|digest| stored.facts.get(&digest));
+                permission::of(component, known.map(AsRef::as_ref).and_then(|facts| facts.as_ref().ok()))
             }
             None => BTreeSet::new(),
         };
@@ -79,5 +87,5 @@ async fn compared(
         let has = has.map(|component| permission::of(component, facts.and_then(|facts| facts.as_ref().ok()))).unwrap_or_default();
         compared.push((name.clone(), had, has));
     }
-    Ok(compared)
+    compared
 }

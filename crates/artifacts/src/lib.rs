@@ -1,5 +1,10 @@
-//! Artifact bytes on disk, named by digest. Owns writing aside, checking, flushing and renaming, so that a name always means its bytes;
-//! must never know which app uses them.
+//! Artifact bytes on disk, named by digest: the store of a server.
+//!
+//! Owns writing aside, checking, flushing and renaming, so that a name always means its bytes, and what goes when there is too much. Must never know which app
+//! uses them, who asks, or how they travel. Start with [`Artifacts`].
+
+pub mod limits;
+mod upload;
 
 use std::{
     collections::HashMap,
@@ -12,26 +17,21 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use api::limits::ARTIFACT_BYTES_MAX;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use inspect::{InspectError, Inspection};
 use model::id::Digest;
-use sha2::Digest as _;
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
+pub use crate::upload::UploadError;
 use crate::{
-    api_error::ApiError,
-    limits::{ARTIFACT_GRACE, ARTIFACTS_MAX, BODY_SILENCE_MAX, CACHED_MAX, UPLOAD_MAX, UPLOADS_MAX},
+    limits::{ARTIFACT_GRACE, ARTIFACTS_MAX, FACTS_CACHED_MAX, UPLOAD_MAX, UPLOADS_MAX},
+    upload::{Aside, receive},
 };
 
 /// The artifacts of this server.
 #[derive(Debug)]
-pub(crate) struct Artifacts {
+pub struct Artifacts {
     directory: PathBuf,
     bounds: Bounds,
     /// Bytes stored.
@@ -47,81 +47,28 @@ pub(crate) struct Artifacts {
 
 /// How much may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Bytes from which on what nobody refers to goes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Artifacts from which on what nobody refers to goes.
-    pub(crate) count: usize,
+    pub count: usize,
     /// How long an artifact stays after somebody needed it.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
 }
 
 impl Bounds {
     /// The standard ones with at most `bytes`.
-    pub(crate) fn of(bytes: u64) -> Self {
+    pub fn of(bytes: u64) -> Self {
         Self { bytes, count: ARTIFACTS_MAX, grace: ARTIFACT_GRACE }
-    }
-}
-
-/// An upload that did not become an artifact. Nothing of it is left.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
-    /// More bytes than an artifact may have.
-    #[error("the upload has more than the {ARTIFACT_BYTES_MAX} bytes an artifact may have")]
-    TooLarge,
-    /// The bytes are not those of the name.
-    #[error("the bytes uploaded as {wanted} are {found}")]
-    Mismatch {
-        /// What was named.
-        wanted: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// The sender stopped sending.
-    #[error("the upload broke off: {message}")]
-    BrokenOff {
-        /// How.
-        message: String,
-    },
-    /// The disk refuses.
-    #[error("cannot store the artifact")]
-    Storage(#[from] io::Error),
-    /// Everything that is stored is needed.
-    #[error("{count} artifacts with {bytes} bytes are stored, and a revision that is kept needs each of them")]
-    Full {
-        /// Artifacts.
-        count: usize,
-        /// Bytes of all of them.
-        bytes: u64,
-    },
-    /// Too many at once.
-    #[error("{UPLOADS_MAX} uploads are under way already")]
-    Busy,
-}
-
-impl From<UploadError> for ApiError {
-    fn from(error: UploadError) -> Self {
-        let message = crate::api_error::chain(&error);
-        match error {
-            UploadError::TooLarge => Self::new("E0409", message, "strip debug information: `wasm-tools strip x.wasm -o y.wasm`"),
-            UploadError::Mismatch { .. } => {
-                Self::new("E0209", message, "the file changed while it was read, or on its way: upload it again")
-            }
-            UploadError::BrokenOff { .. } => Self::new("E0408", message, "upload it again"),
-            UploadError::Storage(_) => Self::new("E0406", message, "free disk space under the data directory; nothing was changed"),
-            UploadError::Full { .. } => Self::new(
-                "E0405",
-                message,
-                "delete apps that are not needed any more, or start the server with a larger `--artifact-bytes`",
-            ),
-            UploadError::Busy => Self::new("E0407", message, "try again in a moment"),
-        }
     }
 }
 
 impl Artifacts {
     /// The artifacts under `directory`; what an earlier process left half-written is removed.
-    pub(crate) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The directory cannot be made or read.
+    pub fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
         let aside = directory.join("tmp");
         fs::create_dir_all(&aside)?;
         for leftover in fs::read_dir(&aside)? {
@@ -141,17 +88,17 @@ impl Artifacts {
     }
 
     /// Bytes stored.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether as much is stored as may be, or more.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.bytes() >= self.bounds.bytes || self.count.load(Ordering::Relaxed) >= self.bounds.count
     }
 
     /// Says that `digest` is needed, and whether it is here: if so, it stays for a while, so that an apply finds what it asked for before.
-    pub(crate) fn touch(&self, digest: &Digest) -> bool {
+    pub fn touch(&self, digest: &Digest) -> bool {
         let _removing = self.removing.lock().expect("nothing panics while holding this");
         let file = fs::File::options().append(true).open(self.path(digest));
         // A clock that cannot be set leaves the file with the grace it has.
@@ -160,7 +107,10 @@ impl Artifacts {
 
     /// Removes artifacts that `is_referenced` does not want and nobody needed for a while, the oldest first, until the rest is within the bounds. Returns
     /// how many went. A crash in between leaves fewer files, each of them whole. Blocks while it reads the directory.
-    pub(crate) fn sweep(&self, is_referenced: impl Fn(&Digest) -> bool, now: SystemTime) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file not be removed.
+    pub fn sweep(&self, is_referenced: impl Fn(&Digest) -> bool, now: SystemTime) -> io::Result<usize> {
         if !self.is_full() {
             return Ok(0);
         }
@@ -189,17 +139,20 @@ impl Artifacts {
     }
 
     /// Where the bytes of `digest` are.
-    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         self.directory.join(format!("{}.wasm", digest.hex()))
     }
 
     /// How many bytes `digest` has; `None` when it is not here.
-    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
+    pub fn size(&self, digest: &Digest) -> Option<u64> {
         fs::metadata(self.path(digest)).ok().map(|metadata| metadata.len())
     }
 
     /// What `digest` is; `None` when it is not here. Read once, then remembered. Whoever asks needs it: see [`Self::touch`].
-    pub(crate) async fn facts(&self, digest: &Digest) -> io::Result<Option<Arc<Result<Inspection, InspectError>>>> {
+    ///
+    /// # Errors
+    /// It is here and cannot be read.
+    pub async fn facts(&self, digest: &Digest) -> io::Result<Option<Arc<Result<Inspection, InspectError>>>> {
         if !self.touch(digest) {
             return Ok(None);
         }
@@ -214,7 +167,7 @@ impl Artifacts {
         });
         let Some(facts) = read.await.map_err(io::Error::other)?? else { return Ok(None) };
         let mut known = self.facts.lock().expect("nothing panics while holding the facts");
-        if known.len() >= CACHED_MAX {
+        if known.len() >= FACTS_CACHED_MAX {
             known.clear();
         }
         known.insert(*digest, facts.clone());
@@ -222,7 +175,10 @@ impl Artifacts {
     }
 
     /// Stores what comes as `digest`. When this returns without an error the bytes are on disk under that name.
-    pub(crate) async fn store<E>(&self, digest: &Digest, pieces: impl Stream<Item = Result<Bytes, E>>) -> Result<(), UploadError>
+    ///
+    /// # Errors
+    /// Nothing of it was stored, and why.
+    pub async fn store<E>(&self, digest: &Digest, pieces: impl Stream<Item = Result<Bytes, E>>) -> Result<(), UploadError>
     where
         E: std::fmt::Display,
     {
@@ -270,42 +226,8 @@ fn stored(directory: &Path) -> io::Result<Vec<Stored>> {
     Ok(stored)
 }
 
-/// A file that is written aside and goes unless it was renamed.
-struct Aside(PathBuf);
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!(path = %self.0.display(), error = %error, "what is left of an upload cannot be removed");
-        }
-    }
-}
-
-/// Writes the pieces into `sink` and holds them against `digest`. Returns how many bytes there were.
-async fn receive<E: std::fmt::Display>(
-    pieces: impl Stream<Item = Result<Bytes, E>>,
-    digest: &Digest,
-    sink: &mut (impl AsyncWrite + Unpin),
-) -> Result<u64, UploadError> {
-    let mut pieces = std::pin::pin!(pieces);
-    let (mut size, mut hash) = (0u64, sha2::Sha256::new());
-    let silent = |_| UploadError::BrokenOff { message: format!("nothing came for {} s", BODY_SILENCE_MAX.as_secs()) };
-    while let Some(piece) = timeout(BODY_SILENCE_MAX, pieces.next()).await.map_err(silent)? {
-        let piece = piece.map_err(|error| UploadError::BrokenOff { message: error.to_string() })?;
-        size += piece.len() as u64;
-        if size > ARTIFACT_BYTES_MAX {
-            return Err(UploadError::TooLarge);
-        }
-        hash.update(&piece);
-        sink.write_all(&piece).await?;
-    }
-    sink.flush().await?;
-    let found = Digest(hash.finalize().into());
-    if found == *digest { Ok(size) } else { Err(UploadError::Mismatch { wanted: *digest, found }) }
-}
-
 /// Whether the disk, or the part of it that is ours, is full.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -323,8 +245,7 @@ mod tests {
         let digest = Digest::of(name);
         let stored = artifacts.store(&digest, stream::iter(pieces)).await;
         assert_eq!(artifacts.size(&digest).is_some(), stored.is_ok(), "a name is there exactly when its bytes are");
-        let code = stored.map_err(|error| ApiError::from(error).into_code());
-        assert_eq!(code, expected.map_err(str::to_owned));
+        assert_eq!(stored.map_err(|error| error.code()), expected);
         let left = fs::read_dir(directory.path().join("tmp")).expect("the place aside").count();
         assert_eq!(left, 0, "nothing is left aside");
     }
@@ -345,7 +266,7 @@ mod tests {
         let pieces = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"wasm"))]);
         let error = receive(pieces, &Digest::of(b"wasm"), &mut full).await.expect_err("nothing fits there");
         assert!(matches!(&error, UploadError::Storage(error) if is_full(error)), "{error:?}");
-        assert_eq!(ApiError::from(error).into_code(), "E0406");
+        assert_eq!(error.code(), "E0406");
     }
 
     #[test]
@@ -406,6 +327,6 @@ mod tests {
         };
         assert!(store("a").await.is_ok());
         let error = store("d").await.expect_err("it is full");
-        assert_eq!(ApiError::from(error).into_code(), "E0405");
+        assert_eq!(error.code(), "E0405");
     }
 }

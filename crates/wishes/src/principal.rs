@@ -1,14 +1,12 @@
 //! Who asks and what they may: roles, namespaces, and the one table that says what an endpoint needs. Pure. Must never know how somebody proved who they are.
 
-use api::v1::{ApiRole, Principal};
-use axum::http::{Method, StatusCode};
+use api::v1::{ApiRole, ErrorDetail, Principal};
+use http::Method;
 use model::id::Name;
-
-use crate::api_error::ApiError;
 
 /// What an endpoint needs of whoever calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
+pub enum Needs {
     /// Nothing: health, the API's own description.
     Nobody,
     /// To read within a namespace, or everywhere.
@@ -20,7 +18,7 @@ pub(crate) enum Needs {
 }
 
 /// What a call of `method` to the route `path` needs; `path` is the route as the router writes it.
-pub(crate) fn needs(method: &Method, path: &str) -> Needs {
+pub fn needs(method: &Method, path: &str) -> Needs {
     const OPEN: [&str; 4] = ["/healthz", "/readyz", "/openapi.json", "/v1/version"];
     const ADMIN: [&str; 8] =
         ["/v1/cluster", "/v1/members", "/v1/leader", "/v1/join-tokens", "/v1/tokens", "/v1/audit", "/v1/snapshot", "/v1/nodes/"];
@@ -44,7 +42,7 @@ pub(crate) fn needs(method: &Method, path: &str) -> Needs {
 ///
 /// # Errors
 /// E0421 naming the role that is missing.
-pub(crate) fn allow(principal: &Principal, needs: Needs, what: &str) -> Result<(), ApiError> {
+pub fn allow(principal: &Principal, needs: Needs, what: &str) -> Result<(), ErrorDetail> {
     let least = match needs {
         Needs::Nobody | Needs::Read => ApiRole::Viewer,
         Needs::Deploy => ApiRole::Deployer,
@@ -55,36 +53,35 @@ pub(crate) fn allow(principal: &Principal, needs: Needs, what: &str) -> Result<(
     }
     let (has, least) = (role_name(principal.role), role_name(least));
     let message = format!("{} is {has} and may not {what}: that takes the role {least}", principal.name);
-    Err(ApiError::new("E0421", message, format!("ask an admin for a token:   shoal token create --role {least}"))
-        .status(StatusCode::FORBIDDEN))
+    Err(ErrorDetail::new("E0421", message, format!("ask an admin for a token:   shoal token create --role {least}")))
 }
 
 /// Whether `principal` may touch `namespace`.
 ///
 /// # Errors
 /// E0421 naming both.
-pub(crate) fn within(principal: &Principal, namespace: &Name) -> Result<(), ApiError> {
+pub fn within(principal: &Principal, namespace: &Name) -> Result<(), ErrorDetail> {
     match &principal.namespace {
         Some(only) if only != namespace => {
             let message = format!("the token of {} is for namespace `{only}`, not for `{namespace}`", principal.name);
-            Err(ApiError::new("E0421", message, format!("use a token for `{namespace}`, or   -n {only}")).status(StatusCode::FORBIDDEN))
+            Err(ErrorDetail::new("E0421", message, format!("use a token for `{namespace}`, or   -n {only}")))
         }
         _ => Ok(()),
     }
 }
 
 /// E0421: `what` is of all namespaces, and the token for one.
-pub(crate) fn too_wide(principal: &Principal, what: &str, help: &str) -> ApiError {
+pub fn too_wide(principal: &Principal, what: &str, help: &str) -> ErrorDetail {
     let only = principal.namespace.as_ref().map_or_else(String::new, Name::to_string);
     let message = format!("the token of {} is for namespace `{only}` alone, and {what} may be of another", principal.name);
-    ApiError::new("E0421", message, help).status(StatusCode::FORBIDDEN)
+    ErrorDetail::new("E0421", message, help)
 }
 
 /// The namespace a listing is limited to: what was asked for, or the only one this principal sees.
 ///
 /// # Errors
 /// E0421 when another one was asked for.
-pub(crate) fn listed(principal: &Principal, asked: Option<Name>) -> Result<Option<Name>, ApiError> {
+pub fn listed(principal: &Principal, asked: Option<Name>) -> Result<Option<Name>, ErrorDetail> {
     match asked {
         Some(namespace) => within(principal, &namespace).map(|()| Some(namespace)),
         None => Ok(principal.namespace.clone()),
@@ -92,7 +89,7 @@ pub(crate) fn listed(principal: &Principal, asked: Option<Name>) -> Result<Optio
 }
 
 /// A role as users write it.
-pub(crate) fn role_name(role: ApiRole) -> &'static str {
+pub fn role_name(role: ApiRole) -> &'static str {
     match role {
         ApiRole::Viewer => "viewer",
         ApiRole::Deployer => "deployer",
@@ -139,7 +136,7 @@ mod tests {
         check(ApiRole::Admin, Needs::Admin, true);
         let bound = principal(ApiRole::Deployer, Some("team"));
         assert!(within(&bound, &name("team")).is_ok());
-        assert_eq!(within(&bound, &name("other")).expect_err("another namespace").into_code(), "E0421");
+        assert_eq!(within(&bound, &name("other")).expect_err("another namespace").code, "E0421");
         assert_eq!(listed(&bound, None).ok().flatten(), Some(name("team")));
         assert!(listed(&bound, Some(name("other"))).is_err());
         assert_eq!(listed(&principal(ApiRole::Admin, None), None).ok(), Some(None));

@@ -7,27 +7,49 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use api::peer::{ServerAddress, StandingAnswer, StandingRequest};
 use futures_util::future::join_all;
-use model::id::{Digest, NodeId};
+use model::{
+    id::{Digest, NodeId},
+    problem::chain,
+};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use transport::{ClusterId, Credentials, Pin, Protocol, Role, SystemClock};
 
 use crate::{
-    api_error::chain,
-    core::Core,
-    founding::{self, identity_of},
-    handlers::peer,
-    limits::{REACHED_EVERY, REACHED_LOOK_EVERY, STANDING_WAIT_MAX},
+    cluster::{identity_of, write_aside},
+    limits::STANDING_WAIT_MAX,
     recovery::epoch,
 };
 
 /// How far the log went, and who else is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Reached {
+pub struct Reached {
     /// An entry that was in the log for certain.
-    index: u64,
+    pub index: u64,
     /// The other servers, as they were then.
-    servers: Vec<ServerAddress>,
+    pub servers: Vec<ServerAddress>,
+}
+
+impl Reached {
+    /// What is written below `data`, if anything.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(data: &Path) -> io::Result<Option<Self>> {
+        match fs::read(data.join(FILE)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it aside below `data` and renames it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, data: &Path) -> io::Result<()> {
+        write_aside(&data.join(FILE), self)
+    }
 }
 
 /// What a server knows of itself.
@@ -83,7 +105,7 @@ pub enum Unfit {
 pub async fn check(own: &Own<'_>) -> io::Result<Option<Unfit>> {
     let log = own.data.join("control/log");
     let found = tokio::task::spawn_blocking(move || consensus::last_in(&log)).await.map_err(io::Error::other)??;
-    let reached = read(own.data)?;
+    let reached = Reached::read(own.data)?;
     if let Some(reached) = &reached
         && reached.index > 0
         && found.is_none_or(|found| found < reached.index)
@@ -135,60 +157,6 @@ fn judge(own: &Own<'_>, found: Option<u64>, answer: &StandingAnswer, by: &str) -
     Some(Unfit::Older { found, acknowledged, by })
 }
 
-/// Writes down who else is there as soon as that changes, and now and then how far the log has come, until the process stops.
-pub(crate) async fn keep(core: Arc<Core>) {
-    let mut applied = core.consensus.applied();
-    let mut keeper = Keeper { kept: read(&core.settings.data).ok().flatten().unwrap_or_default(), seen: None };
-    loop {
-        let index = *applied.borrow_and_update();
-        let servers = peer::servers(&core.state()).into_iter().filter(|server| server.node != core.node).collect();
-        if let Some(reached) = keeper.look(index, servers, Instant::now()) {
-            let (path, value) = (core.settings.data.join(FILE), reached.clone());
-            match tokio::task::spawn_blocking(move || founding::write_aside(&path, &value)).await {
-                Ok(Ok(())) => keeper.kept = reached,
-                Ok(Err(error)) => tracing::warn!(error = %error, "how far the log has come cannot be written down"),
-                // The process ends.
-                Err(_) => return,
-            }
-        }
-        tokio::select! {
-            () = core.stop.cancelled() => return,
-            () = tokio::time::sleep(REACHED_LOOK_EVERY) => {}
-        }
-        if keeper.rests() {
-            tokio::select! {
-                () = core.stop.cancelled() => return,
-                changed = applied.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-}
-
-/// What is written down, and what will be.
-#[derive(Debug)]
-struct Keeper {
-    kept: Reached,
-    /// An entry that was applied, and when. What others accepted is applied before this server's own disk has it; once `REACHED_EVERY` has passed, it has.
-    seen: Option<(u64, Instant)>,
-}
-
-impl Keeper {
-    /// What should be written down now, when it is not what is there.
-    fn look(&mut self, index: u64, servers: Vec<ServerAddress>, now: Instant) -> Option<Reached> {
-        let certain = self.seen.take_if(|(_, at)| now.duration_since(*at) >= REACHED_EVERY).map_or(0, |(index, _)| index);
-        let reached = Reached { index: certain.max(self.kept.index), servers };
-        if index > reached.index {
-            self.seen.get_or_insert((index, now));
-        }
-        (reached != self.kept).then_some(reached)
-    }
-
-    /// Whether nothing is to come until the log grows.
-    fn rests(&self) -> bool {
-        self.seen.is_none()
-    }
-}
-
 /// Where it is written, below the data directory.
 const FILE: &str = "control/reached.json";
 
@@ -200,14 +168,6 @@ pub fn forget(data: &Path) -> io::Result<()> {
     match fs::remove_file(data.join(FILE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-fn read(data: &Path) -> io::Result<Option<Reached>> {
-    match fs::read(data.join(FILE)) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -234,26 +194,5 @@ mod tests {
         check(Some(9), OURS, 4, false, None, None);
         check(Some(9), OTHER, 1_000_000_003, false, None, Some(Unfit::LeftBehind { by: by() }));
         check(Some(1_000_000_003), OTHER, 9, false, None, None);
-    }
-
-    #[test]
-    fn who_is_there_is_kept_at_once_and_an_entry_once_the_disk_has_it() {
-        let begin = Instant::now();
-        let at = |ms: u64| begin + std::time::Duration::from_millis(ms);
-        let other = |node: u64| ServerAddress { node: NodeId(node), peer: format!("h{node}:7071") };
-        let mut keeper = Keeper { kept: Reached::default(), seen: None };
-        let mut look = |index: u64, others: &[u64], ms: u64| {
-            let reached = keeper.look(index, others.iter().copied().map(other).collect(), at(ms));
-            keeper.kept = reached.clone().unwrap_or(keeper.kept.clone());
-            (reached.map(|reached| (reached.index, reached.servers.len())), keeper.rests())
-        };
-        let after = u64::try_from(REACHED_EVERY.as_millis()).unwrap();
-        assert_eq!(look(5, &[2], 0), (Some((0, 1)), false), "who is there is not waited for");
-        assert_eq!(look(7, &[2, 3], 100), (Some((0, 2)), false));
-        assert_eq!(look(9, &[2, 3], after - 1), (None, false));
-        assert_eq!(look(9, &[2, 3], after), (Some((5, 2)), false), "the entry that was seen, and not those that came since");
-        assert_eq!(look(9, &[2, 3], after * 2), (Some((9, 2)), true));
-        assert_eq!(look(9, &[2, 3], after * 3), (None, true));
-        assert_eq!(look(9, &[3], after * 3), (Some((9, 1)), true));
     }
 }

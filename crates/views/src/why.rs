@@ -1,15 +1,12 @@
 //! Why an app or a request does not do what it should: a walk over what is known. Owns the walk; every step is something looked up.
 
-use api::v1::{AppView, InstancePhase, LogEntry, RolloutPhase, WhyAnswer, WhyState, WhyStep};
+use api::v1::{AppView, ErrorDetail, InstancePhase, LogEntry, RolloutPhase, WhyAnswer, WhyState, WhyStep};
 use model::id::{AppId, InstanceId, Name};
 
 use crate::{
-    api_error::ApiError,
-    views::{self, Viewer},
+    limits::REQUEST_ID_BYTES_MAX,
+    viewer::{self, Viewer},
 };
-
-/// Longest request id that is looked for, in bytes: longer ones are never kept.
-const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// What was asked about: an app, a component of it, or one instance.
 struct Subject {
@@ -19,16 +16,19 @@ struct Subject {
 }
 
 /// Why `subject` (`hello`, `hello/web`, `hello/web.1`) is as it is, for whoever may see what lies in its namespace.
-pub(crate) fn of_app(viewer: &Viewer, subject: &str, may: impl Fn(&Name) -> Result<(), ApiError>) -> Result<WhyAnswer, ApiError> {
+///
+/// # Errors
+/// E0402 and E0408 when there is nothing to ask about; what `may` says.
+pub fn of_app(viewer: &Viewer, subject: &str, may: impl Fn(&Name) -> Result<(), ErrorDetail>) -> Result<WhyAnswer, ErrorDetail> {
     let (app, parsed) = find(viewer, subject, may)?;
     if let Some(component) = parsed.component.as_ref().filter(|name| app.status.components.iter().all(|known| known.name != **name)) {
-        return Err(ApiError::not_found(&format!("component `{component}` of app `{}`", parsed.app)));
+        return Err(ErrorDetail::not_found(&format!("component `{component}` of app `{}`", parsed.app)));
     }
     Ok(walk(subject, &app, &parsed))
 }
 
 /// The app that `text` means. `team/hello` may be an app of a namespace or a component of an app: whichever exists.
-fn find(viewer: &Viewer, text: &str, may: impl Fn(&Name) -> Result<(), ApiError>) -> Result<(AppView, Subject), ApiError> {
+fn find(viewer: &Viewer, text: &str, may: impl Fn(&Name) -> Result<(), ErrorDetail>) -> Result<(AppView, Subject), ErrorDetail> {
     let mut readings = Vec::new();
     if let Ok(InstanceId { component, ordinal }) = text.parse() {
         readings.push(Subject { app: component.app, component: Some(component.component), ordinal: Some(ordinal) });
@@ -40,7 +40,7 @@ fn find(viewer: &Viewer, text: &str, may: impl Fn(&Name) -> Result<(), ApiError>
         readings.push(Subject { app: component.app, component: Some(component.component), ordinal: None });
     }
     if readings.is_empty() {
-        return Err(ApiError::new("E0408", format!("`{text}` names no app"), "write APP, APP/COMPONENT or APP/COMPONENT.NUMBER"));
+        return Err(ErrorDetail::new("E0408", format!("`{text}` names no app"), "write APP, APP/COMPONENT or APP/COMPONENT.NUMBER"));
     }
     // Before it is looked up: whether an app of another namespace exists is not told either.
     let first = readings.first().map_or(Ok(()), |subject| may(&subject.app.namespace));
@@ -49,7 +49,7 @@ fn find(viewer: &Viewer, text: &str, may: impl Fn(&Name) -> Result<(), ApiError>
         first?;
     }
     let found = readings.into_iter().find_map(|subject| Some((viewer.app(&subject.app)?, subject)));
-    found.ok_or_else(|| ApiError::not_found(&format!("app `{text}`")))
+    found.ok_or_else(|| ErrorDetail::not_found(&format!("app `{text}`")))
 }
 
 fn walk(subject: &str, app: &AppView, asked: &Subject) -> WhyAnswer {
@@ -69,7 +69,7 @@ fn walk(subject: &str, app: &AppView, asked: &Subject) -> WhyAnswer {
     steps.extend(instances(app, asked));
     let wanted = |instance: &InstanceId| matches(instance, asked);
     let waits = status.waits.iter().filter(|wait| wanted(&wait.instance));
-    steps.extend(waits.map(|wait| step("waiting", WhyState::Blocks, views::wait_words(wait))));
+    steps.extend(waits.map(|wait| step("waiting", WhyState::Blocks, viewer::wait_words(wait))));
     let worst = steps.iter().find(|step| step.state == WhyState::Blocks);
     let verdict = worst.map_or_else(|| format!("{subject} runs: {}", status.rollout.message), |step| step.text.clone());
     WhyAnswer { subject: subject.to_owned(), works: worst.is_none(), verdict, steps }
@@ -119,16 +119,19 @@ fn step(name: &str, state: WhyState, text: String) -> WhyStep {
 }
 
 /// The question for everything kept about `request`.
-pub(crate) fn log_query(request: &str) -> Result<String, ApiError> {
+///
+/// # Errors
+/// E0408 when it is no request id.
+pub fn log_query(request: &str) -> Result<String, ErrorDetail> {
     let plain = request.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if request.is_empty() || request.len() > REQUEST_ID_BYTES_MAX || !plain {
-        return Err(ApiError::new("E0408", "this is no request id", "take it from the `X-Request-Id` header of the response"));
+        return Err(ErrorDetail::new("E0408", "this is no request id", "take it from the `X-Request-Id` header of the response"));
     }
     Ok(format!("request={request}&access=true"))
 }
 
 /// What the logs say about `request`.
-pub(crate) fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
+pub fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
     let mut steps = Vec::new();
     let (mut verdict, mut works) =
         (format!("nothing is kept about request {request}: it never came here, or its log lines are gone"), false);

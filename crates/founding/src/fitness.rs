@@ -5,13 +5,11 @@ use std::{
     fs,
     io::{self, Write as _},
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
-
-use crate::{Profile, core::Core, limits::FITNESS_REST};
 
 /// Writes that are measured: enough for a p99, over in a second on any disk that will do.
 const WRITES: usize = 200;
@@ -27,6 +25,29 @@ const ROUND_TRIPS: usize = 3;
 
 /// How long one connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// How long members wait for each other: how soon a lost leader is replaced, and how much a slow disk or network may stall before one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Profile {
+    /// One network, own disks: heartbeats every 100 ms, an election after 250 to 400 ms of silence.
+    #[default]
+    Lan,
+    /// Several data centers of a region, or network disks: 150 ms, 500 to 900 ms.
+    Cloud,
+    /// Further apart: 500 ms, 1.5 to 3 s.
+    Wan,
+}
+
+impl From<Profile> for consensus::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Lan => Self::Lan,
+            Profile::Cloud => Self::Cloud,
+            Profile::Wan => Self::Wan,
+        }
+    }
+}
 
 /// How long a write with its fsync took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +138,7 @@ pub fn millis(time: Duration) -> String {
 }
 
 /// The sentence about what does not fit `profile`: writes take `fsync` at the 99th of 100, the farthest member is a round trip away. None when it fits.
-fn misfit(profile: Profile, fsync: Duration, farthest: Option<&(String, Duration)>) -> Option<String> {
+pub fn misfit(profile: Profile, fsync: Duration, farthest: Option<&(String, Duration)>) -> Option<String> {
     let (budget, way) = (profile.budget(), farthest.map_or(Duration::ZERO, |(_, way)| *way));
     if fsync + way <= budget {
         return None;
@@ -126,33 +147,6 @@ fn misfit(profile: Profile, fsync: Duration, farthest: Option<&(String, Duration
     let larger = profile.larger().map(|larger| format!("; start every server with   --profile {}", larger.name())).unwrap_or_default();
     let (fsync, room) = (millis(fsync), millis(budget));
     Some(format!("a write to the disk takes {fsync} (p99){way}, and the profile {} has room for {room} together{larger}", profile.name()))
-}
-
-/// Measures once, when the server has come to rest after its start, and warns when its profile is too short.
-pub(crate) async fn look(core: Arc<Core>) {
-    tokio::select! {
-        () = core.stop.cancelled() => return,
-        () = tokio::time::sleep(FITNESS_REST) => {}
-    }
-    let data = core.settings.data.clone();
-    let Ok(Ok(writes)) = tokio::task::spawn_blocking(move || disk_writes(&data)).await else { return };
-    let state = core.state();
-    let mut farthest: Option<(String, Duration)> = None;
-    for server in state.servers().filter(|server| server.id != core.node && !server.addresses.peer.is_empty()) {
-        // Who is not there is somebody else's to say.
-        let Ok(way) = round_trip(&server.addresses.peer).await else { continue };
-        if farthest.as_ref().is_none_or(|(_, known)| *known < way) {
-            farthest = Some((server.name.clone(), way));
-        }
-    }
-    match misfit(core.settings.profile, writes.p99, farthest.as_ref()) {
-        Some(misfit) => tracing::warn!(
-            fsync.p50 = millis(writes.p50),
-            fsync.p99 = millis(writes.p99),
-            "this server may lose its leader for no reason: {misfit}"
-        ),
-        None => tracing::info!(fsync.p50 = millis(writes.p50), fsync.p99 = millis(writes.p99), "disk and network fit the profile"),
-    }
 }
 
 #[cfg(test)]

@@ -16,10 +16,9 @@ use transport::{ClusterId, ClusterKey, SealError};
 use zeroize::Zeroizing;
 
 use crate::{
-    founding::{Founding, FoundingError, open_authority},
+    cluster::{Founding, FoundingError, open_authority},
     machine::Machine,
     recovery::{self, Recovery},
-    retention,
 };
 
 /// Why a snapshot is not restored. What was written is to be removed.
@@ -106,7 +105,7 @@ pub fn restore(from: impl Read, data: &Path, key: Option<&Path>) -> Result<Resto
         state_hash,
         node: NodeId(recovery::counts_from(&remains.machine().0, remains.last())),
         artifacts: artifacts.len() as u64,
-        missing: retention::referenced(&remains.machine().0).into_iter().filter(|digest| !artifacts.contains(digest)).collect(),
+        missing: remains.machine().0.artifacts().into_iter().filter(|digest| !artifacts.contains(digest)).collect(),
         nodes: remains.machine().0.nodes().count(),
         about,
     };

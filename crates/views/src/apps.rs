@@ -12,18 +12,18 @@ use model::{
 };
 use state::Revision;
 
-use crate::limits::CACHED_MAX;
+use crate::limits::APPS_CACHED_MAX;
 
 /// What was parsed, with what it was parsed from: a deleted app may come back under the same numbers.
 type Parsed = HashMap<(AppId, RevisionNumber), (Arc<Frozen>, Arc<App>)>;
 
 /// The apps of revisions.
 #[derive(Debug, Default)]
-pub(crate) struct Apps(Mutex<Parsed>);
+pub struct Apps(Mutex<Parsed>);
 
 impl Apps {
     /// The app that `revision` froze. `None` when a program of another version froze it in a form this one cannot read.
-    pub(crate) fn of(&self, revision: &Revision) -> Option<Arc<App>> {
+    pub fn of(&self, revision: &Revision) -> Option<Arc<App>> {
         let key = (revision.app.clone(), revision.number);
         let mut parsed = self.0.lock().expect("nothing panics while holding the apps");
         if let Some((frozen, app)) = parsed.get(&key)
@@ -35,7 +35,7 @@ impl Apps {
             .inspect_err(|error| tracing::error!(app.id = %revision.app, app.revision = revision.number.0, error = %error, "a frozen app cannot be read"))
             .ok()?;
         let app = Arc::new(app);
-        if parsed.len() >= CACHED_MAX {
+        if parsed.len() >= APPS_CACHED_MAX {
             parsed.clear();
         }
         parsed.insert(key, (revision.frozen.clone(), app.clone()));

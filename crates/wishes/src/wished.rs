@@ -1,7 +1,7 @@
 //! What a request wishes of the state: its Configs, Secrets and Namespaces before its apps, whatever their order, so that an app may name what stands below
 //! it. Owns this order, sealing, and what is so already; must never show the value of a secret.
 
-use api::v1::{Change as Difference, Outcome, PlannedValue, Principal, ValueAnswer};
+use api::v1::{Change as Difference, ErrorDetail, Outcome, PlannedValue, Principal, ValueAnswer};
 use inspect::Inspection;
 use model::{
     app::Metadata,
@@ -19,7 +19,6 @@ use state::{
 use transport::ClusterKey;
 
 use crate::{
-    api_error::ApiError,
     documents::{Asked, Checked},
     principal::{self, Needs},
     values::{self, Values},
@@ -27,9 +26,9 @@ use crate::{
 
 /// What a request comes to.
 #[derive(Debug)]
-pub(crate) struct Wished {
+pub struct Wished {
     /// Each with the document it is about: first what apps name, then the apps.
-    pub(crate) changes: Vec<(usize, Change)>,
+    pub changes: Vec<(usize, Change)>,
     /// What the changes that are about no app are about, in their order.
     values: Vec<Named>,
     /// Secrets that are so already.
@@ -50,7 +49,7 @@ struct Named {
 ///
 /// # Errors
 /// E0421 naming what is missing.
-pub(crate) fn allow(principal: &Principal, asked: &Asked) -> Result<(), ApiError> {
+pub fn allow(principal: &Principal, asked: &Asked) -> Result<(), ErrorDetail> {
     asked.apps.iter().try_for_each(|one| principal::within(principal, &one.app.metadata.namespace))?;
     asked.values.iter().try_for_each(|(_, document)| match document {
         Document::Namespace(namespace) => {
@@ -70,7 +69,7 @@ pub(crate) fn allow(principal: &Principal, asked: &Asked) -> Result<(), ApiError
 ///
 /// # Errors
 /// Every Secret whose values are not what its type says.
-pub(crate) fn of(key: &ClusterKey, state: &State, asked: &Asked) -> Result<Wished, ApiError> {
+pub fn of(key: &ClusterKey, state: &State, asked: &Asked) -> Result<Wished, ErrorDetail> {
     let mut wished = Wished { changes: Vec::new(), values: Vec::new(), same: Vec::new() };
     let mut problems = Vec::new();
     let mut values: Vec<&(usize, Document)> = asked.values.iter().collect();
@@ -97,7 +96,7 @@ pub(crate) fn of(key: &ClusterKey, state: &State, asked: &Asked) -> Result<Wishe
         }
     }
     wished.changes.extend(asked.apps.iter().map(|one| (one.number, Change::Deploy(deploy(one)))));
-    if problems.is_empty() { Ok(wished) } else { Err(ApiError::problems(problems)) }
+    if problems.is_empty() { Ok(wished) } else { Err(ErrorDetail::problems(problems)) }
 }
 
 /// Namespaces hold for everything else, so they come first.
@@ -166,7 +165,7 @@ fn described_secret(record: &SecretRecord) -> Value {
     let keys = record.versions.last().into_iter().flat_map(|newest| &newest.keys);
     let data: serde_json::Map<String, Value> = keys.map(|key| (key.clone(), json!("(its value)"))).collect();
     let metadata = metadata(&record.id, &record.described, record.version);
-    json!({"metadata": shown(&metadata), "spec": {"type": values::kind_word(record.kind), "data": data}})
+    json!({"metadata": shown(&metadata), "spec": {"type": record.kind.as_str(), "data": data}})
 }
 
 /// The same of one that is asked for: a value that is another one has other words.
@@ -186,18 +185,17 @@ fn shown(metadata: &Metadata) -> Value {
 }
 
 fn differences(before: Value, after: Value) -> Vec<Difference> {
-    let changes = difference::between_documents(before, after).into_iter();
-    changes.map(|change| Difference { path: change.path, before: change.before, after: change.after }).collect()
+    difference::between_documents(before, after).into_iter().map(Difference::from).collect()
 }
 
 /// A Config as a manifest has it.
-pub(crate) fn config_of(record: &ConfigRecord) -> Config {
+fn config_of(record: &ConfigRecord) -> Config {
     let data = record.data.iter().map(|(key, value)| (key.clone(), Given::Text(value.clone()))).collect();
     Config { metadata: metadata(&record.id, &record.described, record.version), spec: ConfigSpec { data } }
 }
 
 /// A Namespace as a manifest has it.
-pub(crate) fn namespace_of(record: &NamespaceRecord) -> Namespace {
+fn namespace_of(record: &NamespaceRecord) -> Namespace {
     let id = ObjectId { namespace: Name::default_namespace(), name: record.name.clone() };
     Namespace { metadata: metadata(&id, &record.described, record.version), spec: record.ceilings.spec() }
 }
@@ -209,7 +207,7 @@ fn metadata(id: &ObjectId, described: &Described, version: Index) -> Metadata {
 
 impl Wished {
     /// What became of everything that is no app.
-    pub(crate) fn answers(&self, applied: &[Applied]) -> Vec<ValueAnswer> {
+    pub fn answers(&self, applied: &[Applied]) -> Vec<ValueAnswer> {
         let done = self.outcomes(applied).map(|(named, outcome, version)| ValueAnswer {
             kind: named.kind.to_owned(),
             name: named.name.clone(),
@@ -220,7 +218,7 @@ impl Wished {
     }
 
     /// What would become of it.
-    pub(crate) fn planned(&self, applied: &[Applied]) -> Vec<PlannedValue> {
+    pub fn planned(&self, applied: &[Applied]) -> Vec<PlannedValue> {
         let planned = self.outcomes(applied).map(|(named, outcome, _)| PlannedValue {
             kind: named.kind.to_owned(),
             name: named.name.clone(),

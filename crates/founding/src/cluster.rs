@@ -16,7 +16,7 @@ use transport::{
     Known, Members, NODE_LIFETIME, NodeIdentity, Role, SealError, Sealed, SystemClock, empty_body,
 };
 
-use crate::{limits::HANDLER_MAX, recovery::Recovery};
+use crate::{limits::KEY_WAIT_MAX, recovery::Recovery};
 
 /// Why a server cannot be given the cluster's key, or an authority not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub fn begin(data: &Path, node: &Introduction, works: bool, now: Timestamp) -> R
     fs::create_dir_all(&control).map_err(FoundingError::File)?;
     key.write(&control.join("cluster.key"))?;
     let authority = Authority::create(cluster, now)?;
-    let worker_key = certify_first(data, &authority, crate::FOUNDER, node, works, now)?;
+    let worker_key = certify_first(data, &authority, state::FOUNDER, node, works, now)?;
     Founding::of(&authority, &key).write(&control.join("founding.json")).map_err(FoundingError::File)?;
     Ok(Begun { cluster, worker_key })
 }
@@ -160,7 +160,7 @@ pub fn identity_of(data: &Path, role: Role) -> PathBuf {
 ///
 /// # Errors
 /// The key does not open it: it is another cluster's.
-pub(crate) fn open_authority(certificate: &[u8], sealed: &[u8], key: &ClusterKey) -> Result<Authority, FoundingError> {
+pub fn open_authority(certificate: &[u8], sealed: &[u8], key: &ClusterKey) -> Result<Authority, FoundingError> {
     Ok(Authority::open(certificate, &Sealed::from_bytes(sealed)?, key)?)
 }
 
@@ -187,7 +187,7 @@ pub async fn fetch_cluster_key(address: &str, credentials: Credentials) -> Resul
     let dialer = Dialer { identity, known, clock: Arc::new(SystemClock), connect_max: HANDSHAKE_MAX };
     let channel = Channel::new(ChannelConfig::new(dialer, address, Expected::AnyServer));
     let request = http::Request::get(CLUSTER_KEY_PATH).body(empty_body()).expect("a constant path is one");
-    let (head, body) = channel.request(request, HANDLER_MAX).await?.into_parts();
+    let (head, body) = channel.request(request, KEY_WAIT_MAX).await?.into_parts();
     if !head.status.is_success() {
         return Err(FoundingError::Answer(head.status));
     }

@@ -2,29 +2,28 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::v1::{CompileNeed, ObjectAnswer, Outcome, PlanAnswer, PlannedFile, PlannedObject, PlannedPlacement, Waiting};
+use api::v1::{Change, CompileNeed, ObjectAnswer, Outcome, PlanAnswer, PlannedFile, PlannedObject, PlannedPlacement, Waiting};
 use model::{
     app::App,
+    difference,
     id::{AppId, Digest},
 };
 use scheduler::Observed;
 use state::{
-    AppRecord, Applied, DeployOutcome, State,
+    AppRecord, Applied, DeployOutcome, Revision, State,
     command::{Plan, SeenPhase, Step},
 };
 
 use crate::{
-    api_error::ApiError,
-    artifacts::Artifacts,
-    core::Core,
-    documents::Checked,
+    documents::{Checked, Stored},
     permissions,
-    views::changes,
-    writer::{Decision, Written},
 };
 
+/// From a revision to the app it froze; none when it cannot be read.
+pub type Parsed<'a> = &'a (dyn Fn(&Revision) -> Option<Arc<App>> + Sync);
+
 /// What became of each app.
-pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -> Vec<ObjectAnswer> {
+pub fn answers(applied: &[Applied], urls: impl Fn(&AppId) -> Vec<String>) -> Vec<ObjectAnswer> {
     let answer = |applied: &Applied| {
         let (app, revision, version, outcome) = match applied {
             Applied::Deployed { app, revision, version, outcome } => (app, *revision, *version, outcome_of(*outcome)),
@@ -33,7 +32,7 @@ pub(crate) fn answers(written: &Written, urls: impl Fn(&AppId) -> Vec<String>) -
         };
         Some(ObjectAnswer { app: app.clone(), outcome, revision, version, urls: urls(app), warnings: Vec::new() })
     };
-    written.applied.iter().filter_map(answer).collect()
+    applied.iter().filter_map(answer).collect()
 }
 
 fn outcome_of(outcome: DeployOutcome) -> Outcome {
@@ -45,23 +44,30 @@ fn outcome_of(outcome: DeployOutcome) -> Outcome {
     }
 }
 
-/// What `decision`, made on `before`, would do.
-pub(crate) async fn answer(
-    core: &Core,
-    before: &State,
-    decision: &Decision,
-    checked: &[Checked],
-    observed: &Observed,
-    plan: &Plan,
-) -> Result<PlanAnswer, ApiError> {
+/// What a plan looks at.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The state before.
+    pub before: &'a State,
+    /// What workers said last.
+    pub observed: &'a Observed,
+    /// What is known of artifacts, those of components that are replaced among them.
+    pub stored: &'a Stored,
+    /// Frozen apps.
+    pub parsed: Parsed<'a>,
+}
+
+/// What deploying `checked` would do when it comes to `applied`, and to `plan` after that.
+pub fn answer(look: Look<'_>, checked: &[Checked], applied: &[Applied], plan: &Plan) -> PlanAnswer {
+    let Look { before, observed, stored, parsed } = look;
     let mut objects = Vec::new();
-    let deployed = decision.applied.iter().filter_map(|applied| match applied {
+    let deployed = applied.iter().filter_map(|applied| match applied {
         Applied::Deployed { app, revision, outcome, .. } => Some((app, revision, outcome)),
         _ => None,
     });
     for ((app, revision, outcome), checked) in deployed.zip(checked) {
         let record = before.app(app);
-        let current = record.and_then(|record| current(core, before, record));
+        let current = record.and_then(|record| current(parsed, before, record));
         let mut after = checked.app.clone();
         after.metadata.resource_version = None;
         objects.push(PlannedObject {
@@ -69,12 +75,12 @@ pub(crate) async fn answer(
             outcome: outcome_of(*outcome),
             version: record.map(|record| record.version).unwrap_or_default(),
             revision: *revision,
-            changes: changes(current.as_ref(), Some(&after)),
+            changes: difference::between(current.as_ref(), Some(&after)).into_iter().map(Change::from).collect(),
             placements: placements(before, app, plan),
             stops: stops(before, app, plan, record.is_some_and(|record| record.wanted != *revision)),
-            compile: compile(before, &core.artifacts, observed, checked),
-            files: files(&core.artifacts, checked),
-            permissions: permissions::changes(core, current.as_ref(), checked).await?,
+            compile: compile(before, stored, observed, checked),
+            files: files(stored, checked),
+            permissions: permissions::changes(stored, current.as_ref(), checked),
             warnings: Vec::new(),
         });
     }
@@ -82,12 +88,12 @@ pub(crate) async fn answer(
         Step::Wait { instance, reason } => Some(Waiting { instance: instance.clone(), reason: reason.clone() }),
         _ => None,
     });
-    Ok(PlanAnswer { index: before.index(), objects, values: Vec::new(), waits: waits.collect() })
+    PlanAnswer { index: before.index(), objects, values: Vec::new(), waits: waits.collect() }
 }
 
 /// The app as it is wished now, with the scale of now.
-fn current(core: &Core, state: &State, record: &AppRecord) -> Option<App> {
-    let mut app = App::clone(core.apps.of(state.revision(&record.id, record.wanted)?)?.as_ref());
+fn current(parsed: Parsed<'_>, state: &State, record: &AppRecord) -> Option<App> {
+    let mut app = App::clone(parsed(state.revision(&record.id, record.wanted)?)?.as_ref());
     for (name, component) in &mut app.spec.components {
         component.scale.replicas = record.replicas.get(name).copied().unwrap_or(component.scale.replicas);
     }
@@ -118,7 +124,7 @@ fn stops(state: &State, app: &AppId, plan: &Plan, revised: bool) -> Vec<model::i
 }
 
 /// Artifacts that no node is known to have compiled.
-fn compile(state: &State, artifacts: &Artifacts, observed: &Observed, checked: &Checked) -> Vec<CompileNeed> {
+fn compile(state: &State, stored: &Stored, observed: &Observed, checked: &Checked) -> Vec<CompileNeed> {
     let running: BTreeSet<Digest> = state
         .placements()
         .filter(|placement| *observed.phase(placement) == SeenPhase::Ready)
@@ -131,29 +137,22 @@ fn compile(state: &State, artifacts: &Artifacts, observed: &Observed, checked: &
     let needs = checked.app.spec.components.iter().filter_map(|(name, component)| {
         let digest = component.source.digest().filter(|digest| !running.contains(digest))?;
         let told = checked.facts.iter().find(|(known, _)| known == name).and_then(|(_, facts)| facts.as_deref());
-        let stored = artifacts.size(&digest);
-        let size = stored.or_else(|| told.and_then(|facts| facts.as_ref().ok()).map(|facts| facts.size));
-        Some(CompileNeed { component: name.clone(), digest, size, stored: stored.is_some() })
+        let known = stored.sizes.get(&digest).copied();
+        let size = known.or_else(|| told.and_then(|facts| facts.as_ref().ok()).map(|facts| facts.size));
+        Some(CompileNeed { component: name.clone(), digest, size, stored: known.is_some() })
     });
     needs.collect()
 }
 
 /// The files of all components.
-fn files(artifacts: &Artifacts, checked: &Checked) -> Vec<PlannedFile> {
+fn files(stored: &Stored, checked: &Checked) -> Vec<PlannedFile> {
     let components = checked.app.spec.components.iter();
     let files = components.flat_map(|(name, component)| component.files.iter().map(move |file| (name, file)));
     let planned = files.filter_map(|(name, file)| {
         let digest = file.source.digest()?;
-        let stored = artifacts.size(&digest);
+        let known = stored.sizes.get(&digest).copied();
         let told = checked.told.iter().find(|(known, _)| *known == digest).map(|(_, size)| *size);
-        Some(PlannedFile { component: name.clone(), to: file.to.clone(), digest, size: stored.or(told), stored: stored.is_some() })
+        Some(PlannedFile { component: name.clone(), to: file.to.clone(), digest, size: known.or(told), stored: known.is_some() })
     });
     planned.collect()
-}
-
-/// The app as applied, for its URLs.
-pub(crate) fn applied_app(core: &Core, id: &AppId) -> Option<Arc<App>> {
-    let state = core.state();
-    let record = state.app(id)?;
-    core.apps.of(state.revision(id, record.wanted)?)
 }

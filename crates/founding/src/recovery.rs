@@ -1,5 +1,5 @@
 //! How a group of servers begins anew: from a snapshot, or from what one server kept when a quorum is lost for good. Owns the file that says so until the log
-//! does, and the first entry of the new group; must never run while a server runs on the same directory.
+//! does; must never run while a server runs on the same directory.
 
 use std::{
     fs, io,
@@ -7,24 +7,15 @@ use std::{
 };
 
 use api::peer::ServerAddress;
-use consensus::{Consensus, Leadership, Peer, RecoverError, Remains};
+use consensus::{Peer, RecoverError, Remains};
 use model::id::{Digest, Index, NodeId};
 use serde::{Deserialize, Serialize};
-use state::{
-    Applied, Command, State,
-    command::{CommandV1, NodeKeys, Recover},
-    limits::RECOVERY_STEP,
-};
-use tokio::time::timeout;
+use state::{State, limits::RECOVERY_STEP};
 use transport::{ClusterId, Credentials, Role};
 
 use crate::{
-    RunError, Settings,
-    api_error::chain,
-    clock,
-    founding::{Founding, identity_of, write_aside},
-    handlers::peer::{facts, servers},
-    limits::LEAD_MAX,
+    cluster::{Founding, identity_of, write_aside},
+    introduction::servers,
     machine::Machine,
     standing,
 };
@@ -65,43 +56,19 @@ impl Recovery {
     pub fn write(&self, data: &Path) -> io::Result<()> {
         write_aside(&data.join(FILE), self)
     }
+
+    /// Removes it: the log says so from now on.
+    pub(crate) fn remove(data: &Path) -> io::Result<()> {
+        let file = data.join(FILE);
+        fs::remove_file(&file)?;
+        // If it came back after a cut of power, the group would begin anew a second time.
+        file.parent().map_or(Ok(()), |control| fs::File::open(control)?.sync_all())
+    }
 }
 
 /// How often the group of servers with entry `index` has begun anew.
 pub(crate) fn epoch(index: u64) -> u64 {
     index / RECOVERY_STEP
-}
-
-/// Writes the first entry of a group that begins anew, if one does.
-pub(crate) async fn finish(consensus: &Consensus<Machine>, settings: &Settings, keys: NodeKeys) -> Result<(), RunError> {
-    let failed = |message: String| RunError::Join { node: settings.node.clone(), message };
-    let io = |attempt: &str| {
-        let attempt = attempt.to_owned();
-        move |source| RunError::Io { attempt, source }
-    };
-    let Some(recovery) = Recovery::read(&settings.data).map_err(io("read control/recovery.json"))? else { return Ok(()) };
-    if recovery.group != settings.group {
-        // It was broken off before this server was of the new group: what it would write now would go to the old one, and take all others out of it.
-        return Err(failed(
-            "a recovery was begun here and broken off: run `shoal recover` again, or remove control/recovery.json to go on as before"
-                .into(),
-        ));
-    }
-    let mut leadership = consensus.leadership();
-    let leads = timeout(LEAD_MAX, leadership.wait_for(Leadership::is_leading)).await;
-    leads.map_err(|_| failed("the new group has no leader".into()))?.map_err(|_| failed("the log is closed".into()))?;
-    let recover = Recover { at: clock::now(), node: recovery.node, facts: facts(&settings.introduction, keys) };
-    let proposed = consensus.propose(Command::V1(CommandV1::Recover(recover))).await;
-    match proposed.map_err(|error| failed(chain(&error)))?.1 {
-        Ok(Applied::Recovered { node, retired }) => {
-            tracing::warn!(node.id = node.0, servers.retired = retired, "the group of servers began anew with this one");
-        }
-        Ok(other) => unreachable!("a recovery is answered by `Recovered`, not {other:?}"),
-        Err(refused) => return Err(failed(refused.to_string())),
-    }
-    fs::remove_file(settings.data.join(FILE)).map_err(io("remove control/recovery.json"))?;
-    let control = settings.data.join("control");
-    fs::File::open(&control).and_then(|control| control.sync_all()).map_err(io("write that control/recovery.json is removed"))
 }
 
 /// Why a group does not begin anew from what a server kept.

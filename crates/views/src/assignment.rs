@@ -23,14 +23,14 @@ use crate::limits::ASSIGNMENT_PART_BYTES;
 
 /// What one worker was told: only what differs is said again.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub struct Told {
     generation: Option<Generation>,
     apps: BTreeMap<AppId, ToldApp>,
     under_way: Option<UnderWay>,
 }
 
 /// What the state does not say in the clear.
-pub(crate) trait Sources {
+pub trait Sources {
     /// The app a revision froze; none when it cannot be read, and then it is left out.
     fn app(&self, revision: &Revision) -> Option<Arc<App>>;
 
@@ -92,7 +92,7 @@ struct UnderWay {
 
 impl Told {
     /// The next part of what `node` must know of `state`, or of the state that is being told; nothing when the worker knows it all.
-    pub(crate) fn next(&mut self, state: &State, node: NodeId, sources: &impl Sources) -> Option<AssignmentPart> {
+    pub fn next(&mut self, state: &State, node: NodeId, sources: &impl Sources) -> Option<AssignmentPart> {
         let way = self.under_way.take().unwrap_or_else(|| UnderWay { state: state.clone(), after: None, begun: false });
         let generation = Generation(way.state.index().0);
         let mut part = AssignmentPart { generation, node, since: self.generation, apps: Vec::new(), gone: Vec::new(), more: false };
@@ -130,7 +130,7 @@ impl Told {
     }
 
     /// Whether the last part was not the end of what is to be told.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
 

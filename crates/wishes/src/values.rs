@@ -8,7 +8,7 @@ use certificates::{Certificate, CertificatePair, KeyText};
 use data_encoding::BASE64;
 use model::{
     id::ObjectId,
-    object::{SecretType, TLS_CERTIFICATE, TLS_KEY},
+    object::{TLS_CERTIFICATE, TLS_KEY},
     problem::Problem,
 };
 use state::{
@@ -19,7 +19,7 @@ use transport::{ClusterKey, Place};
 use zeroize::Zeroizing;
 
 /// Values by key, each in base64: a value may be any bytes.
-pub(crate) type Encoded = BTreeMap<String, String>;
+pub type Encoded = BTreeMap<String, String>;
 
 /// What the values of `id` are bound to.
 fn place(id: &ObjectId) -> String {
@@ -27,13 +27,13 @@ fn place(id: &ObjectId) -> String {
 }
 
 /// The text of a manifest's values, encoded.
-pub(crate) fn encoded<'a>(texts: impl Iterator<Item = (&'a String, &'a str)>) -> Zeroizing<Values> {
+pub fn encoded<'a>(texts: impl Iterator<Item = (&'a String, &'a str)>) -> Zeroizing<Values> {
     Zeroizing::new(Values(texts.map(|(key, text)| (key.clone(), BASE64.encode(text.as_bytes()))).collect()))
 }
 
 /// Values that are wiped with their owner.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Values(pub(crate) Encoded);
+pub struct Values(pub Encoded);
 
 impl zeroize::Zeroize for Values {
     fn zeroize(&mut self) {
@@ -42,14 +42,14 @@ impl zeroize::Zeroize for Values {
 }
 
 /// `data` sealed as the next version of `id`, of which `known` is there already.
-pub(crate) fn seal(key: &ClusterKey, id: &ObjectId, known: Option<&SecretRecord>, data: &Encoded) -> Sealed {
+pub fn seal(key: &ClusterKey, id: &ObjectId, known: Option<&SecretRecord>, data: &Encoded) -> Sealed {
     let text = Zeroizing::new(serde_json::to_vec(data).expect("values have string keys only"));
     let number = known.and_then(|known| known.versions.last()).map_or(1, |last| last.number + 1);
     Sealed(key.seal(&text, Place { id: &place(id), version: number }).to_bytes())
 }
 
 /// The values of the version `number` of `record`; none when it is not there or cannot be opened, which the log tells.
-pub(crate) fn open(key: &ClusterKey, record: &SecretRecord, number: u64) -> Option<Zeroizing<Values>> {
+pub fn open(key: &ClusterKey, record: &SecretRecord, number: u64) -> Option<Zeroizing<Values>> {
     let version = record.version_of(Some(number))?;
     let id = place(&record.id);
     let opened = transport::Sealed::from_bytes(&version.sealed.0).and_then(|sealed| key.open(&sealed, Place { id: &id, version: number }));
@@ -59,14 +59,14 @@ pub(crate) fn open(key: &ClusterKey, record: &SecretRecord, number: u64) -> Opti
 }
 
 /// The values of the version `number` of `record` that are text, as guests get them.
-pub(crate) fn texts(key: &ClusterKey, record: &SecretRecord, number: u64) -> BTreeMap<String, SecretText> {
+pub fn texts(key: &ClusterKey, record: &SecretRecord, number: u64) -> BTreeMap<String, SecretText> {
     let Some(values) = open(key, record, number) else { return BTreeMap::new() };
     let text = |value: &String| String::from_utf8(BASE64.decode(value.as_bytes()).ok()?).ok().filter(|text| !text.contains('\0'));
     values.0.iter().filter_map(|(name, value)| Some((name.clone(), SecretText::new(text(value)?)))).collect()
 }
 
 /// What keeps `data` from being the values of a Secret `id` of type `kind`. None of the words comes out of a value.
-pub(crate) fn unfit(id: &ObjectId, kind: SecretKind, data: &Encoded) -> Option<Problem> {
+pub fn unfit(id: &ObjectId, kind: SecretKind, data: &Encoded) -> Option<Problem> {
     if kind != SecretKind::Tls {
         return None;
     }
@@ -78,11 +78,6 @@ pub(crate) fn unfit(id: &ObjectId, kind: SecretKind, data: &Encoded) -> Option<P
     let pair = CertificatePair { name: id.to_string(), chain, key: KeyText::new(private) };
     let error = Certificate::load(&pair).err()?;
     Some(problem(error.to_string()).help("give the certificate chain, the server's own first, and the key that belongs to it"))
-}
-
-/// Types of secrets as users write them.
-pub(crate) fn kind_word(kind: SecretKind) -> &'static str {
-    SecretType::ALL.into_iter().find(|known| SecretKind::from(*known) == kind).map_or("opaque", SecretType::as_str)
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! What a request may hold, each limit with its reason.
+
+/// Documents in one request: a directory of apps.
+pub const DOCUMENTS_MAX: usize = 500;
+
+/// Bytes kept of the name of whoever asks.
+pub const BY_BYTES_MAX: usize = 256;
