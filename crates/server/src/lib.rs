@@ -187,20 +187,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     };
     let outcome = match started {
         Ok((core, writes)) => {
-            tasks.spawn(writer::run(core.clone(), writes));
-            tasks.spawn(leader::run(core.clone()));
-            tasks.spawn(members::run(core.clone()));
-            tasks.spawn(retention::run(core.clone()));
-            tasks.spawn(spread::keep(core.clone()));
-            tasks.spawn(renewal::run(core.clone()));
-            tasks.spawn(agreement::run(core.clone()));
-            tasks.spawn(reached::keep(core.clone()));
-            let looked = core.clone();
-            tasks.spawn(async move {
-                measured::look(looked).await;
-                // It looks once; the others never end by themselves.
-                std::future::pending::<()>().await;
-            });
+            work(&core, writes, &mut tasks);
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
@@ -228,6 +215,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         tracing::warn!(waited.ms = TASKS_WAIT_MAX.as_millis(), "a part of the control plane does not end; it is left behind");
     }
     outcome
+}
+
+/// Starts every part of the control plane; none of them ends by itself.
+fn work(core: &Arc<Core>, writes: mpsc::Receiver<writer::Write>, tasks: &mut JoinSet<()>) {
+    tasks.spawn(writer::run(core.clone(), writes));
+    tasks.spawn(leader::run(core.clone()));
+    tasks.spawn(members::run(core.clone()));
+    tasks.spawn(retention::run(core.clone()));
+    tasks.spawn(spread::keep(core.clone()));
+    tasks.spawn(renewal::run(core.clone()));
+    tasks.spawn(agreement::run(core.clone()));
+    tasks.spawn(reached::keep(core.clone()));
+    let looked = core.clone();
+    tasks.spawn(async move {
+        measured::look(looked).await;
+        // It looks once; the others never end by themselves.
+        std::future::pending::<()>().await;
+    });
 }
 
 /// Who this server is: its certificate, whom it knows, what opens the secrets.
@@ -298,6 +303,15 @@ async fn start(
     });
     // Others may be waiting for this member to elect a leader.
     gates.open_to_peers(&core);
+    if let Err(error) = begin(&core, founding, keys).await {
+        core.consensus.shutdown().await;
+        return Err(error);
+    }
+    Ok((core, waiting))
+}
+
+/// Writes the first entry of the group, when this server begins one.
+async fn begin(core: &Core, founding: Option<Founding>, keys: NodeKeys) -> Result<(), RunError> {
     let first = First {
         name: &core.settings.node,
         node: core.node,
@@ -307,19 +321,11 @@ async fn start(
         group: core.settings.group,
         data: &core.settings.data,
     };
-    let begun = async {
-        first_entry::recover(&core.consensus, &first).await?;
-        if let Some(founding) = founding {
-            first_entry::found(&core.consensus, &first, &founding).await?;
-            std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
-        }
-        Ok(())
-    };
-    if let Err(error) = begun.await {
-        core.consensus.shutdown().await;
-        return Err(error);
-    }
-    Ok((core, waiting))
+    first_entry::recover(&core.consensus, &first).await?;
+    let Some(founding) = founding else { return Ok(()) };
+    first_entry::found(&core.consensus, &first, &founding).await?;
+    let file = core.settings.data.join("control/founding.json");
+    std::fs::remove_file(file).map_err(|source| RunError::Io { attempt: "remove control/founding.json".to_owned(), source })
 }
 
 /// The keys of this node, by role.

@@ -120,11 +120,13 @@ async fn work(project: Option<Project>, args: &DevArgs, session: &Session) -> Ou
             let session = session.again();
             logs.spawn(async move { inline_logs::show(&app, requests, &session).await });
         }
-        if args.no_watch {
-            return std::future::pending().await;
-        }
         loop {
-            changes = watch.changed().await;
+            tokio::select! {
+                next = watch.changed(), if !args.no_watch => changes = next,
+                // Nobody reads the output any more.
+                Some(Ok(ended)) = logs.join_next() => return ended,
+                else => return std::future::pending().await,
+            }
             if project.is_news(&changes) {
                 break;
             }
