@@ -98,6 +98,7 @@ codes! {
     "E0511" "silent for too long"
     "E0512" "shutting down"
     "E0513" "TLS certificate problem"
+    "E0514" "answered over HTTPS only"
     "E0601" "address in use"
     "E0602" "data directory in use"
     "E0603" "data directory of another format"

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use transport::{ClusterKey, Identity};
 use views::{apps::Apps, assignment::Sources, viewer::Viewer};
-use wishes::values;
+use wishes::{route_certificates::shown, values};
 
 use crate::{
     Settings, agreement::Agreement, clock, live::Live, mesh::Mesh, metrics::Metrics, peers::Peers, spread::Spread, writer::Writer,
@@ -72,7 +72,17 @@ impl Core {
     pub(crate) fn viewer(&self) -> Viewer {
         let (state, reports, now) = (self.state(), self.live.reports(), clock::now());
         let observed = reports.observed(&state, now);
-        Viewer { state, observed, reports, now, apps: self.apps.clone(), gateway_port: self.settings.gateway_port }
+        let key = self.cluster_key.clone();
+        Viewer {
+            state,
+            observed,
+            reports,
+            now,
+            apps: self.apps.clone(),
+            gateway_port: self.settings.gateway_port,
+            https_port: self.settings.https_port,
+            certificate: Arc::new(move |record| shown(&key, record)),
+        }
     }
 }
 

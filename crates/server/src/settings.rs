@@ -35,6 +35,9 @@ pub struct Settings {
     pub data: PathBuf,
     /// The gateway's port, for the URLs shown to users.
     pub gateway_port: u16,
+    /// The same for `https://`, when the gateway speaks TLS.
+    #[serde(default)]
+    pub https_port: Option<u16>,
     /// Names the API may be called by, besides the loopback ones and the address it is bound to.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,

@@ -30,6 +30,7 @@ impl ControlPlaneConfig {
             profile: node.options.profile,
             data: Node::directory_of_children().to_owned(),
             gateway_port: node.sockets.gateway_port().unwrap_or(node.options.http.port()),
+            https_port: node.sockets.https_port().map(|port| node.options.advertise_https.unwrap_or(port)),
             allowed_hosts: Vec::new(),
             artifact_bytes_max: node.options.upkeep.artifact_bytes_max,
             supervisor_pid: std::process::id(),

@@ -39,7 +39,7 @@ pub struct Node {
     pub sockets: Sockets,
     /// Who its worker is, when that is not us.
     pub worker_user: Option<User>,
-    /// Its certificates, when it has a directory of them.
+    /// The certificates of its directory, when it has one; those of routes come with what the worker is assigned.
     pub certificates: Option<Arc<Keeper>>,
     /// One permit per compile child that may run at once: one per core.
     pub compiles: Semaphore,
@@ -58,12 +58,6 @@ impl Node {
             text.parse::<gateway::Cidr>().map_err(|_| StartError::Network { text: text.clone() })?;
         }
         let certificates = options.certificate_directory.clone().map(Keeper::open).transpose()?.map(Arc::new);
-        if options.https.is_some() && certificates.is_none() {
-            tracing::warn!(
-                help = "name their directory with   --cert-dir DIR",
-                "there are no certificates: every TLS handshake is refused"
-            );
-        }
         let directory = DataDirectory::open(&options.data_directory)?;
         system_limits::prepare()?;
         let mut worker_user = sandbox_process::worker_user();

@@ -97,6 +97,11 @@ impl Sockets {
     pub fn gateway_port(&self) -> Option<u16> {
         self.worker.as_ref().and_then(|sockets| sockets.http.local_addr().ok()).map(|address| address.port())
     }
+
+    /// Where it speaks TLS, when it does.
+    pub fn https_port(&self) -> Option<u16> {
+        self.worker.as_ref()?.https.as_ref().and_then(|https| https.local_addr().ok()).map(|address| address.port())
+    }
 }
 
 /// Sockets and other descriptors for one child, by name.

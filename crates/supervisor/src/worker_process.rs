@@ -33,6 +33,7 @@ impl WorkerConfig {
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
             cluster_sockets: node.sockets.addresses(),
+            advertise_https: node.options.advertise_https,
             guest_log: node.options.guest_log,
             traces: node.options.traces.clone(),
             unload_after: node.options.upkeep.unload_after,

@@ -280,6 +280,7 @@ fn route(component: &ComponentId, revision: RevisionNumber, route: &Route) -> As
         idle_timeout: route.idle_timeout,
         max_body: route.max_body,
         certificate: None,
+        https: route.https(),
     }
 }
 

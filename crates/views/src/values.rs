@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::v1::{About, AuditView, ConfigView, NamespaceView, SecretVersionView, SecretView};
+use api::v1::{About, AuditView, CertificateView, ConfigView, NamespaceView, SecretVersionView, SecretView};
 use state::{AuditEntry, AuditOutcome, ConfigRecord, NamespaceRecord, SecretRecord, command::Described};
 
 /// A config as its list shows it.
@@ -18,8 +18,8 @@ pub fn config(record: &ConfigRecord) -> ConfigView {
     }
 }
 
-/// A secret as its list shows it.
-pub fn secret(record: &SecretRecord) -> SecretView {
+/// A secret as its list shows it; `certificate` is what its values say when they are one.
+pub fn secret(record: &SecretRecord, certificate: Option<CertificateView>) -> SecretView {
     let newest = record.versions.last();
     let versions: BTreeMap<_, _> = record.versions.iter().map(|one| (one.number, one)).collect();
     SecretView {
@@ -28,6 +28,7 @@ pub fn secret(record: &SecretRecord) -> SecretView {
         about: about(&record.described),
         kind: record.kind.as_str().to_owned(),
         keys: newest.map(|newest| newest.keys.iter().cloned().collect()).unwrap_or_default(),
+        certificate,
         version: record.version,
         versions: versions
             .values()

@@ -5,19 +5,22 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::{
     node::{Phase, Wanted},
     v1::{
-        API_VERSION, AppStatus, AppView, Change, CompilingView, ComponentStatus, Condition, EventView, InstancePhase, InstanceView,
+        API_VERSION, AppStatus, AppView, CertificateView, Change, CompilingView, ComponentStatus, Condition, EventView, InstancePhase, InstanceView,
         KIND_APP, NodeState, NodeView, RevisionComponent, RevisionView, RolloutPhase, RolloutView, Waiting,
     },
 };
 use model::{
-    app::App,
+    app::{App, Https, Route},
     id::{AppId, Generation, Timestamp},
     quantity::{Bytes, CpuMillis},
 };
 use scheduler::Observed;
-use state::{AppRecord, Event, NodeRecord, Placement, Revision, Rollout, State, command::SeenPhase};
+use state::{AppRecord, Event, NodeRecord, Placement, Revision, Rollout, SecretRecord, State, command::SeenPhase};
 
 use crate::{apps::Apps, reports::Reports};
+
+/// What a Secret says of its certificate, when it has one and it can be opened.
+pub type CertificateOf = dyn Fn(&SecretRecord) -> Option<CertificateView> + Send + Sync;
 
 /// Everything a view is made of, read at one moment.
 pub struct Viewer {
@@ -33,6 +36,10 @@ pub struct Viewer {
     pub apps: Arc<Apps>,
     /// The gateway's port, for URLs.
     pub gateway_port: u16,
+    /// The same for `https://`, when the gateway speaks TLS.
+    pub https_port: Option<u16>,
+    /// What the values of a Secret say of a certificate.
+    pub certificate: Arc<CertificateOf>,
 }
 
 impl Viewer {
@@ -107,12 +114,16 @@ impl Viewer {
 
     /// Where `app` answers once it serves.
     fn urls(&self, app: &App) -> Vec<String> {
-        let port = match self.gateway_port {
-            80 => String::new(),
-            port => format!(":{port}"),
+        let url = |route: &Route| {
+            // Where the gateway speaks no TLS it answers in the clear whatever the route wants.
+            let (scheme, usual, port) = match self.https_port.filter(|_| route.https() == Https::Redirect) {
+                Some(port) => ("https", 443, port),
+                None => ("http", 80, self.gateway_port),
+            };
+            let port = if port == usual { String::new() } else { format!(":{port}") };
+            format!("{scheme}://{}{port}{}", route.host, route.path)
         };
-        let routes = app.spec.components.values().flat_map(|component| &component.routes);
-        routes.map(|route| format!("http://{}{port}{}", route.host, route.path)).collect()
+        app.spec.components.values().flat_map(|component| &component.routes).map(url).collect()
     }
 
     /// One placement.

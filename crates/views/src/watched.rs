@@ -111,7 +111,7 @@ fn view(viewer: &Viewer, object: &ObjectKey) -> Option<Value> {
         ObjectKey::Placement(id, _) => state.placement(*id).map(|placement| json!(viewer.instance(placement))),
         ObjectKey::Node(id, _) => state.node(*id).map(|node| json!(viewer.node(node))),
         ObjectKey::Config(id) => state.config(id).map(|config| json!(values::config(config))),
-        ObjectKey::Secret(id) => state.secret(id).map(|secret| json!(values::secret(secret))),
+        ObjectKey::Secret(id) => state.secret(id).map(|secret| json!(values::secret(secret, (viewer.certificate)(secret)))),
         ObjectKey::Namespace(name) => state.namespace(name).map(|namespace| json!(values::namespace(namespace))),
         ObjectKey::Cluster | ObjectKey::JoinToken(_) | ObjectKey::ApiToken(_) => None,
     }

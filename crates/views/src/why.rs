@@ -99,6 +99,8 @@ fn instances(app: &AppView, asked: &Subject) -> Vec<WhyStep> {
         let state = match instance.phase {
             InstancePhase::Ready | InstancePhase::Stopped => WhyState::Passes,
             InstancePhase::Failed => WhyState::Blocks,
+            // Words beside a start say what it waits for, and that does not come by itself.
+            InstancePhase::Starting if !instance.message.is_empty() => WhyState::Blocks,
             _ => WhyState::Warns,
         };
         let phase = format!("{:?}", instance.phase).to_lowercase();
@@ -157,11 +159,12 @@ pub fn of_request(request: &str, entries: &[LogEntry]) -> WhyAnswer {
 
 #[cfg(test)]
 mod tests {
+    use api::v1::{AppStatus, RolloutView};
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn told(serving: u64, instances: &Value, waits: &Value) -> String {
+    fn app(serving: u64, instances: &Value, waits: &Value) -> (AppView, Subject) {
         let app = json!({"apiVersion": "shoal.dev/v1", "kind": "App", "spec": {},
             "metadata": {"name": "hello", "namespace": "default", "labels": {}, "annotations": {}, "protected": false},
             "status": {"createdAt": "2026-01-01T00:00:00.000Z", "wanted": 1, "serving": serving, "observedGeneration": 1, "conditions": [],
@@ -169,6 +172,11 @@ mod tests {
                 "instances": instances, "waits": waits, "urls": [], "deleting": false}});
         let app: AppView = serde_json::from_value(app).expect("the shape of the API");
         let asked = Subject { app: app.id(), component: None, ordinal: None };
+        (app, asked)
+    }
+
+    fn told(serving: u64, instances: &Value, waits: &Value) -> String {
+        let (app, asked) = app(serving, instances, waits);
         let answer = walk("hello", &app, &asked);
         answer.steps.iter().map(|step| format!("{} {:?} {}\n", step.name, step.state, step.text)).collect::<String>() + &answer.verdict
     }
@@ -182,5 +190,20 @@ mod tests {
         assert!(text.contains("revision Warns the traffic is meant for r1, which has no instance that is ready\n"), "{text}");
         assert!(text.contains("waiting Blocks hello/web.2 waits for memory: needs 1Gi\n"), "{text}");
         assert!(text.ends_with("\nthe sandbox did not start"), "{text}");
+    }
+
+    #[test]
+    fn what_waits_for_a_secret_says_which_one() {
+        let waiting = json!([{"instance": "hello/web.1", "revision": 1, "placement": 1, "node": "one", "wanted": "run", "phase": "starting",
+            "since": "2026-01-01T00:00:00.000Z", "message": "waits for the secret `db` from a server"}]);
+        let (app, asked) = app(1, &waiting, &json!([]));
+        let app = AppView { status: AppStatus { rollout: done(), ..app.status }, ..app };
+        let answer = walk("hello", &app, &asked);
+        assert!(!answer.works);
+        assert_eq!(answer.verdict, "hello/web.1 of r1 on one is starting: waits for the secret `db` from a server");
+    }
+
+    fn done() -> RolloutView {
+        RolloutView { phase: RolloutPhase::Done, code: None, message: "r1 serves".to_owned() }
     }
 }

@@ -11,5 +11,6 @@ pub mod limits;
 pub mod permissions;
 pub mod planned;
 pub mod principal;
+pub mod route_certificates;
 pub mod values;
 pub mod wished;

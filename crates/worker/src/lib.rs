@@ -36,6 +36,7 @@ mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upkeep;
 mod way;
 
@@ -79,7 +80,7 @@ use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
-use secrets::{RouteCertificates, Vault};
+use secrets::Vault;
 use spans::Spans;
 use standing::Standing;
 use upkeep::Upkeep;
@@ -100,6 +101,9 @@ pub struct Settings {
     /// Sockets of the cluster itself: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
     #[serde(default)]
     pub cluster_sockets: Vec<SocketAddr>,
+    /// The port at which clients reach the TLS listener, when it is another one.
+    #[serde(default)]
+    pub advertise_https: Option<u16>,
     /// How fast one component may write its log.
     pub guest_log: LogRate,
     /// Where spans go; absent: none are made.
@@ -216,7 +220,8 @@ where
     let programs = Arc::new(Programs::new(jobs.clone()));
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
     let (route_certificates, for_routes) = watch::channel(Arc::default());
-    let doors = Doors { http, tls: tls_of(https, &lifeline, for_routes, &mut tasks).await? };
+    let tls = tls::config(https, settings.advertise_https, (&lifeline, for_routes), &mut tasks).await?;
+    let doors = Doors { http, tls };
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
@@ -318,47 +323,6 @@ impl Tracing {
 struct Doors {
     http: TcpListener,
     tls: Option<gateway::TlsConfig>,
-}
-
-/// The certificates for `https`: nobody is let in there before they have come.
-async fn tls_of(
-    https: Option<TcpListener>,
-    lifeline: &Lifeline,
-    for_routes: watch::Receiver<Arc<RouteCertificates>>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Option<gateway::TlsConfig>, RunError> {
-    let Some(listener) = https else { return Ok(None) };
-    match timeout(CERTIFICATES_WAIT_MAX, lifeline.certificates()).await {
-        Ok(Ok(from_directory)) => {
-            let (joined, certificates) = watch::channel(from_directory.borrow().clone());
-            tasks.spawn(join_certificates(from_directory, for_routes, joined));
-            Ok(Some(gateway::TlsConfig { listener, certificates }))
-        }
-        Ok(Err(_)) | Err(_) => Err(RunError::Certificates),
-    }
-}
-
-/// Puts those of routes before those of the directory, whenever either changes; ends with the worker.
-async fn join_certificates(
-    mut from_directory: watch::Receiver<Arc<gateway::CertificateSet>>,
-    mut for_routes: watch::Receiver<Arc<RouteCertificates>>,
-    joined: watch::Sender<Arc<gateway::CertificateSet>>,
-) {
-    for_routes.mark_changed();
-    loop {
-        tokio::select! {
-            Ok(()) = from_directory.changed() => {}
-            Ok(()) = for_routes.changed() => {}
-            // Both are gone: what is there stays in use until the worker ends.
-            else => return std::future::pending().await,
-        }
-        let routes = for_routes.borrow_and_update().clone();
-        let (set, refused) = from_directory.borrow_and_update().with_hosts(&routes);
-        for (name, error) in refused {
-            tracing::error!(error.code = "E0513", certificate.name = name, error = %error, "the certificate of a route cannot be used");
-        }
-        joined.send_replace(Arc::new(set));
-    }
 }
 
 fn gateway_of<E: Engine<Program: Answers>>(

@@ -8,6 +8,9 @@ pub const LIFELINE_LINE_BYTES_MAX: usize = 8 << 20;
 /// How long a worker that shall speak TLS waits for its certificates: the supervisor has them, and sends them first.
 pub const CERTIFICATES_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Between looks at the dates of the certificates of routes: a warning of days does not depend on an hour.
+pub const DATES_LOOK_EVERY: Duration = Duration::from_secs(3600);
+
 /// Artifacts named in one line to the supervisor: 75 bytes each, and a line has room for ten times as many.
 pub const NEEDS_PER_LINE: usize = 80;
 

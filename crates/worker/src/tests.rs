@@ -207,6 +207,7 @@ impl Fixture {
             data: directory.to_owned(),
             trusted_proxies: Vec::new(),
             cluster_sockets: Vec::new(),
+            advertise_https: None,
             guest_log: LogRate::standard(),
             traces: None,
             unload_after: UNLOAD_AFTER,

@@ -11,6 +11,7 @@ use wishes::{
     documents::{self, Request, Sources, Stored},
     permissions,
     planned::{self, Look},
+    route_certificates::Known,
     wished,
 };
 
@@ -47,8 +48,10 @@ pub(crate) async fn apply(
         // What a Secret has already is not written, and a leader that was replaced would find so what is so no more.
         core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
     }
-    let wished = wished::of(&core.cluster_key, &core.state(), &asked)?;
-    let wish = Wish::documents(&caller, &request.by, clock::now(), wished.changes.clone()).holding(held);
+    let (state, now) = (core.state(), clock::now());
+    let wished = wished::of(&core.cluster_key, &state, &asked)?;
+    Known { state: &state, parsed: &parsed, key: &core.cluster_key, now }.check(&asked)?;
+    let wish = Wish::documents(&caller, &request.by, now, wished.changes.clone()).holding(held);
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     let values = wished.answers(&written.applied);
@@ -68,10 +71,11 @@ pub(crate) async fn plan(
     let now = clock::now();
     let (before, observed) = (core.state(), core.observed());
     let wished = wished::of(&core.cluster_key, &before, &asked)?;
+    let parsed = |revision: &_| core.apps.of(revision);
+    Known { state: &before, parsed: &parsed, key: &core.cluster_key, now }.check(&asked)?;
     let wish = Wish::documents(&caller, "", now, wished.changes.clone());
     let decision = decision::decide(&before, &wish).map_err(ApiError::problems)?;
     let plan = scheduler::plan(&decision.state, &observed, now);
-    let parsed = |revision: &_| core.apps.of(revision);
     know(&core, &mut stored, permissions::replaced(&before, &asked.apps, &parsed)).await;
     let look = Look { before: &before, observed: &observed, stored: &stored, parsed: &parsed };
     let mut answer = planned::answer(look, &asked.apps, &decision.applied, &plan);

@@ -21,7 +21,9 @@ use utoipa::ToSchema;
 use wishes::{
     caller::Caller,
     decision::{Wish, Written},
-    principal, values,
+    principal,
+    route_certificates::{Known, shown},
+    values,
 };
 
 use super::apps::Selection;
@@ -94,7 +96,7 @@ pub(crate) async fn secrets(
     let namespace = principal::listed(&caller.principal, selection.namespace)?;
     let state = core.state();
     let within = |record: &&SecretRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
-    let items = state.secrets().filter(within).map(views::values::secret).collect();
+    let items = state.secrets().filter(within).map(|record| views::values::secret(record, shown(&core.cluster_key, record))).collect();
     Ok(Answer(List { resource_version: state.index(), items, next: None }))
 }
 
@@ -115,6 +117,8 @@ pub(crate) async fn put_secret(
     if let Some(problem) = values::unfit(&id, kind, &request.data) {
         return Err(ApiError::problems(vec![(0, problem)]));
     }
+    let parsed = |revision: &_| core.apps.of(revision);
+    Known { state: &state, parsed: &parsed, key: &core.cluster_key, now: clock::now() }.check_secret(&id, kind, &request.data)?;
     let change = Change::PutSecret(PutSecret {
         id: id.clone(),
         described: None,

@@ -69,6 +69,7 @@ impl ControlPlane {
             profile: Profile::Lan,
             data: data.to_owned(),
             gateway_port: 8080,
+            https_port: None,
             allowed_hosts: Vec::new(),
             artifact_bytes_max: 1 << 30,
             supervisor_pid: std::process::id(),

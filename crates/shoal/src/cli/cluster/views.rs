@@ -137,7 +137,7 @@ pub fn configs(configs: &[ConfigView], shape: Shape) -> Table {
 
 /// Secrets; `VERSION` counts how often their values were set.
 pub fn secrets(secrets: &[SecretView], shape: Shape) -> Table {
-    let mut table = shape.table(&["name", "type", "keys", "version", "age"], &["by", "kept"]);
+    let mut table = shape.table(&["name", "type", "keys", "version", "age", "expires"], &["by", "kept"]);
     for secret in secrets {
         let newest = secret.versions.first();
         let usual = [
@@ -146,6 +146,7 @@ pub fn secrets(secrets: &[SecretView], shape: Shape) -> Table {
             keys(secret.keys.iter()),
             newest.map(|version| version.number.to_string()).unwrap_or_default(),
             newest.map(|version| age(version.at.0, shape.now)).unwrap_or_default(),
+            secret.certificate.as_ref().map(|certificate| until(certificate.expires_at, shape.now)).unwrap_or_default(),
         ];
         let wide = [newest.map(|version| version.by.clone()).unwrap_or_default(), secret.versions.len().to_string()];
         shape.row(&mut table, Some(&place(&secret.namespace, &secret.name)), usual, wide);
@@ -279,12 +280,16 @@ mod tests {
         let all: Vec<SecretView> = of(json!([
             {"namespace": "default", "name": "db", "type": "opaque", "keys": ["password", "user"], "version": 71,
              "versions": [{"number": 2, "at": "2026-01-01T00:02:12.000Z", "by": "ana"}, {"number": 1, "at": "2026-01-01T00:00:12.000Z", "by": "ci"}]},
+            {"namespace": "default", "name": "web", "type": "tls", "keys": ["tls.crt", "tls.key"], "version": 9,
+             "certificate": {"hosts": ["a.test"], "beginsAt": "2025-01-01T00:00:00.000Z", "expiresAt": "2026-01-03T00:03:12.000Z"},
+             "versions": [{"number": 1, "at": "2026-01-01T00:00:12.000Z", "by": "ci"}]},
         ]));
         check(
             &secrets(&all, shape(true, true)),
             expect![[r#"
-                NAMESPACE   NAME   TYPE     KEYS            VERSION   AGE   BY    KEPT
-                default     db     opaque   password,user   2         1m    ana   2"#]],
+                NAMESPACE   NAME   TYPE     KEYS              VERSION   AGE   EXPIRES   BY    KEPT
+                default     db     opaque   password,user     2         1m              ana   2
+                default     web    tls      tls.crt,tls.key   1         3m    in 2d     ci    1"#]],
         );
         check(
             &secret_versions(&all[0].versions, shape(false, false).now),
