@@ -73,6 +73,8 @@ fn gauges(core: &Core, page: &mut String) {
     let now = crate::clock::now();
     let connected = core.live.state_of(core.node, now) == api::v1::NodeState::Ready;
     gauge(page, "log_index", "Index of the last applied entry", state.index().0);
+    let unsaved = u64::from(core.consensus.snapshot_error().is_some());
+    gauge(page, "log_snapshot_failing", "Whether the last snapshot of the log could not be written", unsaved);
     gauge(page, "apps", "Apps, those being deleted too", state.apps().count() as u64);
     gauge(page, "placements", "Placements that are not forgotten", state.placements().count() as u64);
     gauge(page, "artifact_bytes", "Bytes of stored artifacts", core.artifacts.bytes());

@@ -9,7 +9,7 @@ use model::id::{Index, NodeId, Timestamp};
 use state::{
     Applied, AuditOutcome, Command, DeployOutcome, FOUNDER, Refused, State, Verdict,
     command::{Attest, Change, CommandV1, Delete, NodeRole, UserCommand},
-    limits::{ANSWER_KEPT_MILLIS, ANSWERS_MAX, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
+    limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_SPARE, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
 };
 use support::{Cluster, deploy, facts, join_token, joining, worker};
 
@@ -53,26 +53,35 @@ fn a_key_stands_for_one_change_and_a_refusal_for_none() {
     cluster.wish(keyed(3, "ann", &"k".repeat(128), delete())).expect("as long as may be");
 }
 
+/// Makes a token and revokes it, in turn, each under its own key.
+fn numbered(at: u64, number: u64) -> Command {
+    let make = Change::CreateJoinToken(join_token("w", NodeRole::Worker));
+    let revoke = Change::RevokeJoinToken(state::command::RevokeJoinToken { id: support::token("w") });
+    Command::V1(keyed(at, "ann", &format!("k{number}"), if number.is_multiple_of(2) { make } else { revoke }))
+}
+
 #[test]
-fn answers_and_the_audit_log_are_bounded() {
+fn no_answer_is_forgotten_while_somebody_may_ask_again() {
     let mut state = Cluster::new().state;
-    let change = || Change::CreateJoinToken(join_token("w", NodeRole::Worker));
-    let revoke = || Change::RevokeJoinToken(state::command::RevokeJoinToken { id: support::token("w") });
-    let count = ANSWERS_MAX as u64 + 10;
+    let count = ANSWERS_SPARE as u64 + 10;
     for number in 0..count {
-        let change = if number.is_multiple_of(2) { change() } else { revoke() };
-        let command = Command::V1(keyed(1, "ann", &format!("k{number}"), change));
-        state.apply(state.index().next(), &command).expect("it is done");
+        state.apply(state.index().next(), &numbered(1, number)).expect("it is done");
     }
     state.check().expect("every invariant holds");
     assert_eq!((state.newest_audit(), state.audit_after(0).count() as u64), (count, AUDIT_MAX));
-    let mut again = |number: u64| {
-        let change = if number.is_multiple_of(2) { change() } else { revoke() };
-        state.apply(state.index().next(), &Command::V1(keyed(1, "ann", &format!("k{number}"), change)))
-    };
-    assert_eq!(again(10), Ok(Applied::TokenCreated { id: support::token("w") }), "the oldest that is kept");
-    assert!(again(11).is_ok());
-    assert!(again(9).is_err(), "it was forgotten, and there is no such token any more");
+    let sure = 1 + ANSWER_SURE_MILLIS;
+    for number in [0, 9, count - 1] {
+        state.apply(state.index().next(), &numbered(sure - 1, number)).expect("it is answered as it was then");
+    }
+    assert_eq!(state.newest_audit(), count, "nothing was done again");
+    // Two minutes later there are more than are kept for a day, and the oldest go when somebody asks for something new.
+    state.apply(state.index().next(), &numbered(sure, count)).expect("it is done");
+    for number in [11, count - 1] {
+        state.apply(state.index().next(), &numbered(sure, number)).expect("it is answered as it was then");
+    }
+    assert_eq!(state.newest_audit(), count + 1, "nothing was done again");
+    assert!(state.apply(state.index().next(), &numbered(sure, 9)).is_err(), "it was forgotten, and there is no such token to revoke");
+    state.check().expect("every invariant holds");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use model::id::{Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use state::{
     Command, Compacted, ObjectKey, Op, State,
     command::{
@@ -219,6 +219,25 @@ proptest! {
         }
         a_snapshot_is_the_state(&leader)?;
     }
+}
+
+/// Commands in the log of `past.rs`.
+const PAST: usize = 300;
+
+/// Makes a log for `past.rs` when `WRITE_PAST` is set. Only for a vocabulary that was never released: what is in that file was written by somebody once, and stays.
+#[test]
+fn a_past_is_written() {
+    if std::env::var_os("WRITE_PAST").is_none() {
+        return;
+    }
+    let mut runner = TestRunner::deterministic();
+    let commands = prop::collection::vec(command(), 4 * PAST).new_tree(&mut runner).expect("commands are made").current();
+    let short = |bytes: &Vec<u8>| bytes.len() < 1_000;
+    let encode = |command| bincode::serde::encode_to_vec(Command::V1(command), bincode::config::standard()).expect("encodes");
+    let founding = std::iter::once(support::founding(support::facts("a")));
+    let line = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    let lines: String = founding.chain(commands).map(encode).filter(short).take(PAST).map(line).collect();
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/past/log.hex"), lines).expect("written");
 }
 
 /// What somebody sees who lists everything: every object, and what it is.

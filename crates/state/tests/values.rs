@@ -7,7 +7,7 @@ use model::id::{Index, PlacementId, RevisionNumber};
 use state::{
     Applied, FOUNDER, PutOutcome, Refused, SecretNeed,
     command::{Ceilings, Change, Delete, DeleteNamespace, DeleteObject, Described, PutConfig, PutSecret, Sealed, SecretKind, Step, Undo},
-    limits::{SEALED_BYTES_MAX, SECRET_VERSIONS_KEPT},
+    limits::{SEALED_BYTES_MAX, SECRET_BYTES_MAX, SECRET_VERSIONS_KEPT},
 };
 use support::{Cluster, Uses, Wish, config, deploy, namespace, object, route, secret, text};
 
@@ -237,6 +237,32 @@ fn whoever_deploys_is_held_against_the_ceilings_of_the_namespace() {
     cluster.join_workers(&["b"]);
     let again = cluster.deploy(Wish { version: 2, ..wish("team/b", &[], Uses::default()) });
     assert!(matches!(again, Err(Refused::Ceiling { component: None, .. })));
+}
+
+#[test]
+fn a_secret_is_bounded_with_all_its_versions_and_their_keys() {
+    let mut cluster = Cluster::new();
+    let mut put = PutSecret {
+        id: object("cert"),
+        described: Described::default(),
+        kind: SecretKind::Opaque,
+        keys: ["k".to_owned(), "l".repeat(90_000)].into(),
+        sealed: Sealed(vec![1; 90_000]),
+        expect: None,
+    };
+    // Every version is named by a revision, so that none of them goes.
+    let refused = (1..).find_map(|number: u64| {
+        put.sealed.0[0] = number as u8;
+        if let Err(refused) = cluster.ask(Change::PutSecret(put.clone())) {
+            return Some((number, refused));
+        }
+        let uses = reads("cert", "k", Some(number));
+        cluster.deploy(Wish { uses, ..deploy(&format!("app-{}", number / 40), number as u8, 1, &[]) }).expect("deploys");
+        None
+    });
+    let (number, refused) = refused.expect("there is a bound");
+    assert_eq!(refused.code(), "E0405", "{refused}");
+    assert_eq!(number, SECRET_BYTES_MAX / 180_001 + 1);
 }
 
 #[test]

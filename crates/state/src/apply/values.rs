@@ -12,7 +12,8 @@ use crate::{
     Applied, EventKind, PutOutcome, Refused, State,
     command::{DeleteNamespace, DeleteObject, Described, PutConfig, PutNamespace, PutSecret, UserCommand},
     limits::{
-        CONFIGS_MAX, NAMESPACES_MAX, NODE_TEXT_BYTES_MAX, SEALED_BYTES_MAX, SECRET_VERSIONS_KEPT, SECRETS_MAX, VALUE_BYTES_MAX, bounded,
+        CONFIGS_MAX, NAMESPACES_MAX, NODE_TEXT_BYTES_MAX, SEALED_BYTES_MAX, SECRET_BYTES_MAX, SECRET_VERSIONS_KEPT, SECRETS_MAX,
+        VALUE_BYTES_MAX, bounded,
     },
     record::{ConfigRecord, NamespaceRecord, SecretRecord, SecretVersion},
     references::Reference,
@@ -82,6 +83,7 @@ impl State {
         record.versions.retain(|version| version.number >= oldest || self.pins(&put.id, version.number));
         record.described = described;
         record.version = self.index;
+        refuse_above(object.clone(), "bytes of all its versions", record.bytes(), SECRET_BYTES_MAX)?;
         self.refuse_too_much(&object, before, record.bytes(), (known.is_none(), self.secrets.size(), SECRETS_MAX))?;
         self.derived.value_bytes = self.derived.value_bytes - before + record.bytes();
         self.secrets.insert(record);

@@ -43,10 +43,8 @@ pub enum AuditOutcome {
 /// The answer to a change that came with an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRecord {
-    /// Who asked.
-    pub by: String,
-    /// Under which key.
-    pub key: String,
+    /// The first half of a sha256 over who asked and under which key.
+    pub asker: [u8; 16],
     /// When.
     pub at: Timestamp,
     /// The log entry that was answered.

@@ -214,6 +214,12 @@ pub enum Refused {
         /// The key.
         key: String,
     },
+    /// The answer could not be kept, so that asking again would do it again.
+    #[error("{limit} changes came under an idempotency key within two minutes, and no more answers can be kept")]
+    TooManyKeys {
+        /// How many are kept.
+        limit: usize,
+    },
     /// A name cannot be used.
     #[error("{what}: {rule}")]
     Invalid {

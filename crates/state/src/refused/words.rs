@@ -24,7 +24,7 @@ impl Refused {
             | Self::TokenExists { .. }
             | Self::ObjectConflict { .. } => "E0403",
             Self::Protected { .. } | Self::ObjectProtected { .. } => "E0404",
-            Self::LimitReached { .. } => "E0405",
+            Self::LimitReached { .. } | Self::TooManyKeys { .. } => "E0405",
             Self::Invalid { .. } => "E0408",
             Self::NameTaken { .. } | Self::KeyTaken { .. } => "E0411",
             Self::NotAdmitted { .. } => "E0412",
@@ -110,6 +110,7 @@ impl Refused {
             Self::LastServer { .. } => "join another server first; to end a cluster, stop it".to_owned(),
             Self::UnknownToken { .. } => "`shoal join-token list` and `shoal token list` show what there is".to_owned(),
             Self::KeyReused { .. } => "make a new key for every new request".to_owned(),
+            Self::TooManyKeys { .. } => "send it again in a minute, under the same key, and fewer changes at a time".to_owned(),
             Self::TokenExists { .. } => "ask again: ids are made at random".to_owned(),
         }
     }

@@ -1,170 +1,21 @@
 //! A log on a modelled disk: the twin of [`crate::disk_log`] for tests and simulation. Owns the model: what is written is lost in a crash unless it was
 //! flushed, a crash may keep any number of the unflushed bytes, and writes and flushes can be made to wait or to fail. Must never be more forgiving than a disk.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    ops::Range,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    time::Duration,
-};
+mod disk;
+
+use std::{collections::BTreeMap, io, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
+use self::disk::Platter;
+pub use self::disk::{Due, FLUSH_FAILED, MemoryDisk};
 use crate::{
     frame::{self, Schema},
     log::{Entry, Flushed, LogBackend, LogId, LogState, Vote},
 };
 
-/// The disk. Clones are the same disk; it outlives the logs that are opened on it.
-#[derive(Clone, Default)]
-pub struct MemoryDisk(Arc<(Mutex<Platter>, Condvar)>);
-
-/// Takes a flush that is wanted, and does it some time later.
-type Later = Arc<dyn Fn(Due) + Send + Sync>;
-
-/// A flush that is wanted and not done yet.
-pub struct Due {
-    disk: MemoryDisk,
-    end: usize,
-    cuts: u64,
-}
-
-impl Due {
-    /// Does it: what was written before it was wanted survives from here on. After a power cut there is nothing to do.
-    pub fn flush(self) {
-        self.disk.flush_upto(self.end, self.cuts);
-    }
-}
-
-#[derive(Default)]
-struct Platter {
-    bytes: Vec<u8>,
-    /// How many of them would survive a power cut.
-    flushed: usize,
-    /// Flushes that wait for [`MemoryDisk::flush`], each with the length it makes safe.
-    waiting: Vec<(usize, Flushed)>,
-    flushes: usize,
-    /// Power cuts so far: a log that was opened before one is cut off from the disk.
-    cuts: u64,
-    /// Told about each flush that is wanted, instead of flushing at once.
-    later: Option<Later>,
-    held: bool,
-    full: bool,
-    crowded: bool,
-    broken: bool,
-}
-
-impl MemoryDisk {
-    /// An empty disk that flushes at once.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A disk that takes its time: `later` gets every flush that is wanted.
-    pub fn slow(later: impl Fn(Due) + Send + Sync + 'static) -> Self {
-        let disk = Self::default();
-        disk.platter().later = Some(Arc::new(later));
-        disk
-    }
-
-    /// From here on flushes wait until [`Self::flush`] or [`Self::release`].
-    pub fn hold(&self) {
-        self.platter().held = true;
-    }
-
-    /// Blocks until a flush waits, at most `patience`; says whether one does.
-    pub fn until_held(&self, patience: Duration) -> bool {
-        let waits = |platter: &mut Platter| platter.waiting.is_empty();
-        let (platter, changed) = &*self.0;
-        let platter = platter.lock().expect("no holder of the platter's lock calls out while it holds it");
-        changed.wait_timeout_while(platter, patience, waits).is_ok_and(|(platter, _)| !platter.waiting.is_empty())
-    }
-
-    /// Flushes asked for so far.
-    pub fn flushes(&self) -> usize {
-        self.platter().flushes
-    }
-
-    /// Flushes no longer wait, and those that do are completed.
-    pub fn release(&self) {
-        self.platter().held = false;
-        self.flush();
-    }
-
-    /// Completes every flush that waits.
-    pub fn flush(&self) {
-        let cuts = self.platter().cuts;
-        self.flush_upto(usize::MAX, cuts);
-    }
-
-    fn flush_upto(&self, upto: usize, cuts: u64) {
-        let mut platter = self.platter();
-        if platter.cuts != cuts {
-            return;
-        }
-        let (done, waiting) = std::mem::take(&mut platter.waiting).into_iter().partition(|(end, _)| *end <= upto);
-        let done: Vec<(usize, Flushed)> = done;
-        platter.waiting = waiting;
-        platter.flushed = done.iter().map(|(end, _)| *end).fold(platter.flushed, usize::max);
-        drop(platter);
-        for (_, flushed) in done {
-            flushed.tell(Ok(()));
-        }
-    }
-
-    /// Whether there is room for more. A write without room keeps half of its bytes, as a real one may.
-    pub fn set_full(&self, full: bool) {
-        self.platter().full = full;
-    }
-
-    /// Whether it is so nearly full that proposals are refused. Small writes still find room.
-    pub fn set_crowded(&self, crowded: bool) {
-        self.platter().crowded = crowded;
-    }
-
-    /// From here on no flush succeeds, and it is not known what was kept.
-    pub fn break_down(&self) {
-        self.platter().broken = true;
-    }
-
-    /// The power is cut: of the bytes that were not flushed the first `kept` are there afterwards. Returns how many were not flushed.
-    pub fn crash(&self, kept: usize) -> usize {
-        let mut platter = self.platter();
-        let loose = platter.bytes.len() - platter.flushed;
-        let end = platter.flushed + kept.min(loose);
-        platter.bytes.truncate(end);
-        platter.flushed = end;
-        platter.cuts += 1;
-        (platter.held, platter.full, platter.broken) = (false, false, false);
-        let waiting = std::mem::take(&mut platter.waiting);
-        drop(platter);
-        // Whoever waits learns that nothing was promised.
-        drop(waiting);
-        loose
-    }
-
-    /// Changes the bits `mask` of byte `at`, as a failing disk would. Beyond the end nothing happens.
-    pub fn damage(&self, at: usize, mask: u8) {
-        if let Some(byte) = self.platter().bytes.get_mut(at) {
-            *byte ^= mask;
-        }
-    }
-
-    /// Bytes on it.
-    pub fn len(&self) -> usize {
-        self.platter().bytes.len()
-    }
-
-    /// Whether nothing was ever written.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn platter(&self) -> MutexGuard<'_, Platter> {
-        self.0.0.lock().expect("no holder of the platter's lock calls out while it holds it")
-    }
-}
+/// What a log is told that no longer has its disk.
+const CUT_OFF: &str = "the power was cut";
 
 /// The log on a [`MemoryDisk`].
 pub struct MemoryLog {
@@ -172,8 +23,8 @@ pub struct MemoryLog {
     held: Held,
     /// An error came back, and `recover` did not yet.
     poisoned: bool,
-    /// How many power cuts there had been when it was opened.
-    cuts: u64,
+    /// The number that the disk gave it.
+    owner: u64,
 }
 
 /// One stored write.
@@ -194,12 +45,16 @@ struct Held {
 }
 
 impl MemoryLog {
-    /// Opens the log on `disk`. A torn end is cut off; damage before it is refused.
+    /// Opens the log on `disk`, and takes the disk from whoever had it. A torn end is cut off; damage before it is refused.
     pub fn open(disk: &MemoryDisk) -> io::Result<Self> {
         let mut platter = disk.platter();
-        let (held, cuts) = (load(&mut platter)?, platter.cuts);
+        let held = load(&mut platter)?;
+        platter.owner += 1;
+        let (owner, waiting) = (platter.owner, std::mem::take(&mut platter.waiting));
         drop(platter);
-        Ok(Self { disk: disk.clone(), held, poisoned: false, cuts })
+        // Whoever waits learns that nothing was promised.
+        drop(waiting);
+        Ok(Self { disk: disk.clone(), held, poisoned: false, owner })
     }
 
     fn write(&mut self, records: Vec<Record>, flushed: Option<Flushed>) -> io::Result<()> {
@@ -215,9 +70,9 @@ impl MemoryLog {
             bytes.extend(frame);
         }
         let mut platter = self.disk.platter();
-        if platter.cuts != self.cuts {
+        if platter.owner != self.owner || platter.failed {
             self.poisoned = true;
-            return Err(io::Error::other("the power was cut"));
+            return Err(io::Error::other(if platter.failed { FLUSH_FAILED } else { CUT_OFF }));
         }
         if platter.full {
             let torn = &bytes[..bytes.len() / 2];
@@ -237,11 +92,11 @@ impl MemoryLog {
         platter.waiting.push((end, flushed));
         platter.flushes += 1;
         self.disk.0.1.notify_all();
-        let (held, later, cuts) = (platter.held, platter.later.clone(), platter.cuts);
+        let (held, later, owner) = (platter.held, platter.later.clone(), platter.owner);
         drop(platter);
         match later {
             _ if held => {}
-            Some(later) => later(Due { disk: self.disk.clone(), end, cuts }),
+            Some(later) => later(Due { disk: self.disk.clone(), end, owner }),
             None => self.disk.flush(),
         }
         Ok(())
@@ -295,16 +150,21 @@ impl LogBackend for MemoryLog {
         if platter.broken {
             return Err(io::Error::other("the disk is broken"));
         }
+        if platter.owner != self.owner {
+            return Err(io::Error::other(CUT_OFF));
+        }
         let end = platter.flushed;
         platter.bytes.truncate(end);
-        platter.waiting.clear();
-        self.cuts = platter.cuts;
+        let waiting = std::mem::take(&mut platter.waiting);
         self.held = load(&mut platter)?;
         self.poisoned = false;
+        drop(platter);
+        drop(waiting);
         Ok(())
     }
 }
 
+/// Reads all, and writes it anew: what can be read is then there.
 fn load(platter: &mut Platter) -> io::Result<Held> {
     let mut held = Held::default();
     let mut at = 0;
@@ -314,6 +174,7 @@ fn load(platter: &mut Platter) -> io::Result<Held> {
     }
     platter.bytes.truncate(at);
     platter.flushed = at;
+    (platter.hollow, platter.failed) = (None, false);
     Ok(held)
 }
 
