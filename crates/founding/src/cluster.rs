@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -126,11 +127,11 @@ fn certify_first(
     works: bool,
     now: Timestamp,
 ) -> Result<Option<Digest>, FoundingError> {
-    let names = certificate_names(node);
     let mut worker_key = None;
     for role in [Some(Role::Server), works.then_some(Role::Worker)].into_iter().flatten() {
         let (pair, identity) = (KeyPair::generate(), NodeIdentity { cluster: authority.cluster(), node: id, role });
-        let certificate = authority.issue(&Issue { identity, key: &pair.public(), names: &names, now, lifetime: NODE_LIFETIME })?;
+        let certificate =
+            authority.issue(&Issue { identity, key: &pair.public(), names: &names_for(role, node), now, lifetime: NODE_LIFETIME })?;
         if role == Role::Worker {
             worker_key = Some(Digest(pair.digest().to_bytes()));
         }
@@ -164,8 +165,16 @@ pub fn open_authority(certificate: &[u8], sealed: &[u8], key: &ClusterKey) -> Re
     Ok(Authority::open(certificate, &Sealed::from_bytes(sealed)?, key)?)
 }
 
+/// The names in a certificate of `node` for `role`. Users' tools call a server by the hosts it advertises. Nobody calls a worker by a name, and a token for workers
+/// must not be worth a certificate for whatever name its holder advertises: it gets addresses alone.
+pub fn names_for(role: Role, node: &Introduction) -> Vec<String> {
+    let mut names = certificate_names(node);
+    names.retain(|name| role == Role::Server || name == "localhost" || name.parse::<IpAddr>().is_ok());
+    names
+}
+
 /// The names by which users' tools may call a node: the hosts of everything it advertises.
-pub fn certificate_names(node: &Introduction) -> Vec<String> {
+fn certificate_names(node: &Introduction) -> Vec<String> {
     let addresses = [&node.peer, &node.mesh, &node.api].into_iter().flatten();
     let mut names: Vec<String> = addresses.filter_map(|address| address.rsplit_once(':')).map(|(host, _)| unbracketed(host)).collect();
     names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
@@ -217,5 +226,7 @@ mod tests {
             cpu_millis: 0,
         };
         assert_eq!(certificate_names(&node), ["10.0.0.1", "127.0.0.1", "::1", "a.example", "fd00::1", "localhost"]);
+        assert_eq!(names_for(Role::Server, &node), certificate_names(&node));
+        assert_eq!(names_for(Role::Worker, &node), ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "localhost"], "no name of its choice");
     }
 }

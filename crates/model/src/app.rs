@@ -1,7 +1,7 @@
 //! An app after parsing: every default filled in, nothing left to check. Owns the canonical form (its serde shape is the canonical JSON);
 //! must never hold what a user may leave out or get wrong: that is the raw form's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,13 @@ pub struct App {
 }
 
 impl App {
+    /// The artifacts it names: the sources of components and of files, as far as they are digests.
+    pub fn artifacts(&self) -> BTreeSet<Digest> {
+        let components = self.spec.components.values();
+        let sources = components.flat_map(|one| std::iter::once(&one.source).chain(one.files.iter().map(|file| &file.source)));
+        sources.filter_map(Source::digest).collect()
+    }
+
     /// The app's id.
     pub fn id(&self) -> AppId {
         AppId { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }

@@ -81,6 +81,8 @@ codes! {
     "E0416" "idempotency key used for something else"
     "E0417" "still in use"
     "E0418" "over a ceiling of the namespace"
+    "E0419" "host of another namespace"
+    "E0420" "two certificates for one host"
     "E0421" "not allowed"
     "E0422" "no leader"
     "E0423" "token not valid"

@@ -16,7 +16,16 @@ use views::{apps::Apps, assignment::Sources, viewer::Viewer};
 use wishes::{route_certificates::shown, values};
 
 use crate::{
-    Settings, agreement::Agreement, clock, live::Live, mesh::Mesh, metrics::Metrics, peers::Peers, spread::Spread, writer::Writer,
+    Settings,
+    agreement::Agreement,
+    clock,
+    joining::{Reign, TurnedAway},
+    live::Live,
+    mesh::Mesh,
+    metrics::Metrics,
+    peers::Peers,
+    spread::Spread,
+    writer::Writer,
 };
 
 /// The parts of one control plane.
@@ -45,6 +54,12 @@ pub(crate) struct Core {
     pub(crate) spread: Spread,
     /// Reports that may be passed on at once.
     pub(crate) relays: Arc<Semaphore>,
+    /// Since when this server leads.
+    pub(crate) reign: Reign,
+    /// Nodes that asked to join in vain.
+    pub(crate) turned_away: TurnedAway,
+    /// Changes that were refused.
+    pub(crate) refused: TurnedAway,
     /// Whether this member still agrees with the others.
     pub(crate) agreement: Agreement,
     /// Who this server is to others.

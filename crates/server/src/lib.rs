@@ -8,12 +8,14 @@
 mod admit;
 mod agreement;
 mod api_error;
+mod audit;
 mod clock;
 mod core;
 mod extract;
 mod forward;
 mod guard;
 mod handlers;
+mod joining;
 mod leader;
 mod limits;
 mod listen;
@@ -222,6 +224,7 @@ fn work(core: &Arc<Core>, writes: mpsc::Receiver<writer::Write>, tasks: &mut Joi
     tasks.spawn(writer::run(core.clone(), writes));
     tasks.spawn(leader::run(core.clone()));
     tasks.spawn(members::run(core.clone()));
+    tasks.spawn(audit::keep(core.clone()));
     tasks.spawn(retention::run(core.clone()));
     tasks.spawn(spread::keep(core.clone()));
     tasks.spawn(renewal::run(core.clone()));
@@ -294,6 +297,9 @@ async fn start(
         peers,
         spread: spread::Spread::default(),
         relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+        reign: joining::Reign::default(),
+        turned_away: joining::TurnedAway::default(),
+        refused: joining::TurnedAway::default(),
         agreement: agreement::Agreement::default(),
         identity,
         cluster_key: key,

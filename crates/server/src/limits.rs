@@ -142,6 +142,9 @@ pub const REACHED_EVERY: Duration = Duration::from_secs(2);
 /// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
 pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Artifacts that a snapshot says it lacks: what a file is of has to fit into a part of 64 KiB.
+pub const SNAPSHOT_MISSING_MAX: usize = 500;
+
 /// Snapshots that are sent at once: each holds a thread as long as its reader takes.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;
 
@@ -150,6 +153,12 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 64 << 10;
 
 /// Pieces of a snapshot that wait for their reader.
 pub const SNAPSHOT_PIECES_MAX: usize = 16;
+
+/// Bytes of JSON somebody may send who shows no certificate: a node says of itself 64 labels of two texts of 320 bytes, and its keys.
+pub const ANYBODY_BYTES_MAX: usize = 64 << 10;
+
+/// Between two lines about those who were turned away: whoever tries without end fills no disk.
+pub const TURNED_AWAY_TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// A server that was heard within this time lives: ten elections of the standard profile.
 pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);

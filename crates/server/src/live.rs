@@ -111,9 +111,12 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use api::node::ReportedEventKind;
-    use model::id::{Generation, Index};
-    use state::command::{Addresses, Command, CommandV1, Found, NodeFacts, NodeKeys, Sealed};
+    use api::node::{Phase, ReportedEventKind, ReportedPlacement};
+    use model::{
+        frozen::{AppSpecV1, ComponentSpecV1, Frozen},
+        id::{AppId, Digest, Generation, Index, PlacementId, RevisionNumber},
+    };
+    use state::command::{Addresses, Change, Command, CommandV1, Deploy, Found, NodeFacts, NodeKeys, Plan, Sealed, SeenPhase, Step};
 
     use super::*;
 
@@ -135,6 +138,45 @@ mod tests {
         let mut state = State::empty();
         state.apply(Index(1), &Command::V1(CommandV1::Found(found))).expect("it is the first");
         state
+    }
+
+    /// What a worker says of another node's placement, or of one that nobody decided, is not heard.
+    #[test]
+    fn a_worker_speaks_of_its_own_placements_alone() {
+        let mut state = founded();
+        let component = ComponentSpecV1 {
+            name: "web".parse().expect("a name"),
+            digest: Digest([3; 32]),
+            replicas: 1,
+            instance_memory_bytes: 1,
+            cpu_millis: 1,
+            routes: Vec::new(),
+            config: None,
+            secrets: Vec::new(),
+            certificates: Vec::new(),
+            egress: Vec::new(),
+            imports: Vec::new(),
+        };
+        let frozen = Frozen { canonical: String::new(), spec: AppSpecV1 { components: vec![component] } };
+        let app: AppId = "hello".parse().expect("an app");
+        let deploy = Deploy { app, frozen, identity: Digest([4; 32]), protected: false, expect: None };
+        let instance = "hello/web.1".parse().expect("an instance");
+        let place = Step::Place { instance, revision: RevisionNumber(1), node: NodeId(1) };
+        let plan = Plan { at: Timestamp(1), based_on: Index(2), steps: vec![place] };
+        state.apply(Index(2), &Command::user(Timestamp(1), "ann", Change::Deploy(deploy))).expect("deploys");
+        state.apply(Index(3), &Command::V1(CommandV1::Carry(plan))).expect("places");
+        let placed = state.placements().next().expect("it is placed").id;
+        let live = Live::new(Timestamp(1));
+        let says = |node: u64, placement: PlacementId| {
+            let placements = vec![ReportedPlacement { placement, phase: Phase::Ready }];
+            let (generation, events) = (Generation(1), Vec::new());
+            live.report(Report { node: NodeId(node), generation, pid: 7, sequence: 1, placements, events }, Timestamp(2));
+            live.observed(&state, Timestamp(3)).phases
+        };
+        assert!(says(2, placed).is_empty(), "it is another node's");
+        assert!(says(2, PlacementId(99)).is_empty(), "nobody decided it");
+        assert_eq!(says(1, placed).into_iter().collect::<Vec<_>>(), [(placed, SeenPhase::Ready)]);
+        assert_eq!(says(2, placed).len(), 1, "what its own worker says stands");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use consensus::{Leadership, Membership, Peer, Shape};
 use model::{id::NodeId, problem::chain};
 use state::State;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     core::Core,
@@ -33,6 +33,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if ended {
             return;
         }
+        core.reign.saw(&leadership.borrow(), Instant::now());
         let state = core.state();
         let nodes = (state.nodes().count(), state.nodes().map(|node| node.version).max());
         if seen != Some(nodes) {

@@ -18,6 +18,10 @@ pub(crate) struct Metrics {
     pub(crate) proposals: Counter,
     /// Checkpoints at which members had different states and nobody could say which was right.
     pub(crate) divergences: Counter,
+    /// Nodes that asked to join and were turned away before anything was written.
+    pub(crate) joins_refused: Counter,
+    /// Changes that the state refused, and that were not written.
+    pub(crate) writes_refused: Counter,
     requests: Family<Request, Counter>,
 }
 
@@ -44,6 +48,9 @@ impl Metrics {
         registry.register("log_proposals", "Commands given to the log", self.proposals.clone());
         let help = "Checkpoints of the log at which members had different states, none of them that of most";
         registry.register("state_divergences", help, self.divergences.clone());
+        let help = "Nodes that asked to join and were turned away";
+        registry.register("joins_refused", help, self.joins_refused.clone());
+        registry.register("writes_refused", "Changes that were refused and not written", self.writes_refused.clone());
         let mut page = String::new();
         text::encode_registry(&mut page, &registry).expect("a String takes any text");
         page

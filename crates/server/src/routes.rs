@@ -20,7 +20,9 @@ use crate::{
     api_error::ApiError,
     core::Core,
     forward,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
+    handlers::{
+        apply, apps, artifacts, cluster, events, health, join, logs, members, node, peer, snapshot, tokens, top, values, watch, why,
+    },
     openapi::{Content, Shape, shape},
 };
 
@@ -220,7 +222,7 @@ fn peer_endpoints() -> Vec<Endpoint> {
     const ARTIFACT: &str = "/peer/v1/artifacts/{digest}";
     debug_assert!(ARTIFACT.starts_with(ARTIFACTS_PATH));
     vec![
-        Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(peer::join)),
+        Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(join::join)),
         Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(peer::renew)),
         Endpoint::new(Method::POST, STANDING_PATH, "What is known of a server", post(peer::standing)),
         // The last piece of a snapshot is answered once it is restored; whoever sends it has its own deadline.

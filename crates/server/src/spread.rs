@@ -8,17 +8,21 @@ use std::{
     time::Instant,
 };
 
-use api::peer::ARTIFACTS_PATH;
+use api::{peer::ARTIFACTS_PATH, v1::Principal};
 use axum::{body::Body, http::Request};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http_body_util::BodyExt;
 use model::{
+    app::App,
     id::{Digest, NodeId},
     problem::chain,
 };
 use serde_json::Value;
 use state::State;
-use wishes::documents::Checked;
+use wishes::{
+    documents::{self, Checked},
+    principal,
+};
 
 use crate::{
     api_error::ApiError,
@@ -52,14 +56,13 @@ impl Spread {
     }
 }
 
-/// Brings what `documents` name and this server lacks: it may have been uploaded to another one.
-pub(crate) async fn gather(core: &Arc<Core>, documents: &[Value]) {
-    for document in documents {
-        let wanted: BTreeSet<Digest> = state::digests_in(&document.to_string()).collect();
-        for digest in wanted.into_iter().filter(|digest| core.artifacts.size(digest).is_none()) {
-            // What nobody has is refused with the rest of the documents, in the user's words.
-            bring(core, &digest).await;
-        }
+/// Brings what the apps of `documents` name and this server lacks: it may have been uploaded to another one. Only for apps that `principal` may touch: what
+/// cannot be applied anyway moves no bytes.
+pub(crate) async fn gather(core: &Arc<Core>, principal: &Principal, documents: &documents::Request) {
+    let own = documents.apps().filter(|app| principal::within(principal, &app.metadata.namespace).is_ok());
+    for digest in own.flat_map(App::artifacts).filter(|digest| core.artifacts.size(digest).is_none()).collect::<BTreeSet<_>>() {
+        // What nobody has is refused with the rest of the documents, in the user's words.
+        bring(core, &digest).await;
     }
 }
 
@@ -72,10 +75,7 @@ pub(crate) async fn spread(core: &Arc<Core>, checked: &[Checked]) -> Result<(), 
     let others: Vec<u64> = voters.iter().copied().filter(|id| *id != core.node.0).collect();
     // With this server itself: of 3 voters one other is enough, of 5 two.
     let needed = voters.len() / 2;
-    let components = checked.iter().flat_map(|one| one.app.spec.components.values());
-    let sources = components
-        .flat_map(|component| component.source.digest().into_iter().chain(component.files.iter().filter_map(|file| file.source.digest())));
-    for digest in sources.collect::<BTreeSet<_>>() {
+    for digest in checked.iter().flat_map(|one| one.app.artifacts()).collect::<BTreeSet<_>>() {
         let begin = Instant::now();
         if needed > 0 && !core.spread.is_known(&digest, begin) {
             copy(core, digest, &others, needed).await?;

@@ -15,7 +15,7 @@ use wishes::decision::{Decision, Wish, Written, decide, settle};
 
 use crate::{
     api_error::ApiError,
-    clock,
+    audit, clock,
     core::Core,
     forward::no_leader,
     limits::{BATCH_BYTES_MAX, READ_BARRIER_MAX, WRITES_PER_BATCH_MAX},
@@ -114,7 +114,10 @@ async fn confirm(core: Arc<Core>, write: Write) {
                 Ok(decision) if decision.commands.is_empty() => Ok(Written { index: state.index(), applied: decision.applied }),
                 // There is something to write after all.
                 Ok(_) => return core.writer.queue(write),
-                Err(problems) => Err(ApiError::problems(problems)),
+                Err(problems) => {
+                    audit::refused(&core, &write.wish, &problems);
+                    Err(ApiError::problems(problems))
+                }
             }
         }
     };

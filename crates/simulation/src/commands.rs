@@ -97,7 +97,14 @@ fn join(node: NodeFacts, token: &str) -> Join {
 }
 
 fn user(unique: u64, change: Change) -> CommandV1 {
-    CommandV1::User(UserCommand { at: now(), by: format!("client-{}", unique >> 32), from: "10.0.0.1:9".to_owned(), key: None, change })
+    CommandV1::User(UserCommand {
+        at: now(),
+        by: format!("client-{}", unique >> 32),
+        token: None,
+        from: "10.0.0.1:9".to_owned(),
+        key: None,
+        change,
+    })
 }
 
 /// A command from somebody who last saw `state`.

@@ -3,35 +3,23 @@
 
 use std::collections::BTreeSet;
 
-use model::id::Digest;
+use model::id::{Digest, NodeId};
 
 use crate::State;
 
-/// What every digest starts with.
-const MARK: &str = "sha256:";
-
 impl State {
-    /// Every digest that a kept revision names anywhere: components, files, and whatever else a manifest may name one day.
+    /// Every artifact that a kept revision names: the sources of components and of files.
     pub fn artifacts(&self) -> BTreeSet<Digest> {
-        self.all_revisions().flat_map(|revision| digests_in(&revision.frozen.canonical)).collect()
+        self.all_revisions().flat_map(|revision| revision.frozen.artifacts()).collect()
     }
-}
 
-/// Every digest that stands in `text`.
-pub fn digests_in(text: &str) -> impl Iterator<Item = Digest> {
-    let ends = |at: usize| at + MARK.len() + 2 * size_of::<Digest>();
-    text.match_indices(MARK).filter_map(move |(at, _)| text.get(at..ends(at))?.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_digest_in_a_text_is_found() {
-        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
-        let text =
-            format!(r#"{{"source":{{"digest":"{one}","from":"{one}"}},"files":["{two}"],"env":{{"A":"sha256:abc"}},"end":"sha256:"}}"#);
-        assert_eq!(digests_in(&text).collect::<BTreeSet<_>>(), BTreeSet::from([one, two]));
+    /// Whether a placement on `node` needs the artifact `digest`.
+    pub fn needs(&self, node: NodeId, digest: &Digest) -> bool {
+        let placed: BTreeSet<_> =
+            self.placements_on(node).map(|placement| (&placement.instance.component.app, placement.revision)).collect();
+        let revisions = || placed.iter().filter_map(|(app, number)| self.revision(app, *number));
+        // Components first: they are there without reading anything.
+        revisions().any(|revision| revision.frozen.spec.components.iter().any(|component| component.digest == *digest))
+            || revisions().any(|revision| revision.frozen.artifacts().contains(digest))
     }
 }

@@ -20,6 +20,7 @@ mod artifacts;
 mod attest;
 mod check;
 mod derived;
+mod hosts;
 mod owners;
 mod references;
 mod ring;
@@ -43,7 +44,6 @@ use crate::{
 pub use crate::{
     applied::{Applied, DeployOutcome, PutOutcome},
     apply::begins_anew_after,
-    artifacts::digests_in,
     attest::Verdict,
     changes::{Compacted, OBJECT_KINDS, ObjectChange, ObjectKey, Op},
     command::Command,

@@ -8,13 +8,13 @@ use expect_test::expect;
 use model::id::{Index, NodeId, Timestamp};
 use state::{
     Applied, AuditOutcome, Command, DeployOutcome, FOUNDER, Refused, State, Verdict,
-    command::{Attest, Change, CommandV1, Delete, NodeRole, UserCommand},
+    command::{Attest, Change, CommandV1, Deed, Delete, NodeRole, UserCommand, Witness},
     limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_SPARE, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
 };
 use support::{Cluster, deploy, facts, join_token, joining, worker};
 
 fn keyed(at: u64, by: &str, key: &str, change: Change) -> CommandV1 {
-    CommandV1::User(UserCommand { at: Timestamp(at), by: by.into(), from: "10.0.0.1:9".into(), key: Some(key.into()), change })
+    CommandV1::User(UserCommand { at: Timestamp(at), by: by.into(), token: None, from: "10.0.0.1:9".into(), key: Some(key.into()), change })
 }
 
 #[test]
@@ -93,23 +93,33 @@ fn everything_people_do_is_written_down() {
     cluster.wish(CommandV1::Join(joining(facts("c"), "w"))).expect_err("it is for workers");
     cluster.deploy(deploy("team/hello", 1, 1, &[])).expect("deploys");
     cluster.ask(Change::Delete(Delete { app: support::app("other") })).expect_err("there is none");
+    let before = (cluster.state.newest_event(), cluster.state.index());
+    let witness = |deed, object: &str| Change::Witness(Witness { deed, object: object.into() });
+    assert_eq!(cluster.ask(witness(Deed::RemoveMember, "member/b")), Ok(Applied::Witnessed));
+    assert_eq!(cluster.state.newest_event(), before.0, "nothing but the entry");
+    cluster.ask(witness(Deed::GiveKey, &"x".repeat(5_000))).expect("it is bounded");
     let lines: Vec<_> = cluster
         .state
         .audit_after(0)
         .map(|entry| {
             let outcome = match &entry.outcome {
                 AuditOutcome::Done => "done".to_owned(),
+                AuditOutcome::Begun => "begun".to_owned(),
                 AuditOutcome::Refused { code, message } => format!("{code} {message}"),
             };
-            format!("{} @{} {} [{}] {} {}: {outcome}", entry.sequence, entry.index, entry.by, entry.from, entry.verb, entry.object)
+            let token = entry.token.as_ref().map_or("-", |token| token.as_str());
+            let object: String = entry.object.chars().take(20).collect();
+            format!("{} @{} {} {token} [{}] {} {object}: {outcome}", entry.sequence, entry.index, entry.by, entry.from, entry.verb)
         })
         .collect();
     expect![[r#"
-        1 @2 ann [10.0.0.1:9] create join-token/w: done
-        2 @3 join-token/w [] join node/b: done
-        3 @5 join-token/w [] join node/c: E0412 joining node `c`: its join token is for a worker, not for a server
-        4 @6 ann [] deploy app/team/hello: done
-        5 @7 ann [] delete app/other: E0402 app `other` does not exist"#]]
+        1 @2 ann - [10.0.0.1:9] create join-token/w: done
+        2 @3 join-token/w w [] join node/b: done
+        3 @5 join-token/w w [] join node/c: E0412 joining node `c`: its join token is for a worker, not for a server
+        4 @6 ann - [] deploy app/team/hello: done
+        5 @7 ann - [] delete app/other: E0402 app `other` does not exist
+        6 @8 ann - [] remove member/b: begun
+        7 @9 ann - [] give xxxxxxxxxxxxxxxxxxxx: begun"#]]
     .assert_eq(&lines.join("\n"));
 }
 

@@ -168,8 +168,9 @@ fn command() -> impl Strategy<Value = CommandV1> {
     let at = Timestamp(5);
     let key = prop::option::weighted(0.5, prop_oneof![4 => "[kl]", 1 => Just(String::new()), 1 => Just("k".repeat(129))]);
     let time = prop_oneof![8 => 0..30u64, 1 => Just(limits::ANSWER_KEPT_MILLIS + 20)];
-    let user = (change(), time, "[ab]", key)
-        .prop_map(|(change, at, by, key)| CommandV1::User(UserCommand { at: Timestamp(at), by, from: "10.0.0.1:9".into(), key, change }));
+    let user = (change(), time, "[ab]", key).prop_map(|(change, at, by, key)| {
+        CommandV1::User(UserCommand { at: Timestamp(at), by, token: None, from: "10.0.0.1:9".into(), key, change })
+    });
     let attest = (node(), 0..3u64, 0..2u8)
         .prop_map(|(node, checkpoint, hash)| CommandV1::Attest(Attest { node, index: Index(checkpoint * 500), hash: [hash; 32] }));
     prop_oneof![

@@ -73,7 +73,8 @@ impl Named {
             for id in component.config.iter().map(object) {
                 configs.insert(id.clone(), state.config(&id).map(|record| record.version));
             }
-            for id in component.secrets.iter().map(|wanted| &wanted.secret).chain(&component.certificates).map(object) {
+            let certificates = component.certificates.iter().map(|wanted| &wanted.secret);
+            for id in component.secrets.iter().map(|wanted| &wanted.secret).chain(certificates).map(object) {
                 secrets.insert(id.clone(), state.secret(&id).map(|record| record.version));
             }
         }

@@ -53,7 +53,14 @@ impl Reports {
         let last = |node: NodeId| seen.get(&node).map_or(self.since, |seen| seen.at);
         let workers = state.nodes().filter(|node| node.is_worker()).map(|node| node.id);
         let silent = workers.filter(|node| is_silent(last(*node), now)).collect::<BTreeSet<_>>();
-        let phases = seen.values().flat_map(|seen| &seen.phases).map(|(placement, phase)| (*placement, recorded(phase))).collect();
+        // A worker speaks of its own placements alone: what it says of another's is not heard.
+        let own = |node: NodeId, placement: PlacementId| state.placement(placement).is_some_and(|placement| placement.node == node);
+        let phases = seen
+            .iter()
+            .flat_map(|(node, seen)| seen.phases.iter().map(|(placement, phase)| (*node, *placement, phase)))
+            .filter(|(node, placement, _)| own(*node, *placement))
+            .map(|(_, placement, phase)| (placement, recorded(phase)))
+            .collect();
         Observed { phases, silent }
     }
 

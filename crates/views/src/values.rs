@@ -60,10 +60,12 @@ pub fn audit(entry: &AuditEntry) -> AuditView {
         sequence: entry.sequence,
         at: entry.at.into(),
         by: if entry.from.is_empty() { entry.by.clone() } else { format!("{} ({})", entry.by, entry.from) },
+        token: entry.token.as_ref().map(ToString::to_string),
         verb: entry.verb.clone(),
         object: entry.object.clone(),
         outcome: match &entry.outcome {
             AuditOutcome::Done => "done".to_owned(),
+            AuditOutcome::Begun => "begun".to_owned(),
             AuditOutcome::Refused { message, .. } => message.clone(),
         },
     }

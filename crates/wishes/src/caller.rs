@@ -13,7 +13,7 @@ pub struct Caller {
     pub principal: Principal,
     /// Whether a token says so; if not, the name is what the caller calls itself.
     pub by_token: bool,
-    /// Which one, when it was shown to this server.
+    /// Which one.
     pub token: Option<TokenId>,
     /// From where, for the audit log; empty when over no network.
     pub from: String,

@@ -7,7 +7,7 @@ use model::{
 };
 use state::{
     Applied, Command, DeployOutcome, PutOutcome, Refused, State,
-    command::{Change, CommandV1, Deploy, UserCommand},
+    command::{Change, CommandV1, Deploy, UserCommand, Witness},
 };
 
 use crate::caller::Caller;
@@ -36,12 +36,25 @@ impl Wish {
         let commands = changes.into_iter().enumerate().map(|(number, change)| UserCommand {
             at,
             by: by.clone(),
+            token: caller.token.clone(),
             from: caller.from.clone(),
             // Each command of a request is remembered by itself.
             key: caller.key.as_ref().map(|key| if keyed { format!("{key}/{number}") } else { key.clone() }),
             change,
         });
         Self { commands: commands.collect(), documents: None, held: None }
+    }
+
+    /// Something that is done beside the state. It is remembered by no key: what follows under the caller's key is another change.
+    pub fn witness(caller: &Caller, at: Timestamp, witness: Witness) -> Self {
+        let mut wish = Self::change(caller, "", at, Change::Witness(witness));
+        wish.commands.iter_mut().for_each(|command| command.key = None);
+        wish
+    }
+
+    /// Who asks for it, and from where.
+    pub fn asked_by(&self) -> (&str, &str) {
+        self.commands.first().map_or(("", ""), |command| (&command.by, &command.from))
     }
 
     /// What a request of several documents asks for: each change with the document it is about.

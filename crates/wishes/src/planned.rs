@@ -84,8 +84,12 @@ pub fn answer(look: Look<'_>, checked: &[Checked], applied: &[Applied], plan: &P
             warnings: Vec::new(),
         });
     }
+    // The scheduler plans for everybody; who asked about some apps hears of those.
+    let asked: BTreeSet<AppId> = checked.iter().map(|one| one.app.id()).collect();
     let waits = plan.steps.iter().filter_map(|step| match step {
-        Step::Wait { instance, reason } => Some(Waiting { instance: instance.clone(), reason: reason.clone() }),
+        Step::Wait { instance, reason } if asked.contains(&instance.component.app) => {
+            Some(Waiting { instance: instance.clone(), reason: reason.clone() })
+        }
         _ => None,
     });
     PlanAnswer { index: before.index(), objects, values: Vec::new(), waits: waits.collect() }

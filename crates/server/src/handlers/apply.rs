@@ -30,8 +30,8 @@ pub(crate) async fn apply(
     Extension(caller): Extension<Caller>,
     Json(request): Json<ApplyRequest>,
 ) -> Result<Answer<ApplyAnswer>, ApiError> {
-    spread::gather(&core, &request.documents).await;
     let documents = documents::read(request.documents)?;
+    spread::gather(&core, &caller.principal, &documents).await;
     let mut stored = stored(&core, &documents).await?;
     let asked = documents.check(request.expect, Sources { stored: &stored, told: None })?;
     wished::allow(&caller.principal, &asked)?;

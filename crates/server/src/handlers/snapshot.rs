@@ -19,15 +19,16 @@ use bytes::Bytes;
 use founding::machine::Machine;
 use futures_util::stream;
 use model::id::Digest;
+use state::command::Deed;
 use tokio::sync::{Semaphore, mpsc};
 use wishes::caller::Caller;
 
 use crate::{
     api_error::ApiError,
-    clock,
+    audit, clock,
     core::Core,
     extract::Query,
-    limits::{SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_MAX, SNAPSHOTS_SENT_MAX},
+    limits::{SNAPSHOT_MISSING_MAX, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_MAX, SNAPSHOTS_SENT_MAX},
     spread,
 };
 
@@ -44,16 +45,13 @@ pub(crate) async fn save(
         let refused = ApiError::new("E0421", "only the owner of a server's machine may take the cluster's key along", help);
         return Err(refused.status(StatusCode::FORBIDDEN));
     }
+    if query.keys {
+        audit::witness(&core, &caller, Deed::GiveKey, "cluster/key".to_owned()).await?;
+    }
     let permit = SENDING.try_acquire().map_err(|_| ApiError::new("E0407", "other snapshots are being sent", "try again in a moment"))?;
     let frozen =
         core.consensus.frozen().ok_or_else(|| ApiError::new("E0407", "there is nothing in the log yet", "try again in a moment"))?;
-    let artifacts: Vec<Digest> = if query.artifacts { frozen.machine().0.artifacts().into_iter().collect() } else { Vec::new() };
-    for digest in &artifacts {
-        if !spread::bring(&core, digest).await {
-            let message = format!("artifact {digest} is on no server that answers");
-            return Err(ApiError::new("E0206", message, "delete the revisions that name it, or save without --with-artifacts"));
-        }
-    }
+    let artifacts = if query.artifacts { bring(&core, &frozen).await } else { Found::default() };
     let (pieces, sent) = mpsc::channel(SNAPSHOT_PIECES_MAX);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -70,7 +68,26 @@ pub(crate) async fn save(
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
-fn write(core: &Core, frozen: &consensus::Frozen<Machine>, query: &SnapshotQuery, artifacts: &[Digest], out: Outward) -> io::Result<()> {
+/// The artifacts that kept revisions name.
+#[derive(Debug, Default)]
+struct Found {
+    here: Vec<Digest>,
+    /// On no server that answers: one lost artifact is no reason to save nothing.
+    missing: Vec<Digest>,
+}
+
+async fn bring(core: &Arc<Core>, frozen: &consensus::Frozen<Machine>) -> Found {
+    let mut found = Found::default();
+    for digest in frozen.machine().0.artifacts() {
+        if spread::bring(core, &digest).await { found.here.push(digest) } else { found.missing.push(digest) }
+    }
+    if !found.missing.is_empty() {
+        tracing::warn!(artifacts.missing = found.missing.len(), "a snapshot lacks artifacts that no server has");
+    }
+    found
+}
+
+fn write(core: &Core, frozen: &consensus::Frozen<Machine>, query: &SnapshotQuery, artifacts: &Found, out: Outward) -> io::Result<()> {
     let about = About {
         format: backup::FORMAT,
         cluster: core.settings.cluster.to_string(),
@@ -78,7 +95,8 @@ fn write(core: &Core, frozen: &consensus::Frozen<Machine>, query: &SnapshotQuery
         state_hash: Digest(frozen.machine().0.hash()),
         saved_at: clock::now().0,
         release: env!("CARGO_PKG_VERSION").to_owned(),
-        artifacts: query.artifacts.then_some(artifacts.len() as u64),
+        artifacts: query.artifacts.then_some(artifacts.here.len() as u64),
+        missing: artifacts.missing.iter().copied().take(SNAPSHOT_MISSING_MAX).collect(),
         with_keys: query.keys,
     };
     let mut writer = Writer::begin(BufWriter::with_capacity(SNAPSHOT_PIECE_BYTES, out), &about)?;
@@ -86,7 +104,7 @@ fn write(core: &Core, frozen: &consensus::Frozen<Machine>, query: &SnapshotQuery
         writer.part(&Kind::Key, core.cluster_key.to_bytes().as_slice())?;
     }
     writer.stream(&Kind::State, |part| frozen.write(part))?;
-    for digest in artifacts {
+    for digest in &artifacts.here {
         writer.part(&Kind::Artifact(*digest), File::open(core.artifacts.path(digest))?)?;
     }
     writer.finish().map(drop)

@@ -27,6 +27,7 @@ async fn an_app_is_applied_placed_ready_and_gone() {
     let program = &assignment.programs[0];
     assert_eq!((program.component.to_string().as_str(), program.digest, program.placements.len()), ("hello/web", digest, 1));
     assert_eq!((assignment.routes[0].host.as_str(), assignment.routes[0].revision), ("hello.localhost", RevisionNumber(1)));
+    assert!(plane.node.artifact(&digest).await.is_ok(), "what it is assigned it gets");
     let progressing = plane.app("hello").await;
     assert_eq!(progressing.status.rollout.phase, RolloutPhase::Progressing, "{:?}", progressing.status);
 

@@ -29,10 +29,14 @@ impl State {
             index: self.index,
             at: user.at,
             by,
+            token: user.token.clone(),
             from: bounded(&user.from),
             verb: user.change.verb().to_owned(),
             object: bounded(&user.change.object()),
-            outcome: outcome(&applied),
+            outcome: match (&user.change, &applied) {
+                (Change::Witness(_), Ok(_)) => AuditOutcome::Begun,
+                _ => outcome(&applied),
+            },
         };
         self.audit.push(|sequence| AuditEntry { sequence, ..entry });
         applied
@@ -46,6 +50,7 @@ impl State {
             index: self.index,
             at: join.at,
             by: format!("join-token/{}", admission.token),
+            token: Some(admission.token.clone()),
             from: bounded(&join.node.addresses.peer),
             verb: verb.to_owned(),
             object: bounded(&format!("node/{}", join.node.name)),
@@ -70,6 +75,7 @@ impl State {
             Change::DeleteSecret(delete) => self.delete_secret(user, delete),
             Change::PutNamespace(put) => self.put_namespace(user, put),
             Change::DeleteNamespace(delete) => self.delete_namespace(user, delete),
+            Change::Witness(_) => Ok(Applied::Witnessed),
         }
     }
 

@@ -4,7 +4,7 @@ use model::manifest::{self, Document};
 use rcgen::{CertificateParams, KeyPair};
 use state::{
     Command,
-    command::{Change, CommandV1, Deploy, Described, Found, NodeFacts, NodeKeys, PutSecret, Sealed},
+    command::{Change, CommandV1, Deploy, Found, NodeFacts, NodeKeys, PutSecret, Sealed},
 };
 
 use super::*;
@@ -100,7 +100,7 @@ impl World {
             Change::PutSecret(PutSecret {
                 sealed: values::seal(&self.key, &id, self.state.secret(&id), &data.0),
                 id,
-                described: Described::default(),
+                described: None,
                 kind: secret.spec.kind.into(),
                 keys: data.0.keys().cloned().collect(),
                 expect: None,

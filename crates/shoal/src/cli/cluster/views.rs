@@ -117,10 +117,11 @@ pub fn api_role(role: ApiRole) -> &'static str {
 /// Changes, oldest first.
 pub fn audit(changes: &[AuditView], shape: Shape) -> Table {
     let shape = Shape { namespaces: false, ..shape };
-    let mut table = shape.table(&["age", "by", "verb", "object", "outcome"], &["sequence", "at"]);
+    let mut table = shape.table(&["age", "by", "verb", "object", "outcome"], &["token", "sequence", "at"]);
     for change in changes {
         let usual = [age(change.at.0, shape.now), change.by.clone(), change.verb.clone(), change.object.clone(), change.outcome.clone()];
-        shape.row(&mut table, None, usual, [change.sequence.to_string(), change.at.to_string()]);
+        let token = change.token.clone().unwrap_or_else(|| "-".to_owned());
+        shape.row(&mut table, None, usual, [token, change.sequence.to_string(), change.at.to_string()]);
     }
     table
 }
@@ -311,13 +312,13 @@ mod tests {
                 flags   a,b    9         3m12s   12s"#]],
         );
         let changes: Vec<AuditView> = of(json!([
-            {"sequence": 7, "at": "2026-01-01T00:03:00.000Z", "by": "ci", "verb": "deploy", "object": "app/team/cart", "outcome": "done"},
+            {"sequence": 7, "at": "2026-01-01T00:03:00.000Z", "by": "ci", "token": "t7", "verb": "deploy", "object": "app/team/cart", "outcome": "done"},
         ]));
         check(
             &audit(&changes, shape(true, false)),
             expect![[r#"
-                AGE   BY   VERB     OBJECT          OUTCOME   SEQUENCE   AT
-                12s   ci   deploy   app/team/cart   done      7          2026-01-01T00:03:00.000Z"#]],
+                AGE   BY   VERB     OBJECT          OUTCOME   TOKEN   SEQUENCE   AT
+                12s   ci   deploy   app/team/cart   done      t7      7          2026-01-01T00:03:00.000Z"#]],
         );
         let lives = BTreeMap::from([("team".parse().expect("a name"), Inhabitants { apps: 2, configs: 0, secrets: 1, ceilings: true })]);
         check(
