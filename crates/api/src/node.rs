@@ -112,6 +112,9 @@ pub struct ReportAnswer {
     pub servers: Vec<KnownServer>,
     /// Nodes up to this one that are not in the list are no servers, or gone.
     pub complete_to: NodeId,
+    /// `HOST:PORT` of every socket by which servers are run, API, peer and mesh: closed to guests whatever their rules say.
+    #[serde(default)]
+    pub closed: Vec<String>,
 }
 
 /// A server as a worker knows it.

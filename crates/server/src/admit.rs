@@ -1,7 +1,7 @@
 //! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `wishes::principal`'s.
 //!
-//! The socket of the data directory and loopback belong to the machine's owner. From elsewhere every call needs a token; a call that another server passes on
-//! carries the principal that server let in, and only servers can send one: their certificate says so.
+//! Over the socket of the data directory and over loopback the owner needs no token: root, and the user the server runs as. Everybody else does; a call that
+//! another server passes on carries the principal that server let in, and only servers can send one: their certificate says so.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -36,10 +36,12 @@ use crate::{
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// Over the socket in the data directory, which only its owner can open.
+    /// Over the socket in the data directory, by its owner.
     Socket,
-    /// Over TCP from this machine, without TLS.
+    /// Over TCP from this machine, without TLS, by the owner of the server.
     Loopback,
+    /// From this machine by another user, whose id this is, or by somebody of whom nothing is known.
+    Stranger(Option<u32>),
     /// Over TLS, from this address.
     Tls(SocketAddr),
     /// Passed on by another server, which has let it in.
@@ -62,7 +64,7 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
     let key = key(headers)?;
     let from = match via {
         Via::Tls(address) => address.ip().to_string(),
-        Via::Socket | Via::Loopback | Via::Server => String::new(),
+        Via::Socket | Via::Loopback | Via::Stranger(_) | Via::Server => String::new(),
     };
     match bearer(headers)? {
         Some(token) => {
@@ -72,6 +74,7 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
             let principal = Principal { name: "owner of this machine".to_owned(), role: ApiRole::Admin, namespace: None };
             Ok(Caller { principal, by_token: false, token: None, from, key })
         }
+        None if matches!(via, Via::Stranger(_)) => Err(stranger(via)),
         None => Err(refused("this call shows no token", "log in with   shoal login URL   or set SHOAL_TOKEN")),
     }
 }
@@ -115,6 +118,17 @@ fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<(T
         return Err(refused(&format!("the token `{}` has expired", known.id), "ask an admin for another one"));
     }
     Ok((known.id.clone(), Principal { name: known.name.clone(), role: role(known.role), namespace: known.namespace.clone() }))
+}
+
+/// Somebody on this machine who is not the owner and shows no token.
+fn stranger(via: Via) -> ApiError {
+    let who = match via {
+        Via::Stranger(Some(user)) => format!("user {user} of this machine is not the one the server runs as"),
+        _ => "it cannot be told which user of this machine asks".to_owned(),
+    };
+    let help = "log in with   shoal login URL   or set SHOAL_TOKEN; or ask as the user the server runs as, or as root:   \
+                sudo shoal --data-dir DIR …";
+    refused(&format!("{who}, and this call shows no token"), help)
 }
 
 /// The role as the wire has it.
@@ -189,6 +203,8 @@ impl fmt::Display for Origin {
             Via::Tls(address) => write!(out, "{address}"),
             Via::Socket => out.write_str("the socket"),
             Via::Loopback => out.write_str("loopback"),
+            Via::Stranger(Some(user)) => write!(out, "user {user} of this machine"),
+            Via::Stranger(None) => out.write_str("somebody on this machine"),
             Via::Server => out.write_str("another server"),
         }
     }

@@ -244,7 +244,7 @@ fn a_secret_is_bounded_with_all_its_versions_and_their_keys() {
     let mut cluster = Cluster::new();
     let mut put = PutSecret {
         id: object("cert"),
-        described: Described::default(),
+        described: None,
         kind: SecretKind::Opaque,
         keys: ["k".to_owned(), "l".repeat(90_000)].into(),
         sealed: Sealed(vec![1; 90_000]),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::{child_main, enroll, node::Node, options::LogOptions, sockets::Inherited};
+use super::{child_main, enroll, node::Node, options::LogOptions, sockets::Inherited, system_limits};
 
 /// What a control-plane process is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,7 @@ impl ControlPlaneConfig {
 
 /// Runs the control plane until SIGTERM or the supervisor's end.
 pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Result<ExitCode> {
+    system_limits::hide_memory();
     let _children_lock = inherited.fd("children-lock")?;
     let config_of_server = server::Config {
         api: inherited.tcp_listener("api")?,

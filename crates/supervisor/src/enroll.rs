@@ -323,7 +323,7 @@ fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: A
 fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
     let directory = identity_of(&node.directory.path, role);
     let Some(user) = node.worker_user.filter(|_| role == Role::Worker && directory.exists()) else { return Ok(()) };
-    super::data_directory::give_to(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
+    super::below::give_all(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
 }
 
 fn roles(node: &Node) -> impl Iterator<Item = Role> + use<> {

@@ -3,6 +3,7 @@
 //!
 //! Start with [`start`], then `node.rs` (what can be refused), `supervisor.rs` (who runs when) and `sandbox_process.rs` (what a worker gives up).
 
+mod below;
 mod child;
 mod child_main;
 mod code_directory;

@@ -72,3 +72,7 @@ pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long the tokens that a new cluster prints are good for: long enough to set up the other machines, short enough to be harmless in a scrollback.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);
+
+/// Directories in each other below the worker's: a guest's file lies at a path of 2,048 bytes at most, so as deep as half of that. Whoever makes them deeper
+/// wants the walk to fail.
+pub const DEPTH_MAX: usize = 1_100;

@@ -54,6 +54,8 @@ pub struct Node {
 impl Node {
     /// Takes the directory and binds the sockets: everything that can be refused.
     pub fn prepare(options: ServerOptions) -> Result<Self, StartError> {
+        system_limits::forbid_cores();
+        system_limits::hide_memory();
         for text in &options.trusted_proxies {
             text.parse::<gateway::Cidr>().map_err(|_| StartError::Network { text: text.clone() })?;
         }
@@ -62,7 +64,8 @@ impl Node {
         system_limits::prepare()?;
         let mut worker_user = sandbox_process::worker_user();
         if let Err(error) = directory.lay_out(worker_user) {
-            let Some(user) = worker_user.take() else { return Err(error) };
+            // Only what a file system cannot do: whatever else stands in the way may have been put there so that the next worker is root.
+            let Some(user) = worker_user.take().filter(|_| error.is_about_owners()) else { return Err(error) };
             tracing::warn!(error = %error, user.id = user.0, "the worker cannot have its own user id on this file system");
             directory.lay_out(None)?;
         }

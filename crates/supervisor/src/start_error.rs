@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use model::problem::Problem;
+use rustix::io::Errno;
 
 /// A node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +156,12 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Whether it says that the file system does not let files be given away.
+    pub fn is_about_owners(&self) -> bool {
+        let Self::File { source, .. } = self else { return false };
+        matches!(Errno::from_io_error(source), Some(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS))
+    }
+
     /// Something is wrong with keys or certificates.
     pub fn identity(error: impl std::error::Error) -> Self {
         Self::Identity { why: model::problem::chain(&error) }

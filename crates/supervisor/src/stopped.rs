@@ -33,6 +33,7 @@ pub fn restore(file: &Path, data: &Path, key: Option<&Path>) -> anyhow::Result<R
     }
     let from = File::open(file).map_err(|error| refused(error.to_string(), "name a file that `shoal snapshot save` wrote"))?;
     let directory = DataDirectory::open(data).map_err(explain)?;
+    directory.close().map_err(explain)?;
     let restored = restore::restore(from, &directory.path, key).inspect_err(|_| {
         // What was written is unproven; the next try begins with an empty directory.
         let _ = fs::remove_dir_all(directory.path.join("control"));

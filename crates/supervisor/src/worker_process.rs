@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use api::peer::Introduction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    child_main,
+    child_main, enroll,
     node::Node,
     options::LogOptions,
     sandbox_process::{self, Hardening, User},
@@ -32,7 +33,9 @@ impl WorkerConfig {
             servers: if node.options.part.serves() { Vec::new() } else { node.place().addresses(&node.options) },
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
-            cluster_sockets: node.sockets.addresses(),
+            cluster_sockets: node.sockets.gateway_addresses(),
+            closed_ports: node.sockets.closed_ports(),
+            closed: closed(node),
             advertise_https: node.options.advertise_https,
             guest_log: node.options.guest_log,
             traces: node.options.traces.clone(),
@@ -40,6 +43,12 @@ impl WorkerConfig {
         };
         Self { settings, user: node.worker_user, log: node.options.log.clone() }
     }
+}
+
+/// Where the cluster is run besides this machine's own sockets: under which addresses others reach this node, and where servers were when it joined.
+fn closed(node: &Node) -> Vec<String> {
+    let Introduction { peer, mesh, api, .. } = enroll::introduction(node, None);
+    [peer, mesh, api].into_iter().flatten().chain(node.place().addresses(&node.options)).collect()
 }
 
 /// Runs the worker until SIGTERM or the supervisor's end. Must be called before the process has a second thread.

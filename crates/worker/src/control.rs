@@ -88,6 +88,7 @@ pub struct Control {
     way: Way,
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
+    closed: watch::Sender<Vec<String>>,
 }
 
 /// An assignment, or a change of one, and whom to tell when it is not taken.
@@ -108,7 +109,12 @@ pub struct Backoff {
 impl Control {
     /// The control plane behind `way`.
     pub fn new(way: Way) -> Self {
-        Self { way, fetches: Arc::default() }
+        Self { way, fetches: Arc::default(), closed: watch::Sender::default() }
+    }
+
+    /// The sockets that no guest may reach, as the last report was answered.
+    pub fn closed(&self) -> watch::Receiver<Vec<String>> {
+        self.closed.subscribe()
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -215,6 +221,11 @@ impl Control {
 
     async fn report(&self, report: &Report) -> Result<(), ControlError> {
         let answer: ReportAnswer = self.exchange("a report", REPORT_PATH, report).await?;
+        self.closed.send_if_modified(|closed| {
+            let news = *closed != answer.closed;
+            closed.clone_from(&answer.closed);
+            news
+        });
         self.way.learn(answer);
         Ok(())
     }

@@ -98,12 +98,18 @@ pub struct Settings {
     pub data: PathBuf,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,
-    /// Sockets of the cluster itself: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
+    /// Sockets of the gateway: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
     #[serde(default)]
     pub cluster_sockets: Vec<SocketAddr>,
     /// The port at which clients reach the TLS listener, when it is another one.
     #[serde(default)]
     pub advertise_https: Option<u16>,
+    /// Ports of this machine by which the cluster is run: no guest reaches them.
+    #[serde(default)]
+    pub closed_ports: Vec<u16>,
+    /// `HOST:PORT` of others that no guest reaches, as far as they are known at start.
+    #[serde(default)]
+    pub closed: Vec<String>,
     /// How fast one component may write its log.
     pub guest_log: LogRate,
     /// Where spans go; absent: none are made.
@@ -179,8 +185,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let directories = Directories::new(&config.settings.data);
     let logs = LogConfig::new(directories.logs(), config.settings.node.clone(), config.settings.guest_log);
     let logs = Arc::new(LogStore::start(logs).map_err(|source| RunError::Io { attempt: "open the logs", source })?);
-    let cluster_sockets = config.settings.cluster_sockets.clone();
-    let settings = runtime::Settings { cluster_sockets, ..runtime::Settings::for_this_machine() };
+    let (cluster_sockets, closed_ports) = (config.settings.cluster_sockets.clone(), config.settings.closed_ports.clone());
+    let settings = runtime::Settings { cluster_sockets, closed_ports, ..runtime::Settings::for_this_machine() };
     let engine = Sandboxes::start(&settings, &directories, logs.clone())?;
     let runtime = engine.runtime().clone();
     let mut registry = Registry::with_prefix("shoal");
@@ -212,6 +218,7 @@ where
     let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
+    tasks.spawn(close_to_guests(settings.closed.clone(), control.closed(), engine.clone()));
     let mesh_socket = tokio::net::UnixListener::from_std(mesh_socket).map_err(io("listen for the control plane"))?;
 
     let counts = register(&mut registry, &engine, &logs);
@@ -262,6 +269,17 @@ where
     tasks.shutdown().await;
     Tracing::end(tracing).await;
     result
+}
+
+/// Has the engine keep guests from the sockets by which the cluster is run: those known at start and those that the control plane names.
+async fn close_to_guests<E: Engine>(known: Vec<String>, mut named: watch::Receiver<Vec<String>>, engine: Arc<E>) {
+    loop {
+        let named_now = named.borrow_and_update().clone();
+        engine.close_to_guests(&[known.as_slice(), named_now.as_slice()].concat());
+        if named.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Leaves every new set of secrets to the next worker; returns what the one before left.

@@ -165,3 +165,12 @@ pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Bytes of all secret values of a node as they are handed to the next worker: what all Configs and Secrets of a cluster may have, with room for keys.
 pub const HANDOVER_BYTES_MAX: u64 = 256 << 20;
+
+/// Connections for metrics at once: a few Prometheus servers, and people who look. More wait in the accept queue.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+
+/// Until the head of a request for metrics is there, also between two of one connection.
+pub const METRICS_HEADER_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection for metrics lasts: several scrapes, and an end for whoever reads slowly.
+pub const METRICS_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(120);

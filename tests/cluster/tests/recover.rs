@@ -89,7 +89,10 @@ async fn a_snapshot_becomes_the_same_cluster_on_another_machine() {
     before.apply(&hello(&guest("hello"), "")).expect(0);
     let place = tempfile::tempdir().expect("a directory");
     let (file, bare, data) = (place.path().join("all"), place.path().join("bare"), place.path().join("data"));
-    let saved = before.shoal(&["snapshot", "save", text(&file), "--with-artifacts", "--with-keys"]).expect(0).out;
+    let saved = before
+        .shoal(&["snapshot", "save", text(&file), "--with-artifacts", "--with-keys", "--data-dir", text(&before.data())])
+        .expect(0)
+        .out;
     before.shoal(&["snapshot", "save", text(&bare)]).expect(0);
     let key = place.path().join("cluster.key");
     fs::copy(before.data().join("control/cluster.key"), &key).expect("copied");

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod download;
 mod error;
+mod found;
 mod lines;
 mod node;
 mod peer;
@@ -29,6 +30,7 @@ pub use self::{
     connection::{Body, Server, Tied, empty, full},
     download::{DIGEST_HEADER, Download},
     error::ClientError,
+    found::Found,
     lines::Lines,
     node::NodeClient,
     peer::{join, standing},

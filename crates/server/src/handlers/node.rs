@@ -61,7 +61,9 @@ pub(crate) async fn report(
         let key = Digest(node.keys.server?);
         Some(KnownServer { node: node.id, peer: node.addresses.peer.clone(), key })
     };
-    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0) }))
+    let closed = state.servers().flat_map(|node| [&node.addresses.api, &node.addresses.peer, &node.addresses.mesh]);
+    let closed = closed.filter(|address| !address.is_empty()).cloned().collect();
+    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0), closed }))
 }
 
 pub(crate) async fn renew(

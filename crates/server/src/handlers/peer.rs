@@ -6,8 +6,8 @@ use std::sync::Arc;
 use api::{
     node::Report,
     peer::{
-        AttestRequest, Certified, Introduction, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH, RenewRequest, StandingAnswer,
-        StandingRequest,
+        AttestRequest, Certified, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH, RenewRequest,
+        STANDING_PATH, StandingAnswer, StandingRequest,
     },
 };
 use axum::{
@@ -52,6 +52,23 @@ impl From {
         match self.0 {
             Peer::Node(peer) if peer.identity.role == Role::Server => Ok(peer.identity),
             _ => Err(ApiError::new("E0421", "only servers may ask for this", "").status(StatusCode::FORBIDDEN)),
+        }
+    }
+
+    /// Whether the caller shows no certificate.
+    pub(crate) fn is_stranger(self) -> bool {
+        matches!(self.0, Peer::Anonymous)
+    }
+
+    /// Whether who calls may call `path` at all: strangers only the door, workers what is theirs. What a path opens beyond that its handler says.
+    pub(crate) fn may_call(self, path: &str) -> Result<(), ApiError> {
+        const DOOR: [&str; 2] = [JOIN_PATH, STANDING_PATH];
+        match self.0 {
+            _ if DOOR.contains(&path) => Ok(()),
+            Peer::Anonymous => self.node().map(drop),
+            Peer::Node(_) if path.starts_with("/node/") => self.worker().map(drop),
+            Peer::Node(_) if path == RENEW_PATH => Ok(()),
+            Peer::Node(_) => self.server().map(drop),
         }
     }
 

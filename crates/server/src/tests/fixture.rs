@@ -36,6 +36,7 @@ pub(super) struct ControlPlane {
     pub(super) node: NodeClient,
     pub(super) api: SocketAddr,
     pub(super) metrics: SocketAddr,
+    pub(super) peer: SocketAddr,
     data: PathBuf,
     task: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
@@ -53,9 +54,9 @@ impl ControlPlane {
         };
         let ((api_socket, public), (control, node)) = (bind("api.sock"), bind("control.sock"));
         let tcp = || TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let (api, metrics) = (tcp(), tcp());
+        let (api, metrics, peer) = (tcp(), tcp(), tcp());
         let address = |listener: &TcpListener| listener.local_addr().expect("bound");
-        let (api_address, metrics_address) = (address(&api), address(&metrics));
+        let (api_address, metrics_address, peer_address) = (address(&api), address(&metrics), address(&peer));
         let (lifeline, theirs) = UnixStream::pair().expect("a pair");
         theirs.set_nonblocking(true).expect("a socket");
         let begun = begin(data);
@@ -74,12 +75,21 @@ impl ControlPlane {
             artifact_bytes_max: 1 << 30,
             supervisor_pid: std::process::id(),
         };
-        let config = Config { settings, api, api_socket, control, peer: None, metrics: Some(metrics), lifeline: theirs };
+        let config = Config { settings, api, api_socket, control, peer: Some(peer), metrics: Some(metrics), lifeline: theirs };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(config, stop.clone()));
         let (client, node) = (Client::new(public), NodeClient::new(node));
-        let this =
-            Self { client, node, api: api_address, metrics: metrics_address, data: data.to_owned(), task, stop, lifeline: Some(lifeline) };
+        let this = Self {
+            client,
+            node,
+            api: api_address,
+            metrics: metrics_address,
+            peer: peer_address,
+            data: data.to_owned(),
+            task,
+            stop,
+            lifeline: Some(lifeline),
+        };
         this.until("ready", async |plane| plane.client.ready().await.is_ok_and(|view| view.ready)).await;
         this
     }

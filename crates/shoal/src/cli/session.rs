@@ -210,6 +210,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 fn knock(server: &Server) -> std::io::Result<()> {
     match server {
         Server::Socket(path) => UnixStream::connect(path).map(drop),
+        Server::Found(found) => found.knock(),
         Server::Http(authority) | Server::Https(authority, _) => {
             let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
             for socket in authority.to_socket_addrs()? {

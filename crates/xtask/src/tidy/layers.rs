@@ -11,7 +11,7 @@ use super::Offence;
 const LAYERS: [(&str, &[&str]); 8] = [
     ("grammar", &["egress"]),
     ("words", &["model"]),
-    ("truth", &["state", "inspect", "certificates", "transport", "backup"]),
+    ("truth", &["state", "inspect", "certificates", "transport", "backup", "neighbor"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
     ("joints", &["artifacts", "founding", "views", "wishes"]),
     ("roles", &["server", "worker"]),
