@@ -1,6 +1,10 @@
 //! Changing who is in the group. Owns what is refused before anything is written, and that one change follows another; must never choose members by itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use openraft::{
     AsyncRuntime, ChangeMembers, Instant, RaftMetrics, ServerState,
@@ -36,6 +40,23 @@ struct View {
 }
 
 impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
+    /// How long ago this member knew that its group works: a follower by its leader, the leader by a majority that answers, the only voter by itself. None when
+    /// it never did. [`Self::leadership`] does not say it: a member that is cut off goes on with the leader it knew, and that may be itself.
+    pub fn contact(&self) -> Option<Duration> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state == ServerState::Leader {
+            let mut voters = metrics.membership_config.membership().voter_ids();
+            if voters.all(|voter| voter == metrics.id) {
+                return Some(Duration::ZERO);
+            }
+            if let Some(answered) = &metrics.last_quorum_acked {
+                return Some(answered.elapsed());
+            }
+        }
+        self.0.receiver.heard.lock().unwrap_or_else(PoisonError::into_inner).map(|heard| heard.elapsed())
+    }
+
     /// How far every member has come, in order of id. Empty unless this one leads.
     pub fn progress(&self) -> Vec<Progress> {
         progress_of(&self.0.raft.metrics().borrow_watched())

@@ -115,6 +115,7 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             status: status.clone(),
             work,
             incoming: Mutex::default(),
+            heard: Mutex::default(),
         };
         let inner = Inner {
             identity,

@@ -3,7 +3,7 @@
 use api::peer::{Introduction, ServerAddress};
 use model::id::NodeId;
 use state::{
-    State,
+    NodeRecord, State,
     command::{Addresses, NodeFacts, NodeKeys, Place},
 };
 
@@ -46,7 +46,20 @@ pub fn of(state: &State, node: NodeId) -> Option<Introduction> {
     })
 }
 
+/// What the log should hold of `record` after it introduced itself anew. A node that does not know where it is at the moment is where it was.
+pub fn renewed(record: &NodeRecord, introduction: &Introduction) -> NodeFacts {
+    let mut fresh = facts(introduction, record.keys);
+    let known = &record.addresses;
+    let addresses = &mut fresh.addresses;
+    for (now, before) in [(&mut addresses.peer, &known.peer), (&mut addresses.mesh, &known.mesh), (&mut addresses.api, &known.api)] {
+        if now.is_empty() {
+            now.clone_from(before);
+        }
+    }
+    fresh
+}
+
 /// Whether the state says of `node` what it says of itself.
 pub fn is_introduced(state: &State, node: NodeId, introduction: &Introduction) -> bool {
-    state.node(node).is_some_and(|record| record.facts() == facts(introduction, record.keys))
+    state.node(node).is_some_and(|record| record.facts() == renewed(record, introduction))
 }

@@ -113,6 +113,7 @@ codes! {
     "E0611" "server not fit for its place"
     "E0612" "snapshot not usable"
     "E0613" "nothing to recover from"
+    "E0617" "part of a node down"
     "E0618" "members disagree"
 }
 

@@ -197,6 +197,12 @@ pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
 /// After a start, before disk and network are measured: replay, joining and elections would be measured too.
 pub const FITNESS_REST: Duration = Duration::from_secs(5);
 
+/// Elections that may pass without a leader before a server counts itself as cut off: one may fail, and two in a row nearly never do.
+pub(crate) const CONTACT_ELECTIONS: u32 = 3;
+
+/// The shortest such time: a leader that is lost is replaced in less than half of it, and not every worker should look for another server meanwhile.
+pub(crate) const CONTACT_LOST_MIN: Duration = Duration::from_secs(3);
+
 /// How often an open stream looks whether its token still holds: this late at most it ends.
 pub const TOKEN_LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::{child_main, enroll, node::Node, options::LogOptions, sockets::Inherited, system_limits};
+use super::{addresses, child_main, node::Node, options::LogOptions, sockets::Inherited, system_limits};
 
 /// What a control-plane process is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl ControlPlaneConfig {
             cluster: place.cluster,
             group: place.group(),
             worker_key: place.worker_key,
-            introduction: enroll::introduction(node, None),
+            introduction: addresses::introduction(node, &addresses::of_member(place)),
             profile: node.options.profile,
             data: Node::directory_of_children().to_owned(),
             gateway_port: node.sockets.gateway_port().unwrap_or(node.options.http.port()),

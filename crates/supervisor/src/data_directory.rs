@@ -42,7 +42,6 @@ impl DataDirectory {
         fs::create_dir_all(path).map_err(make)?;
         let path = fs::canonicalize(path).map_err(make)?;
         let lock = lock(&path)?;
-        check_space(&path)?;
         check_format(&path)?;
         let children = wait_for_orphans(&path)?;
         Ok(Self { path, children, _lock: lock })
@@ -117,7 +116,8 @@ fn lock(path: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
-fn check_space(path: &Path) -> Result<(), StartError> {
+/// Refuses when there is too little space at `path` for a log to go on.
+pub fn check_space(path: &Path) -> Result<(), StartError> {
     let attempt = |error: rustix::io::Errno| StartError::File { attempt: "measure", path: path.to_owned(), source: error.into() };
     let figures = rustix::fs::statvfs(path).map_err(attempt)?;
     let free_bytes = figures.f_bavail.saturating_mul(figures.f_frsize);

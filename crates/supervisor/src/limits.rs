@@ -30,7 +30,19 @@ pub const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Between looks at whether the API answers.
 pub const READY_LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Ends of a child before the node was ever ready, until the start is given up: a fault of the machine, not of a moment.
+/// Between looks at whether a control plane that failed answers after all; its restarts are five seconds apart by then.
+pub const PART_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the service manager is asked for more time while a node starts.
+pub const EXTEND_EVERY: Duration = Duration::from_secs(10);
+
+/// For how much time it is asked: three times as long, so that a busy machine does not end a start that goes on.
+pub const EXTENSION: Duration = Duration::from_secs(30);
+
+/// How long the children of a node that stops may take: a worker and then a control plane, 35 s each, and a moment.
+pub const STOPPED_WAIT_MAX: Duration = Duration::from_secs(75);
+
+/// Ends of a child before the node was ever ready, until the start is given up or goes on without it: a fault of the machine, not of a moment.
 pub const STARTS_MAX: u32 = 5;
 
 /// Connections that wait while a worker is replaced: at 10,000 per second, 400 ms.
@@ -41,6 +53,9 @@ pub const COMPILE_ADDRESS_BYTES_MAX: u64 = 4 << 30;
 
 /// CPU time of a compile child in seconds.
 pub const COMPILE_CPU_SECONDS_MAX: u64 = 300;
+
+/// CPU time in seconds between the signal that says it is used up and the kill, which would say something else.
+pub const COMPILE_CPU_GRACE_SECONDS: u64 = 5;
 
 /// Wall time of a compile child: twice its CPU time, because it runs at idle priority.
 pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(600);

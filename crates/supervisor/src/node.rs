@@ -17,10 +17,11 @@ use super::{
     code_directory::{Bounds, CodeDirectory},
     compile::CompileConfig,
     control_plane::ControlPlaneConfig,
-    data_directory::DataDirectory,
+    data_directory::{self, DataDirectory},
     enroll::Enrolled,
     kept_secrets::KeptSecrets,
     options::{Ready, ServerOptions},
+    ready_file,
     sandbox_process::{self, User},
     sockets::{Lent, Sockets},
     start_error::StartError,
@@ -61,6 +62,14 @@ impl Node {
         }
         let certificates = options.certificate_directory.clone().map(Keeper::open).transpose()?.map(Arc::new);
         let directory = DataDirectory::open(&options.data_directory)?;
+        if options.part.serves() {
+            // Only a log must be able to grow; a worker goes on with what it has.
+            data_directory::check_space(&directory.path)?;
+        }
+        if let Some(path) = &options.ready_file {
+            // What the last run said is over, and who waits for the file waits for this one.
+            ready_file::remove(path).map_err(|source| StartError::File { attempt: "remove", path: path.clone(), source })?;
+        }
         system_limits::prepare()?;
         let mut worker_user = sandbox_process::worker_user();
         if let Err(error) = directory.lay_out(worker_user) {

@@ -180,7 +180,8 @@ impl StartError {
             Self::Unfit { .. } => "E0611",
             Self::Restore { .. } => "E0612",
             Self::Recover { .. } => "E0613",
-            Self::Bind { .. } | Self::File { .. } | Self::Network { .. } | Self::ChildFails { .. } | Self::Late { .. } => "",
+            Self::ChildFails { .. } | Self::Late { .. } => "E0617",
+            Self::Bind { .. } | Self::File { .. } | Self::Network { .. } => "",
         }
     }
 
@@ -203,6 +204,7 @@ impl StartError {
             Self::Restore { remedy, .. } | Self::Recover { remedy, .. } => (*remedy).to_owned(),
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
+            Self::ChildFails { .. } | Self::Late { .. } => "the log above says what it complained of".to_owned(),
             Self::Certificates(_) => {
                 "put pairs into it that this user may read: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key (PEM)".to_owned()
             }

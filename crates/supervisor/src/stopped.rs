@@ -13,7 +13,12 @@ use founding::{
 };
 use model::problem::chain;
 
-use crate::{data_directory::DataDirectory, enroll::Enrolled, explain, start_error::StartError};
+use crate::{
+    data_directory::{DataDirectory, check_space},
+    enroll::Enrolled,
+    explain,
+    start_error::StartError,
+};
 
 /// What every data directory has that was opened once, and that means nothing.
 const EMPTY: [&str; 4] = ["lock", "format", "children.lock", "lost+found"];
@@ -33,6 +38,7 @@ pub fn restore(file: &Path, data: &Path, key: Option<&Path>) -> anyhow::Result<R
     }
     let from = File::open(file).map_err(|error| refused(error.to_string(), "name a file that `shoal snapshot save` wrote"))?;
     let directory = DataDirectory::open(data).map_err(explain)?;
+    check_space(&directory.path).map_err(explain)?;
     directory.close().map_err(explain)?;
     let restored = restore::restore(from, &directory.path, key).inspect_err(|_| {
         // What was written is unproven; the next try begins with an empty directory.

@@ -6,7 +6,7 @@ use api::peer::Introduction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    child_main, enroll,
+    addresses, child_main,
     node::Node,
     options::LogOptions,
     sandbox_process::{self, Hardening, User},
@@ -47,7 +47,7 @@ impl WorkerConfig {
 
 /// Where the cluster is run besides this machine's own sockets: under which addresses others reach this node, and where servers were when it joined.
 fn closed(node: &Node) -> Vec<String> {
-    let Introduction { peer, mesh, api, .. } = enroll::introduction(node, None);
+    let Introduction { peer, mesh, api, .. } = addresses::introduction(node, &addresses::of_member(node.place()));
     [peer, mesh, api].into_iter().flatten().chain(node.place().addresses(&node.options)).collect()
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::{
     node::{Phase, Wanted},
     v1::{
-        API_VERSION, AppStatus, AppView, CertificateView, Change, CompilingView, ComponentStatus, Condition, EventView, InstancePhase, InstanceView,
-        KIND_APP, NodeState, NodeView, RevisionComponent, RevisionView, RolloutPhase, RolloutView, Waiting,
+        API_VERSION, AppStatus, AppView, CertificateView, Change, CompilingView, ComponentStatus, Condition, EventView, InstancePhase,
+        InstanceView, KIND_APP, NodeState, NodeView, RevisionComponent, RevisionView, RolloutPhase, RolloutView, Waiting,
     },
 };
 use model::{

@@ -113,8 +113,9 @@ impl<'a> Known<'a> {
         }
         let facts = wished.facts.as_ref().filter(|_| wished.is_new)?;
         let apps = self.state.apps().filter(|app| app.id.namespace == id.namespace && !app.deleted && !is_asked(app));
-        let names =
-            |revision: &&Revision| revision.frozen.spec.components.iter().any(|component| component.certificates.iter().any(|used| used.secret == id.name));
+        let names = |revision: &&Revision| {
+            revision.frozen.spec.components.iter().any(|component| component.certificates.iter().any(|used| used.secret == id.name))
+        };
         // The one that is wished, and the one that has the traffic meanwhile.
         let held = |app: &'a AppRecord| app.held().filter_map(|number| self.state.revision(&app.id, number));
         let revisions = apps.flat_map(held).filter(names);

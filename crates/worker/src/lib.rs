@@ -75,7 +75,7 @@ use handover::Handover;
 use jobs::Jobs;
 use lifeline::Lifeline;
 pub use limits::UNLOAD_AFTER;
-use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
+use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX, SETTLE_WAIT_MAX};
 use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
@@ -263,7 +263,8 @@ where
     tasks.spawn(mesh::serve(mesh_socket, mesh_state.clone()));
     listen_to_others(&mut tasks, (mesh, metrics), &standing, mesh_state).map_err(io("listen for other machines"))?;
 
-    open(&lifeline, resuming.then(|| seats.clone()), started_at).await;
+    open(resuming.then(|| seats.clone()), started_at).await;
+    tasks.spawn(announce(lifeline, resuming.then(|| seats.clone())));
     tell_start(&chronicle, &seats);
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
@@ -390,14 +391,30 @@ fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
     }
 }
 
-/// Says that connections are accepted, once the last assignment is served again where there is one.
-async fn open(lifeline: &Lifeline, seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
+/// Waits until connections can be accepted: soon, and if possible not before the last assignment is served again where there is one.
+async fn open(seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
     let resuming = seats.is_some();
-    if let Some(seats) = seats {
-        resume(seats).await;
+    if let Some(seats) = seats
+        && !is_resumed(seats, RESUME_WAIT_MAX).await
+    {
+        tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
+    }
+    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+}
+
+/// Tells the supervisor that the worker serves, once the last assignment is served again as a whole: after an upgrade all code may have to be made anew, and a
+/// node is not ready before. Lives as long as the worker, as its parts do.
+async fn announce(lifeline: Lifeline, seats: Option<watch::Receiver<Seat>>) {
+    if let Some(seats) = seats
+        && !is_resumed(seats, SETTLE_WAIT_MAX).await
+    {
+        tracing::warn!(
+            waited.ms = SETTLE_WAIT_MAX.as_millis(),
+            "not everything assigned is ready again; the node counts as ready all the same"
+        );
     }
     lifeline.listening().await;
-    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+    std::future::pending().await
 }
 
 fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
@@ -407,11 +424,9 @@ fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
     chronicle.tell(ReportedEventKind::WorkerStarted, None, message);
 }
 
-/// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.
-async fn resume(mut seats: watch::Receiver<Seat>) {
-    if timeout(RESUME_WAIT_MAX, seats.wait_for(|seat| seat.settled && seat.roster.is_assigned())).await.is_err() {
-        tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
-    }
+/// Whether the last assignment is served again `within` that time, so that connections which wait in the accept queue meet instances.
+async fn is_resumed(mut seats: watch::Receiver<Seat>, within: Duration) -> bool {
+    timeout(within, seats.wait_for(|seat| seat.settled && seat.roster.is_assigned())).await.is_ok()
 }
 
 fn networks(texts: &[String]) -> Result<Vec<gateway::Cidr>, RunError> {

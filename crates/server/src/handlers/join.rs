@@ -26,6 +26,7 @@ use crate::{
     forward::no_leader,
     joining::{self, Heard},
     limits::{ANYBODY_BYTES_MAX, READ_BARRIER_MAX},
+    reach,
 };
 
 pub(crate) async fn join(
@@ -47,6 +48,7 @@ pub(crate) async fn join(
     if let Some(name) = &request.replaces {
         refuse_alive(&core, &request.node, name, join.node.keys)?;
     }
+    reach::check(&core.state(), &request.node, request.source)?;
     let node = match core.consensus.propose(command).await?.1 {
         Ok(Applied::Joined { node, .. }) => node,
         Ok(other) => unreachable!("a join is answered by `Joined`, not {other:?}"),

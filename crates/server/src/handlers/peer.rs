@@ -19,7 +19,7 @@ use axum::{
 use consensus::Leadership;
 use founding::{
     cluster::{names_for, open_authority},
-    introduction::{self, facts},
+    introduction::{self, renewed},
 };
 use model::{
     id::{NodeId, Timestamp},
@@ -150,7 +150,8 @@ pub(crate) async fn renew_of(core: &Arc<Core>, request: RenewRequest) -> Result<
 
 /// A certificate for this server itself, which leads.
 pub(crate) fn renew_own(core: &Core, request: &api::peer::CertificateRequest) -> Result<Certified, ApiError> {
-    certify(core, core.node, transport_role(request.role), &public_key(&request.request)?, &core.settings.introduction, clock::now())
+    let known = introduction::of(&core.state(), core.node).unwrap_or_else(|| core.settings.introduction.clone());
+    certify(core, core.node, transport_role(request.role), &public_key(&request.request)?, &known, clock::now())
 }
 
 pub(crate) async fn consensus(
@@ -215,7 +216,7 @@ pub(crate) async fn attest(
 pub(crate) async fn introduce(core: &Core, node: NodeId, introduction: &Introduction) -> Result<(), ApiError> {
     let state = core.state();
     let record = state.node(node).ok_or_else(|| ApiError::not_found(&format!("{node}")))?;
-    let facts = facts(introduction, record.keys);
+    let facts = renewed(record, introduction);
     if record.facts() == facts {
         return Ok(());
     }
