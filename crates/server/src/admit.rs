@@ -151,7 +151,7 @@ fn refused(why: &str, help: &str) -> ApiError {
 
 /// The middleware: lets in who may, tells the handler who it is, and ends a stream with the token that opened it.
 pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
-    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Socket);
+    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Stranger(None));
     let path = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let needs = principal::needs(request.method(), &path);
     if needs == Needs::Nobody {

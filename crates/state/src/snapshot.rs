@@ -317,7 +317,7 @@ mod tests {
             index: Index(0),
             at: Timestamp(1),
             by: "ann".to_owned(),
-            token: String::new(),
+            token: None,
             from: String::new(),
             verb: "deploy".to_owned(),
             object: "app/hello".to_owned(),

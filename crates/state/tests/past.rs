@@ -29,15 +29,15 @@ fn the_past_leads_where_it_led() {
     }
     state.check().expect("every invariant holds");
     expect![[r#"
-        30 commands, 17 of them done: bf832d4cf13ae381
-        60 commands, 29 of them done: 95928d59b0cc469d
-        90 commands, 43 of them done: 4ecb2d7339e7f5b0
-        120 commands, 53 of them done: 6b876ee1dcd05161
-        150 commands, 69 of them done: f8fce9d64c0053e4
-        180 commands, 80 of them done: 171447fbeab2429e
-        210 commands, 91 of them done: e568e7650d83076f
-        240 commands, 105 of them done: 94ddcd3f3064de02
-        270 commands, 118 of them done: 7f52b2643144d32e
-        300 commands, 129 of them done: 82c509aa998db141"#]]
+        30 commands, 15 of them done: d52a88c7081a013d
+        60 commands, 26 of them done: aa86a4e35be4a33b
+        90 commands, 37 of them done: 95c1213b601f7fe1
+        120 commands, 52 of them done: 7843d9be3dbe0773
+        150 commands, 68 of them done: 94c0f51caf830846
+        180 commands, 80 of them done: e7f1578e175a1807
+        210 commands, 91 of them done: e1fcf5f9de0f230f
+        240 commands, 101 of them done: 180eaad2ca2561f2
+        270 commands, 112 of them done: 24e00ef2d254cf29
+        300 commands, 125 of them done: 65efc3b857bf348e"#]]
     .assert_eq(&lines.join("\n"));
 }

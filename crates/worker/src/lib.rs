@@ -228,11 +228,10 @@ where
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
     let (route_certificates, for_routes) = watch::channel(Arc::default());
     let tls = tls::config(https, settings.advertise_https, (&lifeline, for_routes), &mut tasks).await?;
-    let doors = Doors { http, tls };
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
-    let (gateway, handle) = gateway_of(doors, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
+    let (gateway, handle) = gateway_of(Doors { http, tls }, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
     let figures = figures::Sources::new(&settings.node, (traffic, handle.clone()), engine.clone(), programs.clone(), logs.clone());
 
     let (seat, seats) = watch::channel(Seat::default());
@@ -253,8 +252,7 @@ where
     tasks.spawn(agent.run((saved, left), offers, CancellationToken::new()));
     let stream = control.clone();
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
-    let reports = seats.clone();
-    let told = chronicle.clone();
+    let (reports, told) = (seats.clone(), chronicle.clone());
     tasks.spawn(standing.clone().keep_renewed(control.clone()));
     tasks.spawn(async move { control.send_reports(reports, kept, &told).await });
     tasks.spawn(upkeep.run());

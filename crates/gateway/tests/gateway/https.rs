@@ -24,10 +24,10 @@ async fn a_request_without_tls_is_sent_to_the_same_address_and_touches_no_compon
     let (bench, https) = strict(&Authority::new(), Wish::default());
     let (http, https) = (bench.address().port(), https.port());
     for (method, body) in [("GET", ""), ("POST", "Content-Length: 5\r\nExpect: 100-continue\r\n"), ("DELETE", "")] {
-        let request = format!("{method} /a%20b/../c?d=e&f HTTP/1.1\r\nHost: HELLO.localhost:{http}\r\n{body}\r\n");
+        let request = format!("{method} /a%20b//c?d=e&f HTTP/1.1\r\nHost: HELLO.localhost:{http}\r\n{body}\r\n");
         let reply = bench.ask(&request).await;
-        assert_eq!((reply.status, reply.header("proxy-status")), (308, Some("shoal; details=\"E0514\"")), "{method}");
-        assert_eq!(reply.header("location"), Some(format!("https://hello.localhost:{https}/c?d=e&f").as_str()), "{method}");
+        assert_eq!((reply.status, reply.header("proxy-status")), (308, Some("shoal; details=\"E0514\"")), "{reply:?}");
+        assert_eq!(reply.header("location"), Some(format!("https://hello.localhost:{https}/a%20b/c?d=e&f").as_str()), "{method}");
         assert_eq!((reply.header("cache-control"), reply.header("connection")), (Some("no-store"), Some("close")));
         let id = reply.header("x-request-id").expect("every answer has one");
         assert_eq!(reply.body, format!("E0514: this address is answered over HTTPS only (request {id})\n"));
@@ -37,10 +37,7 @@ async fn a_request_without_tls_is_sent_to_the_same_address_and_touches_no_compon
     let json = bench.ask("GET / HTTP/1.1\r\nHost: hello.localhost\r\nAccept: application/json\r\n\r\n").await;
     assert!(json.status == 308 && json.body.starts_with("{\"error\":{\"code\":\"E0514\""), "{json:?}");
     assert_eq!(bench.calls(), 0);
-    bench
-        .log
-        .wait_for("DELETE HELLO.localhost:PORT /a%20b/../c hello/web.- 308 in=0 out=0 E0514".replace("PORT", &http.to_string()).as_str())
-        .await;
+    bench.log.wait_for(&format!("DELETE HELLO.localhost:{http} /a%20b//c hello/web.- 308 in=0 out=95 E0514")).await;
     assert_eq!(bench.metric("gateway_refused_total{reason=\"E0514\"}"), Some(5.0));
     let counted = "gateway_requests_total{namespace=\"default\",app=\"hello\",component=\"web\",code=\"308\"}";
     until("the answers are counted", || bench.metric(counted) == Some(5.0)).await;

@@ -308,7 +308,14 @@ fn an_app_names_them() {
                 },
             ],
             [
-                cert,
+                CertificateUseV1 {
+                    host: "a.com",
+                    secret: cert,
+                },
+                CertificateUseV1 {
+                    host: "b.com",
+                    secret: cert,
+                },
             ],
         )
     "#]]

@@ -289,7 +289,7 @@ mod tests {
             &secrets(&all, shape(true, true)),
             expect![[r#"
                 NAMESPACE   NAME   TYPE     KEYS              VERSION   AGE   EXPIRES   BY    KEPT
-                default     db     opaque   password,user     2         1m              ana   2
+                default     db     opaque   password,user     2         1m    -         ana   2
                 default     web    tls      tls.crt,tls.key   1         3m    in 2d     ci    1"#]],
         );
         check(
