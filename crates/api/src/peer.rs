@@ -2,6 +2,8 @@
 //!
 //! A node that joins has checked who it talks to before it sends any of this: its token carries the digest of the cluster's authority.
 
+use std::net::IpAddr;
+
 use model::id::{Digest, Index, NodeId};
 use serde::{Deserialize, Serialize};
 use transport::AuthorityList;
@@ -56,6 +58,9 @@ pub struct JoinRequest {
     /// The node whose name and place this one takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// The address it comes from, when it is on another machine than the server it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for JoinRequest {

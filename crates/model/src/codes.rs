@@ -81,6 +81,8 @@ codes! {
     "E0416" "idempotency key used for something else"
     "E0417" "still in use"
     "E0418" "over a ceiling of the namespace"
+    "E0419" "host of another namespace"
+    "E0420" "two certificates for one host"
     "E0421" "not allowed"
     "E0422" "no leader"
     "E0423" "token not valid"
@@ -99,6 +101,7 @@ codes! {
     "E0511" "silent for too long"
     "E0512" "shutting down"
     "E0513" "TLS certificate problem"
+    "E0514" "answered over HTTPS only"
     "E0601" "address in use"
     "E0602" "data directory in use"
     "E0603" "data directory of another format"
@@ -111,6 +114,7 @@ codes! {
     "E0611" "server not fit for its place"
     "E0612" "snapshot not usable"
     "E0613" "nothing to recover from"
+    "E0617" "part of a node down"
     "E0618" "members disagree"
 }
 

@@ -19,9 +19,15 @@ use state::{
 };
 use support::{Cluster, facts, join_token, joining, text, worker};
 
-/// The authority with this number; the one that founds the cluster is `[1, 2]`.
-fn authority(number: u8) -> RotateAuthority {
-    RotateAuthority { certificate: vec![number; 4], cross: vec![number; 3], key: Sealed(vec![number; 5]) }
+/// The authority with this number, made for that of now; the one that founds the cluster is `[1, 2]`.
+fn authority(state: &State, number: u8) -> RotateAuthority {
+    let after = state.authorities().version;
+    RotateAuthority { after, certificate: vec![number; 4], cross: vec![number; 3], key: Sealed(vec![number; 5]) }
+}
+
+fn ask(cluster: &mut Cluster, number: u8) -> Result<Applied, Refused> {
+    let rotate = authority(&cluster.state, number);
+    cluster.ask(Change::RotateAuthority(rotate))
 }
 
 /// A server that works, and a worker: three certificates.
@@ -33,7 +39,7 @@ fn two_nodes() -> (Cluster, NodeId) {
 }
 
 fn begin(cluster: &mut Cluster, number: u8) -> Index {
-    match cluster.ask(Change::RotateAuthority(authority(number))) {
+    match ask(cluster, number) {
         Ok(Applied::AuthorityRotating { rotation }) => rotation,
         other => panic!("expected a rotation, got {other:?}"),
     }
@@ -102,7 +108,7 @@ fn nothing_is_signed_by_the_new_one_before_everybody_knows_it_and_nothing_forgot
 fn two_rotations_at_once_are_refused() {
     let (mut cluster, w) = two_nodes();
     let rotation = begin(&mut cluster, 7);
-    let refused = cluster.ask(Change::RotateAuthority(authority(8))).expect_err("one is under way");
+    let refused = ask(&mut cluster, 8).expect_err("one is under way");
     expect_test::expect![[r#"
         E0430 rotating the authority: a rotation that ann asked for is under way, and is learning
         at  
@@ -111,10 +117,14 @@ fn two_rotations_at_once_are_refused() {
     .assert_eq(&text(&refused));
     let all = [(FOUNDER, Server), (FOUNDER, Worker), (w, Worker)];
     assert_eq!(confirm(&mut cluster, (rotation, Learning), &all, &[]), (3, true));
-    assert!(matches!(cluster.ask(Change::RotateAuthority(authority(8))), Err(Refused::RotationUnderWay { phase: Renewing, .. })));
+    assert!(matches!(ask(&mut cluster, 8), Err(Refused::RotationUnderWay { phase: Renewing, .. })));
     assert_eq!(confirm(&mut cluster, (rotation, Renewing), &all, &[]), (3, true));
-    for known in [authority(7), RotateAuthority { certificate: vec![1, 2], ..authority(9) }] {
-        assert!(matches!(cluster.ask(Change::RotateAuthority(known)), Err(Refused::Invalid { .. })), "one of before comes again");
+    let next = authority(&cluster.state, 9);
+    // One of before comes again, or it was made for one that does not sign any more.
+    let (known, first) =
+        (RotateAuthority { certificate: vec![7; 4], ..next.clone() }, RotateAuthority { certificate: vec![1, 2], ..next.clone() });
+    for wrong in [known, first, RotateAuthority { after: rotation, ..next }] {
+        assert!(matches!(cluster.ask(Change::RotateAuthority(wrong)), Err(Refused::Invalid { .. })));
     }
     assert!(begin(&mut cluster, 8) > rotation);
 }
@@ -242,7 +252,7 @@ proptest! {
             match step {
                 Move::Begin(number) => {
                     let known = number == 7 && signing == vec![7; 4];
-                    let asked = cluster.ask(Change::RotateAuthority(authority(number)));
+                    let asked = ask(&mut cluster, number);
                     prop_assert!(under_way.is_none() || asked.is_err());
                     prop_assert!(!known || asked.is_err());
                     prop_assert_eq!(&cluster.state.cluster().expect("founded").ca_certificate, &signing);
@@ -300,7 +310,7 @@ fn without_a_rotation_nothing_is_confirmed() {
     let mut state = State::empty();
     let told = state.apply(Index(1), &Command::V1(CommandV1::ConfirmAuthority(confirm.clone())));
     assert_eq!(told, Ok(Applied::AuthorityConfirmed { news: 0, advanced: false }));
-    let refused = state.apply(Index(2), &Command::user(Timestamp(1), "ann", Change::RotateAuthority(authority(7))));
+    let refused = state.apply(Index(2), &Command::user(Timestamp(1), "ann", Change::RotateAuthority(authority(&State::empty(), 7))));
     assert!(matches!(refused, Err(Refused::NotFounded { .. })), "{refused:?}");
     let mut cluster = Cluster::new();
     assert_eq!(cluster.wish(CommandV1::ConfirmAuthority(confirm)), Ok(Applied::AuthorityConfirmed { news: 0, advanced: false }));

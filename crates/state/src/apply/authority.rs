@@ -28,6 +28,12 @@ impl State {
         if known.into_iter().any(|certificate| *certificate == rotate.certificate) {
             return Err(Refused::Invalid { what: what(), rule: "the new authority is another one than those before" });
         }
+        if rotate.after != self.authorities.version {
+            return Err(Refused::Invalid {
+                what: what(),
+                rule: "another authority took its place meanwhile, and the new one was made for the last",
+            });
+        }
         let (by, index) = (bounded(&user.by), self.index);
         let rotation = Rotation {
             began: index,

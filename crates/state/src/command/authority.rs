@@ -8,6 +8,8 @@ use super::{NodeRole, Sealed};
 /// Another authority is to sign the nodes' certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateAuthority {
+    /// The version of the authorities that it was made on: the cross is of no use when another one signs by now.
+    pub after: Index,
     /// Its certificate: DER, public.
     pub certificate: Vec<u8>,
     /// A certificate over the same key that the authority of today signed: DER, public.

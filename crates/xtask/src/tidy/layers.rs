@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::Offence;
 
 /// From the bottom up; a crate may know only crates of layers below its own.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("grammar", &["egress"]),
     ("words", &["model"]),
-    ("truth", &["state", "inspect", "certificates", "transport", "backup"]),
+    ("truth", &["state", "inspect", "certificates", "transport", "backup", "neighbor"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
+    ("joints", &["artifacts", "founding", "rotation", "views", "wishes"]),
     ("roles", &["server", "worker"]),
     ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
