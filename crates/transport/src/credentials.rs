@@ -2,7 +2,7 @@
 //! must never ask for a new certificate.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -156,11 +156,22 @@ impl Credentials {
     pub fn write(&self, directory: &Path) -> Result<(), CredentialsError> {
         fs::create_dir_all(directory).map_err(|source| FileError::Io { attempt: "make", path: directory.to_owned(), source })?;
         self.0.key.write(&directory.join(KEY_FILE))?;
-        if self.0.authorities.version() > 0 {
-            self.0.authorities.write(&directory.join(AUTHORITIES_FILE))?;
-        }
+        self.write_authorities(&directory.join(AUTHORITIES_FILE))?;
         let chain = [self.0.certificate.as_ref(), self.0.authority.der()].map(|der| files::pem("CERTIFICATE", der)).concat();
         Ok(files::write_private(&directory.join(CHAIN_FILE), chain.as_bytes())?)
+    }
+
+    /// A node that joins anew must not go by what its directory knew of another cluster, or of the same one before it was restored.
+    fn write_authorities(&self, path: &Path) -> Result<(), FileError> {
+        if self.0.authorities.version() > 0 {
+            return self.0.authorities.write(path);
+        }
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::Io { attempt: "remove", path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Who they show.

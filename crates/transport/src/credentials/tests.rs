@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::*;
 use crate::{
     Role,
+    authorities::AuthorityParts,
     fixture::{HOUR, Lab, NOW, after},
 };
 
@@ -48,4 +49,22 @@ fn what_does_not_belong_together_is_told() {
         fs::write(&chain, broken).expect("written");
         assert!(matches!(Credentials::read(directory.path()), Err(CredentialsError::Chain { .. })));
     }
+}
+
+#[test]
+fn a_node_that_joins_anew_does_not_go_by_what_its_directory_knew_before() {
+    let lab = Lab::new();
+    let (next, cross) = lab.successor();
+    let (old, new) = (lab.authority.certificate().der(), next.authority.certificate().der());
+    let set = Authorities::new(&AuthorityParts { version: 7, trusted: &[new], retired: &[old], crosses: &[&cross] }).expect("a set");
+    let node = next.node(7, Role::Server);
+    let directory = tempfile::tempdir().expect("a directory");
+    let rotated = Credentials::new(node.key().clone(), node.certificate(), set).expect("they belong together");
+    rotated.write(directory.path()).expect("written");
+    assert_eq!(Credentials::read(directory.path()).expect("read").authorities().version(), 7);
+    // The cluster was restored from before the rotation: the old authority signs again, and nobody knows of another one.
+    lab.node(9, Role::Server).write(directory.path()).expect("written");
+    let read = Credentials::read(directory.path()).expect("read");
+    assert_eq!((read.authorities().version(), read.authorities().signing().digest()), (0, lab.authority.digest()));
+    assert!(read.authorities().retired().is_empty());
 }

@@ -44,16 +44,14 @@ enum What {
 
 /// Runs one of them.
 pub async fn run(args: CaArgs, session: &Session) -> Outcome {
-    let client = session.client().await?;
     match args.what {
         What::Show(args) => {
-            let view = client.authority().await?;
+            let view = session.client().await?.authority().await?;
             session.terminal.data(args.text(&view, &view.digest, words(&view, age::now())));
         }
         What::Rotate { yes } => {
-            let view = client.authority().await?;
-            sure(&session.terminal, yes, "rotate the authority", &question(&view))?;
-            let view = client.rotate_authority().await?;
+            sure(&session.terminal, yes, "rotate the authority", QUESTION)?;
+            let view = session.client().await?.rotate_authority().await?;
             let next = view.rotation.as_ref().map_or(view.digest.as_str(), |rotation| rotation.next.as_str());
             session.terminal.data(format!("authority: {next} takes over"));
             session.terminal.hint("next: shoal ca show");
@@ -62,12 +60,8 @@ pub async fn run(args: CaArgs, session: &Session) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn question(view: &AuthorityView) -> String {
-    format!(
-        "Replace the authority {}? Every node gets a certificate of the new one within seconds; nothing stops, and the old one's key is destroyed.",
-        view.digest
-    )
-}
+/// What is asked before it is replaced.
+const QUESTION: &str = "Replace the authority? Every node gets a certificate of the next one within seconds; nothing stops, and the key of the old one is destroyed.";
 
 /// What `show` says to people.
 fn words(view: &AuthorityView, now: Timestamp) -> String {
