@@ -89,8 +89,9 @@ fn one_rotation() {
     assert_eq!((told(&state), set::pinned(&state)), ((vec![new, old], vec![], 1), Some(old)));
     let rotation = shown(&state).rotation.expect("under way");
     assert_eq!((rotation.phase, rotation.waits_for.len()), (Shown::Renewing, 2));
-    assert!(!confirm(&mut state, state.authorities().version.0, old), "nobody has renewed");
-    assert!(confirm(&mut state, state.authorities().version.0, new));
+    let stepped = state.authorities().version.0;
+    assert!(!confirm(&mut state, stepped, old), "nobody has renewed");
+    assert!(confirm(&mut state, stepped, new));
 
     assert_eq!((told(&state), set::pinned(&state)), ((vec![new], vec![old], 1), Some(new)));
     let after = shown(&state);

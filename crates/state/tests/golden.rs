@@ -419,8 +419,9 @@ fn rotation_of_the_authority() {
     check_change(
         Change::RotateAuthority(rotate),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0e0204050108020607 ......ann.10.0.0.1:9..k.........
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0f03020405 ......ann..t1.10.0.0.1:9..k.....
+            0108020607                                                       .....
+        "#]],
     );
     let confirm = |phase| ConfirmAuthority {
         at: Timestamp(1_000),
