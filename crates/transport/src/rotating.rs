@@ -257,7 +257,6 @@ fn an_identity_goes_by_the_newest_set_it_was_told() {
     assert_eq!(*changes.borrow(), 4);
     // One that was away is told everything with its certificate.
     one.write(path).expect("written");
-    std::fs::remove_file(path.join("authorities.json")).expect("removed");
     let identity = Identity::new(Credentials::read(path).expect("read"));
     identity.renew(renewed.certificate(), Some(&rotation.done()), path).expect("renewed");
     assert_eq!(state(&identity.current()), (30, false, true));
