@@ -19,6 +19,7 @@ mod forward;
 pub mod founding;
 mod guard;
 mod handlers;
+pub mod invitation;
 mod leader;
 mod limits;
 mod listen;
@@ -276,6 +277,7 @@ async fn start(
     recovery::finish(&core.consensus, &core.settings, keys).await?;
     if let Some(founding) = founding {
         machine::found(&core.consensus, &core.settings, &founding, keys).await?;
+        invitation::give_out(&core).await?;
         std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
     }
     Ok((core, waiting))

@@ -1,4 +1,4 @@
-//! How a node comes by its place in a cluster, once: it begins one, or joins one with a token. Owns the files that say who it is, written before any child
+//! How a node comes by its place in a cluster, once: it begins one, forms one with others (`form.rs`), or joins one with a token (`join.rs`). Owns the files that say who it is, written before any child
 //! starts; must never decide whether somebody else may join.
 //!
 //! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
@@ -9,13 +9,10 @@ use std::{
     fs, io,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
-    sync::Arc,
 };
 
-use api::{
-    client::ClientError,
-    peer::{CertificateRequest, Introduction, JoinAnswer, JoinRequest, NodeRole, ServerAddress},
-};
+use api::peer::{Introduction, ServerAddress};
+use formation::{Bond, with_port};
 use model::id::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
 use server::{
@@ -23,15 +20,12 @@ use server::{
     recovery::Recovery,
     standing::{self, Own, Unfit},
 };
-use transport::{
-    AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
-    SystemClock,
-};
+use transport::{AuthorityDigest, Clock as _, ClusterId, Credentials, JoinToken, KeyPair, Role, SystemClock};
 
 use super::{
-    limits::{JOIN_WAIT_MAX, JOIN_WAIT_MIN},
+    form, join,
     node::Node,
-    options::{JoinOptions, ServerOptions},
+    options::ServerOptions,
     start_error::StartError,
 };
 
@@ -107,6 +101,9 @@ impl Enrolled {
 pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
     if let Some(enrolled) = Enrolled::read(data)? {
+        if node.options.form.is_some() {
+            tracing::info!(cluster.id = %enrolled.cluster, "this data directory belongs to a cluster already: --expect and --peers are not looked at");
+        }
         match known(node, &enrolled).await? {
             None => return Ok(enrolled),
             Some(unfit) => {
@@ -117,13 +114,16 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
     }
     let restored =
         Recovery::read(data).map_err(|source| StartError::File { attempt: "read", path: data.join("control/recovery.json"), source })?;
-    let enrolled = match (restored, &node.options.join) {
-        (Some(recovery), _) => resume(node, &recovery)?,
-        (None, Some(join)) => join_cluster(node, join).await?,
-        (None, None) if node.options.part.serves() => found(node)?,
-        (None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
+    let enrolled = match (restored, &node.options.join, &node.options.form) {
+        (Some(recovery), ..) => resume(node, &recovery)?,
+        (None, Some(join), _) => join::join_told(node, join).await?,
+        (None, None, Some(options)) => form::form(node, options).await?,
+        (None, None, None) if node.options.part.serves() => found(node)?,
+        (None, None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
     };
     enrolled.write(data)?;
+    // It has its place: nothing binds it any more.
+    Bond::remove(data)?;
     Ok(enrolled)
 }
 
@@ -193,150 +193,43 @@ fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
 
 /// Begins a cluster of one.
 fn found(node: &Node) -> Result<Enrolled, StartError> {
+    if let Some(bond) = Bond::read(&node.directory.path)? {
+        return Err(StartError::Bound { authority: bond.authority });
+    }
+    founded(node, begin(node)?)
+}
+
+/// Makes everything a new cluster is made of; says what its authority is called.
+pub fn begin(node: &Node) -> Result<AuthorityDigest, StartError> {
     let data = &node.directory.path;
-    let begun = founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now());
-    let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
+    founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now()).map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
-    Ok(Enrolled {
-        cluster,
-        group: None,
-        node: server::FOUNDER,
-        name: node.options.name.clone(),
-        servers: Vec::new(),
-        worker_key,
-        fresh: true,
-    })
+    let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
+    Ok(credentials.authority().digest())
 }
 
-/// Joins with a token; tries for ever where nobody answers, because whoever starts three machines at once starts one of them first.
-async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, StartError> {
-    let refused = |why: String| StartError::Join { address: join.address.clone(), why };
-    let Some(token) = &join.token else {
-        return Err(refused("it takes a token:   --token-file FILE   or SHOAL_JOIN_TOKEN".into()));
-    };
-    let token: JoinToken = token.parse().map_err(|error| refused(format!("the token cannot be read: {error}")))?;
-    if node.options.part.serves() && token.role != Role::Server {
-        return Err(refused("the token lets in workers only; make one with   shoal join-token create server".into()));
+/// The place of the first server of what [`begin`] made under `authority`.
+pub fn founded(node: &Node, authority: AuthorityDigest) -> Result<Enrolled, StartError> {
+    let read = |role| Credentials::read(&identity_of(&node.directory.path, role)).map_err(StartError::identity);
+    let worker_key = if node.options.part.works() { key_of_worker(Role::Worker, read(Role::Worker)?.key()) } else { None };
+    let server = read(Role::Server)?;
+    if server.authority().digest() != authority {
+        return Err(StartError::Identity { why: format!("it is not of the cluster with the authority {authority}, which this node began") });
     }
-    let data = &node.directory.path;
-    let keys: Vec<(Role, KeyPair)> = roles(node).map(|role| Ok((role, kept_key(node, role)?))).collect::<Result<_, StartError>>()?;
-    let mut wait = JOIN_WAIT_MIN;
-    let (answer, authority) = loop {
-        match ask(node, join, &token, &keys).await {
-            Ok(joined) => break joined,
-            Err(Attempt::Final(why)) => return Err(refused(why)),
-            Err(Attempt::Again(why)) => {
-                tracing::warn!(
-                    join.address = join.address,
-                    error = why,
-                    retry.ms = wait.as_millis(),
-                    "the cluster cannot be joined yet; it is tried again"
-                );
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(JOIN_WAIT_MAX);
-            }
-        }
-    };
-    let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
-    let group: ClusterId = answer.group.parse().map_err(|error| refused(format!("{error}")))?;
-    let mut worker_key = None;
-    for (role, pair) in keys {
-        worker_key = worker_key.or(key_of_worker(role, &pair));
-        let wanted = wire_role(role);
-        let certified = answer.certificates.iter().find(|certified| certified.role == wanted);
-        let certified = certified.ok_or_else(|| refused(format!("the cluster gave no certificate for the role {role}")))?;
-        write_credentials(node, pair, &certified.certificate, authority.clone(), role)?;
-    }
-    if node.options.part.serves() {
-        let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = founding::fetch_cluster_key(&join.address, credentials).await;
-        let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
-        key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
-    }
-    tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
-    let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
-    Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, worker_key, fresh: false })
-}
-
-/// How one try to join ended without a place.
-enum Attempt {
-    /// It would end so again.
-    Final(String),
-    /// The next one may end otherwise.
-    Again(String),
-}
-
-async fn ask(
-    node: &Node,
-    join: &JoinOptions,
-    token: &JoinToken,
-    keys: &[(Role, KeyPair)],
-) -> Result<(JoinAnswer, AuthorityCertificate), Attempt> {
-    let address = with_port(&join.address);
-    let pin = Pin { authority: token.authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
-    let pinned = transport::dial_pinned(&address, &pin).await.map_err(|error| {
-        let why = server::chain(&error);
-        // Who answers is not of the token's cluster, and the next try would find the same.
-        if matches!(error, DialError::Refused { .. } | DialError::NotTls { .. }) { Attempt::Final(why) } else { Attempt::Again(why) }
-    })?;
-    let source = pinned.stream.get_ref().0.local_addr().ok().map(|address| address.ip());
-    let request = JoinRequest {
-        token: token.to_string(),
-        node: introduction(node, source),
-        requests: keys.iter().map(|(role, key)| CertificateRequest { role: wire_role(*role), request: key.request() }).collect(),
-        replaces: join.replaces.clone(),
-    };
-    match api::client::join(pinned.stream, &address, &request).await {
-        Ok(answer) => Ok((answer, pinned.authority)),
-        Err(ClientError::Refused { status, error }) if status.is_client_error() || status == http::StatusCode::UNPROCESSABLE_ENTITY => {
-            Err(Attempt::Final(if error.help.is_empty() { error.message } else { format!("{}; {}", error.message, error.help) }))
-        }
-        Err(error) => Err(Attempt::Again(server::chain(&error))),
-    }
-}
-
-/// The key of a role: the one of an earlier try, or a new one that is on disk when this returns.
-fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
-    let directory = identity_of(&node.directory.path, role);
-    let path = directory.join("joining.pem");
-    if path.exists() {
-        return KeyPair::read(&path).map_err(StartError::identity);
-    }
-    fs::create_dir_all(&directory).map_err(|source| StartError::File { attempt: "make", path: directory.clone(), source })?;
-    let key = KeyPair::generate();
-    key.write(&path).map_err(StartError::identity)?;
-    Ok(key)
-}
-
-fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: AuthorityCertificate, role: Role) -> Result<(), StartError> {
-    let directory = identity_of(&node.directory.path, role);
-    let credentials = Credentials::new(key, certificate, authority).map_err(StartError::identity)?;
-    credentials.write(&directory).map_err(StartError::identity)?;
-    let _ = fs::remove_file(directory.join("joining.pem"));
-    give_away(node, role)
+    let (cluster, name) = (server.identity().cluster, node.options.name.clone());
+    Ok(Enrolled { cluster, group: None, node: server::FOUNDER, name, servers: Vec::new(), worker_key, fresh: true })
 }
 
 /// Lets a worker that has a user id of its own read what it is.
-fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
+pub fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
     let directory = identity_of(&node.directory.path, role);
     let Some(user) = node.worker_user.filter(|_| role == Role::Worker && directory.exists()) else { return Ok(()) };
     super::data_directory::give_to(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
 }
 
-fn roles(node: &Node) -> impl Iterator<Item = Role> + use<> {
-    let part = node.options.part;
-    part.serves().then_some(Role::Server).into_iter().chain(part.works().then_some(Role::Worker))
-}
-
-fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
+/// The digest by which the cluster knows the key of a worker.
+pub fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
     (role == Role::Worker).then(|| Digest(key.digest().to_bytes()))
-}
-
-fn wire_role(role: Role) -> NodeRole {
-    match role {
-        Role::Server => NodeRole::Server,
-        Role::Worker => NodeRole::Worker,
-    }
 }
 
 /// What the node says of itself; `source` is the address from which it reaches the others, when that is known.
@@ -379,14 +272,6 @@ fn outward() -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// `HOST` with the port servers listen on for others, unless it names one.
-fn with_port(address: &str) -> String {
-    const PEER_PORT: u16 = 7071;
-    let bracketed = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
-    let has_port = bracketed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port { address.to_owned() } else { format!("{address}:{PEER_PORT}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,18 +287,5 @@ mod tests {
         check("[::]:7071", None, Some("fd00::5"), "[fd00::5]:7071");
         check("0.0.0.0:7071", Some("node-a.example"), Some("10.0.0.5"), "node-a.example:7071");
         check("0.0.0.0:7071", Some("node-a.example:17071"), None, "node-a.example:17071");
-    }
-
-    #[test]
-    fn the_port_of_servers_need_not_be_said() {
-        for (told, expected) in [
-            ("a.example", "a.example:7071"),
-            ("a.example:1", "a.example:1"),
-            ("10.0.0.1", "10.0.0.1:7071"),
-            ("[::1]", "[::1]:7071"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(with_port(told), expected);
-        }
     }
 }

@@ -11,8 +11,10 @@ mod compile_pool;
 mod control_plane;
 mod data_directory;
 mod enroll;
+mod form;
 mod heap;
 mod invite;
+mod join;
 mod kept_secrets;
 mod kernel;
 mod limits;
@@ -38,9 +40,10 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use formation::{InvalidPeers, Peers};
 pub use kernel::FileRules;
 pub use limits::FREE_BYTES_MIN;
-pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
+pub use options::{FormOptions, InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
 pub use server::{
     Profile,
     recovery::{Other, Survivor},
@@ -84,7 +87,8 @@ impl Running {
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
 /// # Errors
-/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611.
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611, E0619, E0620,
+/// E0621.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
     let (ready, told) = oneshot::channel();
     let (end, ended) = watch::channel(None);

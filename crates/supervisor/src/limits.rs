@@ -68,3 +68,9 @@ pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long the tokens that a new cluster prints are good for: long enough to set up the other machines, short enough to be harmless in a scrollback.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);
+
+/// What the service manager is asked to wait longer while a node waits for the others of its cluster: it may be a machine that is still being ordered.
+pub const START_EXTENSION: Duration = Duration::from_secs(120);
+
+/// Between two such requests: one may be late, and the start still goes on.
+pub const START_EXTENSION_EVERY: Duration = Duration::from_secs(30);

@@ -31,7 +31,7 @@ pub use self::{
     error::ClientError,
     lines::Lines,
     node::NodeClient,
-    peer::{join, standing},
+    peer::{Proven, form, join, standing},
     token::{InvalidToken, Token},
     watch::{Watch, Watched},
 };

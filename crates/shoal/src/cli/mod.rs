@@ -169,6 +169,8 @@ enum Command {
     Node(cluster::node::NodeArgs),
     /// Tokens that let nodes join.
     JoinToken(cluster::join_token::JoinTokenArgs),
+    /// The token with which several servers form a cluster by themselves.
+    FormationToken(cluster::formation_token::FormationTokenArgs),
     /// Tokens that let people and programs in.
     Token(cluster::token::TokenArgs),
     /// Who asked for which change.
@@ -260,6 +262,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Member(args) => cluster::member::run(args, session).await,
         Command::Node(args) => cluster::node::run(args, session).await,
         Command::JoinToken(args) => cluster::join_token::run(args, session).await,
+        Command::FormationToken(args) => cluster::formation_token::run(args, session),
         Command::Token(args) => cluster::token::run(args, session).await,
         Command::Audit(args) => cluster::audit::run(args, session).await,
         Command::Snapshot(args) => snapshot::run(args, session).await,

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("words", &["model"]),
     ("truth", &["state", "inspect", "certificates", "transport", "backup"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
-    ("roles", &["server", "worker"]),
+    ("roles", &["server", "worker", "formation"]),
     ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
 ];

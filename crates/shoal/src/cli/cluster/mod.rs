@@ -2,6 +2,7 @@
 //! who may do what: servers say so.
 
 pub mod audit;
+pub mod formation_token;
 pub mod join_token;
 pub mod kinds;
 pub mod member;

@@ -1,0 +1,70 @@
+//! One question to one of the peers, with its proof, and what the answer shows. Owns what counts as a machine that waits too, as a server of a cluster, and as
+//! nobody; must never believe an answer without a proof, but for what only keeps this machine from founding.
+
+use api::{
+    client::{ClientError, Proven},
+    peer::{FormAnswer, FormRequest},
+};
+use http::StatusCode;
+use transport::{AuthorityDigest, DialError};
+
+use crate::{
+    decide::View,
+    limits::CONNECT_MAX,
+    machine::{Machine, seen},
+};
+
+/// Asks whoever is at `to` how they stand, and to bind themselves to the cluster with the authority `bind`, when there is one.
+pub(crate) async fn ask(machine: &Machine, to: &str, bind: Option<AuthorityDigest>) -> View {
+    let pinned = match transport::dial_unproven(to, machine.clock.clone(), CONNECT_MAX).await {
+        Ok(pinned) => pinned,
+        Err(error) => return View::Unreached(why(&error)),
+    };
+    let shown = pinned.authority.digest();
+    let question = FormRequest { nonce: transport::nonce(), bind: bind.map(|bind| bind.to_string()), own: machine.says() };
+    let body = serde_json::to_vec(&question).expect("a question holds text only");
+    let proof = machine.token.prove_question(shown, &body).to_string();
+    match api::client::form(pinned.stream, to, Proven { body: body.clone(), proof }).await {
+        Ok(answer) if machine.token.prove_answer(shown, &body, &answer.body).is(&answer.proof) => read(&answer.body),
+        Ok(_) => View::Unreached("what answers does not show that it has the token".to_owned()),
+        Err(error) => refused(&error),
+    }
+}
+
+fn read(answer: &[u8]) -> View {
+    let answer: Result<FormAnswer, _> = serde_json::from_slice(answer);
+    match answer.ok().as_ref().and_then(seen) {
+        Some(seen) => View::Seen(seen),
+        None => View::Unreached("its answer is not understood; is it the same version of shoal?".to_owned()),
+    }
+}
+
+/// A server of a cluster has no such path, or is about to start; a machine that waits refuses a proof, in words of its own.
+fn refused(error: &ClientError) -> View {
+    match error {
+        ClientError::Refused { error, .. } if error.code == "E0619" => View::OtherToken,
+        ClientError::Refused { status: StatusCode::NOT_FOUND, .. } => View::Clustered,
+        ClientError::Refused { error, .. } if error.code == "E0422" => View::Clustered,
+        other => View::Unreached(chain(other)),
+    }
+}
+
+/// Without the address, which stands beside it wherever it is shown.
+fn why(error: &DialError) -> String {
+    match error {
+        DialError::Resolve { .. } => "its name has no address".to_owned(),
+        DialError::Connect { source, .. } | DialError::Left { source, .. } => source.to_string(),
+        DialError::Late { .. } => "it does not answer".to_owned(),
+        other => chain(other),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
