@@ -99,8 +99,10 @@ mod tests {
         bond.write(data.path()).expect("writable");
         assert_eq!(Bond::read(data.path()).expect("readable"), Some(bond));
         let text = fs::read_to_string(data.path().join(FILE)).expect("it is there");
-        expect_test::expect![[r#"{"token":"aeaqcaib","authority":"aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba","part":"member"}"#]]
-            .assert_eq(&text);
+        expect_test::expect![[
+            r#"{"token":"aeaqcaib","authority":"aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba","part":"member"}"#
+        ]]
+        .assert_eq(&text);
         Bond::remove(data.path()).expect("removable");
         Bond::remove(data.path()).expect("nothing to remove");
         assert_eq!(Bond::read(data.path()).expect("readable"), None);

@@ -248,7 +248,10 @@ impl fmt::Display for Wait {
             What::Peers(theirs) => write!(out, "{peer} to have the same --peers: it was told {}", theirs.join(",")),
             What::Name(name) => write!(out, "{peer} to have a name of its own: `{name}` is taken by another peer"),
             What::Freedom(authority) => {
-                write!(out, "{peer} to be free: it is bound to the cluster with the authority {authority}, which this machine does not found")
+                write!(
+                    out,
+                    "{peer} to be free: it is bound to the cluster with the authority {authority}, which this machine does not found"
+                )
             }
             What::Itself => out.write_str("one of --peers to lead to this machine"),
             What::Bond => write!(out, "{peer} to bind itself to the cluster"),

@@ -16,7 +16,9 @@ pub enum FormError {
     #[error("cannot form a cluster: it takes a formation token, the same on every machine")]
     NoToken,
     /// It was bound by another token.
-    #[error("cannot form a cluster: this data directory is bound, by another formation token, to the cluster with the authority {authority}")]
+    #[error(
+        "cannot form a cluster: this data directory is bound, by another formation token, to the cluster with the authority {authority}"
+    )]
     OtherBond {
         /// To which.
         authority: AuthorityDigest,
@@ -59,7 +61,8 @@ impl FormError {
     pub fn help(&self) -> String {
         match self {
             Self::Token(_) | Self::NoToken => {
-                "make one with   shoal formation-token create --out FILE   give every machine the same file, and name it with --token-file".to_owned()
+                "make one with   shoal formation-token create --out FILE   give every machine the same file, and name it with --token-file"
+                    .to_owned()
             }
             Self::OtherBond { .. } => {
                 "start it with the token it was started with first, or give it an empty directory with   --data-dir DIR".to_owned()

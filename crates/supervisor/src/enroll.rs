@@ -1,5 +1,5 @@
-//! How a node comes by its place in a cluster, once: it begins one, forms one with others (`form.rs`), or joins one with a token (`join.rs`). Owns the files that say who it is, written before any child
-//! starts; must never decide whether somebody else may join.
+//! How a node comes by its place in a cluster, once: it begins one, forms one with others (`form.rs`), or joins one with a token (`join.rs`). Owns the files that
+//! say who it is, written before any child starts; must never decide whether somebody else may join.
 //!
 //! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
 //! `node.json` is written last.
@@ -105,7 +105,10 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
             tracing::info!(cluster.id = %enrolled.cluster, "this data directory belongs to a cluster already: --expect and --peers are not looked at");
         }
         match known(node, &enrolled).await? {
-            None => return Ok(enrolled),
+            None => {
+                Bond::remove(data)?;
+                return Ok(enrolled);
+            }
             Some(unfit) => {
                 tracing::warn!(reason = %unfit, "this server joins anew, under another id");
                 set_aside(data)?;

@@ -167,7 +167,8 @@ async fn who_looks_meanwhile_is_told_what_is_waited_for() {
 
 #[test]
 fn waiting_becomes_a_warning_now_and_then() {
-    let check = |lasts: Duration, warned: Option<Duration>, expected| assert_eq!(is_overdue(lasts, warned), expected, "{lasts:?} {warned:?}");
+    let check =
+        |lasts: Duration, warned: Option<Duration>, expected| assert_eq!(is_overdue(lasts, warned), expected, "{lasts:?} {warned:?}");
     check(WARN_AFTER / 2, None, false);
     check(WARN_AFTER, None, true);
     check(WARN_AFTER * 2, Some(WARN_AFTER), false);

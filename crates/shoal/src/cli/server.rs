@@ -314,7 +314,9 @@ mod tests {
     fn machines_that_form_a_cluster_are_told_apart_from_mistakes() {
         let told = |expect: usize, peers: &[&str]| {
             let peers: Vec<String> = peers.iter().map(|&peer| peer.to_owned()).collect();
-            form(Some(expect), &peers, None).map(|form| form.expect("they are told").peers.all().to_vec()).map_err(|failure| failure.render(false))
+            form(Some(expect), &peers, None)
+                .map(|form| form.expect("they are told").peers.all().to_vec())
+                .map_err(|failure| failure.render(false))
         };
         assert_eq!(told(2, &["b", "a:1"]).ok(), Some(vec!["a:1".to_owned(), "b:7071".to_owned()]));
         let refused = told(3, &["a", "b"]).expect_err("two are not three");
