@@ -22,12 +22,7 @@ use server::{
 };
 use transport::{AuthorityDigest, Clock as _, ClusterId, Credentials, JoinToken, KeyPair, Role, SystemClock};
 
-use super::{
-    form, join,
-    node::Node,
-    options::ServerOptions,
-    start_error::StartError,
-};
+use super::{form, join, node::Node, options::ServerOptions, start_error::StartError};
 
 /// Where a node's place is kept, below its data directory.
 const FILE: &str = "node.json";
@@ -217,7 +212,9 @@ pub fn founded(node: &Node, authority: AuthorityDigest) -> Result<Enrolled, Star
     let worker_key = if node.options.part.works() { key_of_worker(Role::Worker, read(Role::Worker)?.key()) } else { None };
     let server = read(Role::Server)?;
     if server.authority().digest() != authority {
-        return Err(StartError::Identity { why: format!("it is not of the cluster with the authority {authority}, which this node began") });
+        return Err(StartError::Identity {
+            why: format!("it is not of the cluster with the authority {authority}, which this node began"),
+        });
     }
     let (cluster, name) = (server.identity().cluster, node.options.name.clone());
     Ok(Enrolled { cluster, group: None, node: server::FOUNDER, name, servers: Vec::new(), worker_key, fresh: true })

@@ -43,7 +43,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use formation::{InvalidPeers, Peers};
 pub use kernel::FileRules;
 pub use limits::FREE_BYTES_MIN;
-pub use options::{FormOptions, InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
+pub use options::{
+    FormOptions, InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep,
+};
 pub use server::{
     Profile,
     recovery::{Other, Survivor},

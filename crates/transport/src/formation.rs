@@ -143,10 +143,13 @@ mod tests {
 
     #[test]
     fn the_form_of_a_token_and_what_follows_from_it_stay() {
-        expect_test::expect!["SHOAL1-f-ambqgaydambqgaydambqgaydam-vtbw"].assert_eq(&token().to_string());
-        expect_test::expect![""].assert_eq(&token().join_token(SHOWN).to_string());
-        expect_test::expect![""].assert_eq(&token().prove_question(SHOWN, b"hello").to_string());
-        expect_test::expect![""].assert_eq(&token().prove_answer(SHOWN, b"hello", b"well").to_string());
+        expect_test::expect!["SHOAL1-f-ambqgaydambqgaydambqgaydam-tg2f"].assert_eq(&token().to_string());
+        expect_test::expect!["SHOAL1-s-aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq-7nnu75ih.reccwqmtyb6ez2ftrxuddaquvm-ygdf"]
+            .assert_eq(&token().join_token(SHOWN).to_string());
+        expect_test::expect!["l4v72pqyeb6o72fxq7cfn5w5aa4ifobiffqtd2afsrnuvej6h4yq"]
+            .assert_eq(&token().prove_question(SHOWN, b"hello").to_string());
+        expect_test::expect!["dxxvzzimrzzfkccu6w2gbz3zv2kifjtly37ywk5nnypsucjihwia"]
+            .assert_eq(&token().prove_answer(SHOWN, b"hello", b"well").to_string());
     }
 
     #[test]
