@@ -197,7 +197,7 @@ async fn mistakes_are_told_with_their_code_and_mended_one_by_one() {
     let peers = machines.peers();
     let two = peers.rsplit_once(',').expect("three").0.to_owned();
     let api = machines.machines[0].api.clone();
-    let _first = machines.start(0, &peers);
+    let first = machines.start(0, &peers);
     let second = machines.start(1, &two);
     waits_for(&api, "to have the same --peers: it was told").await;
     let right = fs::read_to_string(machines.token.path().join("token")).expect("a token");
@@ -211,7 +211,7 @@ async fn mistakes_are_told_with_their_code_and_mended_one_by_one() {
     })
     .await;
     assert!(log.contains("the cluster cannot be formed like this"), "{log}");
-    drop((second, third, _first));
+    drop((first, second, third));
     fs::write(machines.token.path().join("token"), right).expect("written");
     machines.start_all().await.until_members(3, 3).await;
 }
