@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use model::{
-    app::{Resources, Reuse},
+    app::{Https, Resources, Reuse},
     egress::Egress,
     id::{AppId, ComponentId, Digest, Generation, Name, NodeId, PlacementId, RevisionNumber},
     quantity::{Bytes, Millis},
@@ -112,6 +112,9 @@ pub struct ReportAnswer {
     pub servers: Vec<KnownServer>,
     /// Nodes up to this one that are not in the list are no servers, or gone.
     pub complete_to: NodeId,
+    /// `HOST:PORT` of every socket by which servers are run, API, peer and mesh: closed to guests whatever their rules say.
+    #[serde(default)]
+    pub closed: Vec<String>,
 }
 
 /// A server as a worker knows it.
@@ -300,6 +303,8 @@ pub struct AssignedRoute {
     /// The certificate of its host, when it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateUse>,
+    /// What a request without TLS gets.
+    pub https: Https,
 }
 
 /// What a worker tells its control plane: sent whole whenever something changed, and every few seconds as a sign of life.

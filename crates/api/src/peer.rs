@@ -2,6 +2,8 @@
 //!
 //! A node that joins has checked who it talks to before it sends any of this: its token carries the digest of the cluster's authority.
 
+use std::net::IpAddr;
+
 use model::id::{Digest, Index, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +30,7 @@ pub const ATTEST_PATH: &str = "/peer/v1/attest";
 pub const STANDING_PATH: &str = "/peer/v1/standing";
 
 /// `POST` [`FormRequest`] to a machine that has no cluster yet, by another one that shows in [`PROOF_HEADER`] that it has the same formation token; answers
-/// [`FormAnswer`] with a proof of its own. A server of a cluster knows no such path.
+/// [`FormAnswer`] with a proof of its own. A server of a cluster answers E0621.
 pub const FORM_PATH: &str = "/peer/v1/form";
 /// What shows that a message of [`FORM_PATH`] comes from somebody with the formation token.
 pub const PROOF_HEADER: &str = "x-shoal-proof";
@@ -61,6 +63,9 @@ pub struct JoinRequest {
     /// The node whose name and place this one takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// The address it comes from, when it is on another machine than the server it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for JoinRequest {

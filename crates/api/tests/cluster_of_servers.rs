@@ -167,6 +167,44 @@ async fn without_a_leader_a_patient_client_asks_again_and_another_is_told() {
     assert_eq!((told.code(), asked.load(Ordering::SeqCst)), ("E0422", 4));
 }
 
+/// A server that hears requests and breaks off. Returns where it is and the keys it heard.
+async fn deaf() -> (Server, Arc<Mutex<BTreeSet<Vec<u8>>>>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let server: Server = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("an address");
+    let keys = Arc::<Mutex<BTreeSet<Vec<u8>>>>::default();
+    let (heard, mut tasks) = (keys.clone(), JoinSet::new());
+    tasks.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let heard = heard.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let key = request.headers().get("idempotency-key").map(|key| key.as_bytes().to_vec());
+                heard.lock().expect("nobody failed").extend(key);
+                std::future::ready(Err::<Answer, _>(std::io::Error::other("gone")))
+            });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        }
+    });
+    (server, keys, tasks)
+}
+
+#[tokio::test]
+async fn a_write_that_broke_off_is_sent_to_another_server_under_the_same_key() {
+    let (deaf, keys, _tasks) = deaf().await;
+    let seen = keys.clone();
+    let fake = Fake::start(move |request| {
+        seen.lock().expect("nobody failed").insert(request.headers()["idempotency-key"].as_bytes().to_vec());
+        answer(StatusCode::OK, &json!({"index": 7}))
+    })
+    .await;
+    let patient = Client::of(vec![deaf.clone(), fake.server()]).with_patience(Duration::from_secs(30));
+    assert_eq!(patient.revoke_token("k3v9").await.expect("the second answers").index.0, 7);
+    assert_eq!(keys.lock().expect("nobody failed").len(), 1, "both heard one and the same write");
+    let doubtful = Client::new(deaf.clone()).revoke_token("k3v9").await.expect_err("nobody knows");
+    assert!(matches!(doubtful, ClientError::InDoubt { .. }) && doubtful.code() == "E0605", "{doubtful:?}");
+    let question = Client::new(deaf).whoami().await.expect_err("it broke off");
+    assert!(matches!(question, ClientError::Broken { .. }), "a question is in no doubt: {question:?}");
+}
+
 #[tokio::test]
 async fn a_snapshot_comes_with_its_digest_behind_it() {
     const CONTENT: &[u8] = b"the whole state";

@@ -74,6 +74,9 @@ pub struct About {
     pub release: String,
     /// How many artifacts are in it; none when they were not wanted.
     pub artifacts: Option<u64>,
+    /// Artifacts that were wanted and that no server had; the first of them when there are very many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Digest>,
     /// Whether the key that opens the secrets is in it.
     pub with_keys: bool,
 }

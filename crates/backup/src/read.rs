@@ -62,6 +62,7 @@ impl<R: Read> Reader<R> {
             saved_at: 0,
             release: String::new(),
             artifacts: None,
+            missing: Vec::new(),
             with_keys: false,
         };
         let mut reader = Self { from: BufReader::new(from), sum: Sha256::new(), about, open: false };
@@ -213,6 +214,7 @@ mod tests {
             saved_at: 1_000,
             release: "0.1.0".into(),
             artifacts: Some(1),
+            missing: Vec::new(),
             with_keys: true,
         }
     }

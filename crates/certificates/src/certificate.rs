@@ -1,7 +1,7 @@
-//! Certificates read from PEM, and found by the name a client asks for. Owns which one answers: the exact name, then the wildcard above
-//! it, then the pair called `default`; pure. Must never touch a file, and never show a key.
+//! One certificate with its key, read from PEM: what it is for, until when, and whether its halves belong together. Pure. Must never touch a file, and never
+//! show a key.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -9,10 +9,10 @@ use rustls::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::validity::{self, Validity};
+use crate::validity;
 
 /// The pair that answers for every name no other one has.
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// A certificate chain with its key, as files hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,30 +73,67 @@ pub enum CertificateError {
     NoName,
 }
 
+/// What a certificate says of itself: no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The host names it is for, lower case; `*.` stands for one label.
+    pub hosts: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub begins: i64,
+    /// When it ends, in seconds since 1970.
+    pub expires: i64,
+}
+
+impl Facts {
+    /// Of the first certificate of a chain in PEM; its key is not needed.
+    ///
+    /// # Errors
+    /// There is no certificate, or it cannot be read.
+    pub fn of(chain: &str) -> Result<Self, CertificateError> {
+        Self::of_first(&parse(chain)?)
+    }
+
+    fn of_first(chain: &[CertificateDer<'_>]) -> Result<Self, CertificateError> {
+        let first = chain.first().ok_or(CertificateError::NoCertificate)?;
+        let unreadable = |error: webpki::Error| CertificateError::Certificate(error.to_string());
+        let end_entity = webpki::EndEntityCert::try_from(first).map_err(unreadable)?;
+        let hosts = end_entity.valid_dns_names().map(str::to_ascii_lowercase).collect();
+        let dates = validity::of(first).ok_or_else(|| CertificateError::Certificate("its dates are not dates".to_owned()))?;
+        Ok(Self { hosts, begins: dates.not_before, expires: dates.not_after })
+    }
+
+    /// Whether clients that ask for `host` accept it, whatever its dates. Of `*.suffix` that is asked: whether it has that wildcard.
+    pub fn names(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let wildcard = host.split_once('.').map(|(_, suffix)| format!("*.{suffix}"));
+        self.hosts.iter().any(|known| *known == host || Some(known) == wildcard.as_ref())
+    }
+}
+
+fn parse(chain: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(|_| CertificateError::NotPem)
+}
+
 /// A pair that can be used.
 #[derive(Debug)]
 pub struct Certificate {
     name: String,
-    hosts: Vec<String>,
-    validity: Validity,
+    facts: Facts,
     key: Arc<CertifiedKey>,
 }
 
 impl Certificate {
-    /// Reads a pair and checks that its halves belong together. An expired certificate is read as well: see [`Certificate::expires`].
+    /// Reads a pair and checks that its halves belong together. An expired certificate is read as well: see [`Facts::expires`].
+    ///
+    /// # Errors
+    /// What is wrong with a half, or that they do not belong together.
     pub fn load(pair: &CertificatePair) -> Result<Self, CertificateError> {
-        let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|_| CertificateError::NotPem)?;
-        let first = chain.first().ok_or(CertificateError::NoCertificate)?;
-        let unreadable = |error: webpki::Error| CertificateError::Certificate(error.to_string());
-        let end_entity = webpki::EndEntityCert::try_from(first).map_err(unreadable)?;
-        let hosts: Vec<String> = end_entity.valid_dns_names().map(str::to_ascii_lowercase).collect();
-        if hosts.is_empty() && pair.name != DEFAULT {
+        let chain = parse(&pair.chain)?;
+        let facts = Facts::of_first(&chain)?;
+        if facts.hosts.is_empty() && pair.name != DEFAULT {
             return Err(CertificateError::NoName);
         }
-        let validity = validity::of(first).ok_or_else(|| CertificateError::Certificate("its dates are not dates".to_owned()))?;
-        let key = key_of(chain, &pair.key)?;
-        Ok(Self { name: pair.name.clone(), hosts, validity, key: Arc::new(key) })
+        Ok(Self { name: pair.name.clone(), facts, key: Arc::new(key_of(chain, &pair.key)?) })
     }
 
     /// What the pair is called.
@@ -104,19 +141,14 @@ impl Certificate {
         &self.name
     }
 
-    /// The host names it is for, lower case; `*.` stands for one label.
-    pub fn hosts(&self) -> &[String] {
-        &self.hosts
+    /// What it says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    /// When it ends, in seconds since 1970.
-    pub fn expires(&self) -> i64 {
-        self.validity.not_after
-    }
-
-    /// When it begins, in seconds since 1970.
-    pub fn begins(&self) -> i64 {
-        self.validity.not_before
+    /// What a handshake is made with.
+    pub(crate) fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
     }
 }
 
@@ -132,104 +164,6 @@ fn key_of(chain: Vec<CertificateDer<'static>>, key: &KeyText) -> Result<Certifie
     })
 }
 
-/// Every certificate of a gateway at one time.
-#[derive(Debug, Default)]
-pub struct CertificateSet {
-    certificates: Vec<Arc<Certificate>>,
-    exact: HashMap<String, usize>,
-    /// By what follows the `*.`.
-    wildcard: HashMap<String, usize>,
-    default: Option<usize>,
-    broken: Vec<String>,
-    /// By the host of a route, before all others.
-    routes: HashMap<String, Arc<Certificate>>,
-}
-
-impl CertificateSet {
-    /// This set, and before it the pairs that answer for the hosts of routes: exact ones, and `*.suffix` for every name below. Those that cannot be used are
-    /// told; whoever asks for their host gets what the set has.
-    pub fn with_hosts(&self, hosts: &[(String, CertificatePair)]) -> (Self, Vec<(String, CertificateError)>) {
-        let mut set = Self::new(self.certificates.iter().cloned()).with_broken(self.broken.iter().cloned());
-        let mut refused = Vec::new();
-        for (host, pair) in hosts {
-            match Certificate::load(pair) {
-                Ok(certificate) => drop(set.routes.insert(host.to_ascii_lowercase(), Arc::new(certificate))),
-                Err(error) => refused.push((pair.name.clone(), error)),
-            }
-        }
-        (set.with_broken(refused.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()), refused)
-    }
-
-    /// The pair of the route for `host`, the most exact one first.
-    fn of_route(&self, host: &str) -> Option<&Arc<Certificate>> {
-        let suffixes =
-            std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.')).map(|(_, suffix)| format!("*.{suffix}"));
-        self.routes.get(host).or_else(|| suffixes.into_iter().find_map(|wildcard| self.routes.get(&wildcard)))
-    }
-
-    /// Puts certificates together. Where two have the same host, the first by name answers for it.
-    pub fn new(certificates: impl IntoIterator<Item = Arc<Certificate>>) -> Self {
-        let mut certificates: Vec<_> = certificates.into_iter().collect();
-        certificates.sort_by(|one, two| one.name.cmp(&two.name));
-        let mut set = Self { default: certificates.iter().position(|certificate| certificate.name == DEFAULT), ..Self::default() };
-        for (at, host) in certificates.iter().enumerate().flat_map(|(at, certificate)| certificate.hosts.iter().map(move |host| (at, host)))
-        {
-            let (hosts, host) = match host.strip_prefix("*.") {
-                Some(suffix) => (&mut set.wildcard, suffix),
-                None => (&mut set.exact, host.as_str()),
-            };
-            hosts.entry(host.to_owned()).or_insert(at);
-        }
-        Self { certificates, ..set }
-    }
-
-    /// Reads pairs; those that cannot be used are told beside the set, which counts them as broken.
-    pub fn load(pairs: &[CertificatePair]) -> (Self, Vec<(String, CertificateError)>) {
-        let (mut good, mut broken) = (Vec::new(), Vec::new());
-        for pair in pairs {
-            match Certificate::load(pair) {
-                Ok(certificate) => good.push(Arc::new(certificate)),
-                Err(error) => broken.push((pair.name.clone(), error)),
-            }
-        }
-        (Self::new(good).with_broken(broken.iter().map(|(name, _)| name.clone())), broken)
-    }
-
-    /// Notes pairs that cannot be used as they are now, so that metrics show them.
-    pub fn with_broken(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.broken.extend(names);
-        self.broken.sort();
-        self.broken.dedup();
-        self
-    }
-
-    /// In the order of their names.
-    pub fn certificates(&self) -> &[Arc<Certificate>] {
-        &self.certificates
-    }
-
-    /// The pairs that could not be used when they were last looked at, in order.
-    pub fn broken(&self) -> &[String] {
-        &self.broken
-    }
-
-    /// Who answers a client that asks for `host`. A client that names no host gets the default, or the first by name: it must be shown something.
-    pub fn find(&self, host: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        let at = match host {
-            None => self.default.or(if self.certificates.is_empty() { None } else { Some(0) }),
-            Some(host) => {
-                let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-                if let Some(certificate) = self.of_route(&host) {
-                    return Some(&certificate.key);
-                }
-                let above = || host.split_once('.').and_then(|(_, suffix)| self.wildcard.get(suffix));
-                self.exact.get(&host).or_else(above).copied().or(self.default)
-            }
-        };
-        at.map(|at| &self.certificates[at].key)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
@@ -243,91 +177,27 @@ mod tests {
         CertificatePair { name: name.to_owned(), chain, key: KeyText::new(key.serialize_pem()) }
     }
 
-    fn set(pairs: &[CertificatePair]) -> CertificateSet {
-        let (set, broken) = CertificateSet::load(pairs);
-        assert_eq!(broken, []);
-        set
-    }
-
-    #[test]
-    fn the_exact_name_goes_before_the_wildcard_and_the_default_comes_last() {
-        let pairs = [
-            pair("wild", &["*.example.com"]),
-            pair("shop", &["shop.example.com", "Example.com"]),
-            pair("again", &["shop.example.com"]),
-            pair("other", &["other.example"]),
-        ];
-        let named = |set: &CertificateSet, host: Option<&str>| {
-            let found = set.find(host)?;
-            set.certificates().iter().find(|certificate| Arc::ptr_eq(&certificate.key, found)).map(|found| found.name().to_owned())
-        };
-        let without = set(&pairs);
-        let check = |host: Option<&str>, expected: Option<&str>| assert_eq!(named(&without, host).as_deref(), expected, "{host:?}");
-        check(Some("shop.example.com"), Some("again"));
-        check(Some("SHOP.example.com."), Some("again"));
-        check(Some("example.com"), Some("shop"));
-        check(Some("x.example.com"), Some("wild"));
-        check(Some("x.y.example.com"), None);
-        check(Some("unknown.example"), None);
-        check(Some("com"), None);
-        check(None, Some("again"));
-        let with = set(&[pairs.as_slice(), &[pair("default", &[])]].concat());
-        assert_eq!(named(&with, Some("unknown.example")).as_deref(), Some("default"));
-        assert_eq!(named(&with, Some("other.example")).as_deref(), Some("other"));
-        assert_eq!(named(&with, None).as_deref(), Some("default"));
-        assert!(CertificateSet::default().find(None).is_none());
-    }
-
-    #[test]
-    fn the_pair_of_a_route_goes_before_those_of_the_directory() {
-        let (directory, exact, below) = (pair("dir", &["a.test", "b.test"]), pair("exact", &["a.test"]), pair("below", &["x.test"]));
-        let broken = CertificatePair { chain: "none".into(), ..pair("broken", &["b.test"]) };
-        let hosts = [("A.test".to_owned(), exact.clone()), ("*.c.test".to_owned(), below.clone()), ("b.test".to_owned(), broken)];
-        let (set, refused) = set(std::slice::from_ref(&directory)).with_hosts(&hosts);
-        assert_eq!(refused, [("broken".to_owned(), CertificateError::NoCertificate)]);
-        assert_eq!(set.broken(), ["broken"]);
-        let first = |pair: &CertificatePair| CertificateDer::from_pem_slice(pair.chain.as_bytes()).expect("a certificate");
-        let check = |host: &str, expected: Option<&CertificatePair>| {
-            assert_eq!(set.find(Some(host)).map(|key| key.cert[0].clone()), expected.map(first), "{host}");
-        };
-        check("a.test", Some(&exact));
-        check("x.c.test", Some(&below));
-        check("x.y.c.test", Some(&below));
-        check("c.test", None);
-        check("b.test", Some(&directory));
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_told_apart_and_the_rest_stays() {
-        let (good, other) = (pair("good", &["a.example"]), pair("other", &["b.example"]));
-        let with = |change: &dyn Fn(&mut CertificatePair)| {
-            let mut pair = pair("bad", &["c.example"]);
-            change(&mut pair);
-            pair
-        };
-        let check = |change: &dyn Fn(&mut CertificatePair), expected: CertificateError| {
-            let (set, broken) = CertificateSet::load(&[good.clone(), with(change)]);
-            assert_eq!(broken, [("bad".to_owned(), expected)]);
-            assert_eq!((set.certificates().len(), set.broken()), (1, ["bad".to_owned()].as_slice()));
-        };
-        check(&|pair| pair.key = other.key.clone(), CertificateError::Mismatch);
-        check(&|pair| pair.chain.clear(), CertificateError::NoCertificate);
-        check(&|pair| pair.chain.truncate(pair.chain.len() / 2), CertificateError::NotPem);
-        check(&|pair| pair.key = KeyText::new(String::new()), CertificateError::NoKey);
-        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        check(&|pair| pair.key = KeyText::new(locked.to_owned()), CertificateError::EncryptedKey);
-        let nameless = with(&|pair| *pair = self::pair("bad", &[]));
-        assert_eq!(Certificate::load(&nameless).err(), Some(CertificateError::NoName));
-        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let unreadable = with(&|pair| pair.chain = garbage.to_owned());
-        assert!(matches!(Certificate::load(&unreadable), Err(CertificateError::Certificate(_))));
-    }
-
     #[test]
     fn a_key_is_never_shown() {
         let pair = pair("a", &["a.example"]);
         let secret = pair.key.0.lines().nth(1).expect("a line of the key").to_owned();
         let shown = format!("{pair:?} {:?}", Certificate::load(&pair));
         assert!(!shown.contains(&secret) && !shown.contains("PRIVATE"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_certificate_says_is_read_without_its_key() {
+        let facts = Facts::of(&pair("a", &["Shop.example", "*.shop.example"]).chain).expect("a certificate");
+        let check = |host: &str, expected: bool| assert_eq!(facts.names(host), expected, "{host}");
+        check("shop.example", true);
+        check("SHOP.example", true);
+        check("a.shop.example", true);
+        check("a.b.shop.example", false);
+        check("*.shop.example", true);
+        check("*.example", false);
+        check("other.example", false);
+        check("example", false);
+        assert!(facts.begins < facts.expires);
+        assert_eq!(Facts::of(""), Err(CertificateError::NoCertificate));
     }
 }

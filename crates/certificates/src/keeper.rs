@@ -5,15 +5,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use tokio::sync::watch;
 
 use crate::{
-    certificate::{Certificate, CertificatePair},
+    certificate::{Certificate, CertificatePair, Facts},
+    dates::{Dates, date},
     directory::{self, Found},
-    limits::EXPIRY_WARNING,
 };
 
 /// What a gateway must have.
@@ -51,24 +51,15 @@ struct Known {
     broken: BTreeMap<String, String>,
     /// The directory itself cannot be read.
     unreadable: Option<String>,
+    /// What was said of their dates.
+    dates: Dates,
 }
 
 /// The last pair of a name that could be used.
 #[derive(Debug)]
 struct Good {
     pair: CertificatePair,
-    expires: i64,
-    begins: i64,
-    told: Told,
-}
-
-/// What was said of a certificate's dates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
-    Nothing,
-    NotYet,
-    EndsSoon,
-    Ended,
+    facts: Facts,
 }
 
 impl Keeper {
@@ -129,7 +120,8 @@ impl Keeper {
         for (name, pair) in found {
             known.take(name, pair);
         }
-        known.tell_dates(now_seconds());
+        let Known { good, dates, .. } = &mut *known;
+        dates.tell(good.iter().map(|(name, good)| (name.as_str(), &good.facts)), SystemTime::now());
         let bundle =
             Bundle { pairs: known.good.values().map(|good| good.pair.clone()).collect(), broken: known.broken.keys().cloned().collect() };
         self.current.send_if_modified(|current| {
@@ -167,11 +159,11 @@ impl Known {
             pair.and_then(|pair| Certificate::load(&pair).map(|certificate| (pair, certificate)).map_err(|error| error.to_string()));
         match loaded {
             Ok((pair, certificate)) => {
-                let (begins, expires) = (certificate.begins(), certificate.expires());
-                let hosts = certificate.hosts().join(" ");
-                tracing::info!(certificate.name = name, certificate.hosts = hosts, certificate.expires = %date(expires), "a certificate is in use");
+                let facts = certificate.facts().clone();
+                let (hosts, expires) = (facts.hosts.join(" "), date(facts.expires));
+                tracing::info!(certificate.name = name, certificate.hosts = hosts, certificate.expires = %expires, "a certificate is in use");
                 self.broken.remove(&name);
-                self.good.insert(name, Good { pair, expires, begins, told: Told::Nothing });
+                self.good.insert(name, Good { pair, facts });
             }
             Err(why) => {
                 if self.broken.get(&name) != Some(&why) {
@@ -182,43 +174,6 @@ impl Known {
             }
         }
     }
-
-    /// Says once of each certificate that it has ended, will soon, or has not begun.
-    fn tell_dates(&mut self, now: i64) {
-        for (name, good) in &mut self.good {
-            let expires = date(good.expires);
-            let soon = now + i64::try_from(EXPIRY_WARNING.as_secs()).unwrap_or(i64::MAX);
-            let state = match () {
-                () if good.expires <= now => Told::Ended,
-                () if good.expires <= soon => Told::EndsSoon,
-                () if good.begins > now => Told::NotYet,
-                () => Told::Nothing,
-            };
-            if state > good.told {
-                match state {
-                    Told::Ended => {
-                        tracing::warn!(error.code = "E0513", certificate.name = name, certificate.expires = %expires, "a certificate in use has expired; clients refuse it")
-                    }
-                    Told::EndsSoon => {
-                        tracing::warn!(certificate.name = name, certificate.expires = %expires, "a certificate in use expires soon")
-                    }
-                    _ => {
-                        tracing::warn!(error.code = "E0513", certificate.name = name, certificate.begins = %date(good.begins), "a certificate in use is not valid yet; check the clock")
-                    }
-                }
-            }
-            good.told = state;
-        }
-    }
-}
-
-fn now_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn date(seconds: i64) -> jiff::Timestamp {
-    jiff::Timestamp::from_second(seconds).unwrap_or(if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX })
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@
 //! write a key.
 
 mod certificate;
+mod dates;
 mod directory;
 mod keeper;
 mod limits;
+mod set;
 mod validity;
 mod watch;
 
-pub use certificate::{Certificate, CertificateError, CertificatePair, CertificateSet, KeyText};
+pub use certificate::{Certificate, CertificateError, CertificatePair, Facts, KeyText};
+pub use dates::{Dates, Standing};
 pub use keeper::{Bundle, Keeper, Unusable};
+pub use set::CertificateSet;
 pub use watch::keep;

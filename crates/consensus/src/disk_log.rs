@@ -8,6 +8,7 @@ use std::{
     fs, io,
     io::{Read, Write},
     ops::Range,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -43,8 +44,8 @@ impl DiskLog {
     pub fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let log = open(directory)?;
-        // A process that was killed may have written without flushing: what is read from here on must survive a power cut too.
-        let end = flush_files(directory)?;
+        // A process before may have written without flushing, or have been told that a flush failed: what is read from here on must survive a power cut too.
+        let end = settle_files(directory)?;
         let state = state_of(&log);
         Ok(Self { directory: directory.to_owned(), log: Some(log), state, flushed: Arc::new(AtomicU64::new(end)) })
     }
@@ -187,16 +188,35 @@ fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Flushes every file, and says where the last one ends.
-fn flush_files(directory: &Path) -> io::Result<u64> {
-    let mut end = 0;
-    for (start, path) in files(directory)? {
-        let file = fs::File::open(&path)?;
+/// Writes the newest file once more and flushes every file; says where the last one ends.
+///
+/// After a flush that failed the system takes what it was of for written: it can be read, and the next flush succeeds without it. Only writing it again brings
+/// it to the disk. Older files need it not: the crate flushes one before it writes to the next, and gives up when that fails.
+fn settle_files(directory: &Path) -> io::Result<u64> {
+    let (mut end, files) = (0, files(directory)?);
+    for (number, (start, path)) in files.iter().enumerate() {
+        let file = fs::File::options().read(true).write(true).open(path)?;
+        if number + 1 == files.len() {
+            write_again(&file)?;
+        }
         file.sync_all()?;
         end = start + file.metadata()?.len();
     }
     fs::File::open(directory)?.sync_all()?;
     Ok(end)
+}
+
+/// Puts every byte of `file` where it is. Cut off in the middle, it leaves what was there.
+fn write_again(file: &fs::File) -> io::Result<()> {
+    let (mut buffer, mut at) = (vec![0; READ_BUFFER_BYTES], 0);
+    loop {
+        let count = file.read_at(&mut buffer, at)?;
+        if count == 0 {
+            return Ok(());
+        }
+        file.write_all_at(&buffer[..count], at)?;
+        at += count as u64;
+    }
 }
 
 /// Cuts off everything after `end`: it was written but never acknowledged. Needs no free space.

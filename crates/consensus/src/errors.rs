@@ -210,6 +210,12 @@ pub enum MemberError {
         /// By how much.
         behind: u64,
     },
+    /// It is not heard of, so that a vote of it would count for nothing.
+    #[error("member {id} does not answer")]
+    Silent {
+        /// Who.
+        id: u64,
+    },
     /// Another change is not finished.
     #[error("another change of the membership is under way")]
     InProgress,

@@ -84,6 +84,11 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         self.0.status.subscribe()
     }
 
+    /// Why the last snapshot could not be written, unless it could: the log grows until one can.
+    pub fn snapshot_error(&self) -> Option<String> {
+        self.0.status.snapshot_error()
+    }
+
     /// Waits until the log has failed for good, and says why. The process should then end: its supervisor starts it again.
     /// Returns as well once the log was shut down.
     pub async fn failed(&self) -> String {

@@ -1,6 +1,9 @@
 //! How the log is, and who is told. Owns the one transition that is for good; must never decide what is done about it.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::sync::watch;
 
@@ -25,11 +28,21 @@ pub enum Health {
 
 /// Where health is published. Clones publish to the same place.
 #[derive(Clone)]
-pub(crate) struct Status(Arc<watch::Sender<Health>>);
+pub(crate) struct Status(Arc<watch::Sender<Health>>, Arc<Mutex<Option<String>>>);
 
 impl Status {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Health::Working)))
+        Self(Arc::new(watch::Sender::new(Health::Working)), Arc::default())
+    }
+
+    /// How the last snapshot went. Without one the log only grows.
+    pub(crate) fn snapshot(&self, error: Option<String>) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Why the last snapshot could not be written, unless it could.
+    pub(crate) fn snapshot_error(&self) -> Option<String> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
@@ -105,5 +118,15 @@ mod tests {
         status.stop();
         assert_eq!(status.get(), Health::Failed { message: "first".to_owned() });
         assert!(status.check().is_err());
+    }
+
+    #[test]
+    fn a_snapshot_that_fails_is_told_until_one_succeeds() {
+        let status = Status::new();
+        assert_eq!(status.snapshot_error(), None);
+        status.clone().snapshot(Some("no storage space".to_owned()));
+        assert_eq!((status.snapshot_error().as_deref(), status.get()), (Some("no storage space"), Health::Working));
+        status.snapshot(None);
+        assert_eq!(status.snapshot_error(), None);
     }
 }

@@ -86,5 +86,9 @@ pub const QUEUE_MAX: usize = 1_024;
 /// Milliseconds a change of the membership may take: two entries, each on the disks of a majority. After that its outcome is unknown.
 pub const MEMBER_CHANGE_MS_MAX: u64 = 30_000;
 
+/// Milliseconds after which a change of the membership that stands in the middle is finished again: a leader's lease is shorter on a local network, and who waits
+/// for the change hardly notices.
+pub const FINISH_RETRY_MS: u64 = 500;
+
 /// Milliseconds between two demands for a snapshot while one is being written: a small state is written in less.
 pub const SNAPSHOT_ASK_MS: u64 = 250;

@@ -113,6 +113,7 @@ pub trait LogBackend: Send + 'static {
     /// Whether a write of `bytes` would find room, said early: a write that finds none is an error after which a member must restart.
     fn room(&mut self, bytes: usize) -> io::Result<()>;
 
-    /// After an error: forgets everything that was not flushed, on disk too, and accepts writes again. May be called as often as it fails.
+    /// After an error: forgets everything that was not flushed, on disk too, and accepts writes again. May be called as often as it fails. A log that failed is
+    /// closed with it: what a failed flush was of can be read, and is gone after a power cut.
     fn recover(&mut self) -> io::Result<()>;
 }

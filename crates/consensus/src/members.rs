@@ -1,6 +1,10 @@
 //! Changing who is in the group. Owns what is refused before anything is written, and that one change follows another; must never choose members by itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use openraft::{
     AsyncRuntime, ChangeMembers, Instant, RaftMetrics, ServerState,
@@ -13,7 +17,7 @@ use crate::{
     Consensus, Health, Leadership, MemberError, Membership, Peer, Progress, Shape, StateMachine,
     group::Address,
     leadership::membership_of,
-    limits::{MEMBER_CHANGE_MS_MAX, PROMOTE_LAG_MAX},
+    limits::{FINISH_RETRY_MS, MEMBER_CHANGE_MS_MAX, PROMOTE_LAG_MAX},
     raft::{RaftLogId, RaftOf, Types, TypesOf, leader_named},
 };
 
@@ -36,6 +40,23 @@ struct View {
 }
 
 impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
+    /// How long ago this member knew that its group works: a follower by its leader, the leader by a majority that answers, the only voter by itself. None when
+    /// it never did. [`Self::leadership`] does not say it: a member that is cut off goes on with the leader it knew, and that may be itself.
+    pub fn contact(&self) -> Option<Duration> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state == ServerState::Leader {
+            let mut voters = metrics.membership_config.membership().voter_ids();
+            if voters.all(|voter| voter == metrics.id) {
+                return Some(Duration::ZERO);
+            }
+            if let Some(answered) = &metrics.last_quorum_acked {
+                return Some(answered.elapsed());
+            }
+        }
+        self.0.receiver.heard.lock().unwrap_or_else(PoisonError::into_inner).map(|heard| heard.elapsed())
+    }
+
     /// How far every member has come, in order of id. Empty unless this one leads.
     pub fn progress(&self) -> Vec<Progress> {
         progress_of(&self.0.raft.metrics().borrow_watched())
@@ -51,7 +72,12 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         .await
     }
 
-    /// Gives the learner `id` a vote. Refused while it lags, and when too few of the voters would answer then.
+    /// A member that was not heard for longer does not answer.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(2 * self.0.tuning.timing.election_max_ms)
+    }
+
+    /// Gives the learner `id` a vote. Refused while it lags or is silent, and when too few of the voters would answer then.
     pub async fn promote(&self, id: u64) -> Result<(), MemberError> {
         self.change(|view| {
             view.known(id)?;
@@ -134,7 +160,7 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             membership: membership_of(&metrics.membership_config),
             progress: progress_of(&metrics),
             last: metrics.last_log_index.unwrap_or(0),
-            patience: Duration::from_millis(2 * self.0.tuning.timing.election_max_ms),
+            patience: self.patience(),
         })
     }
 
@@ -183,7 +209,15 @@ impl View {
     fn caught_up(&self, id: u64) -> Result<(), MemberError> {
         let matched = self.of(id).and_then(|progress| progress.matched);
         let behind = matched.map_or(self.last + 1, |matched| self.last.saturating_sub(matched));
-        if behind > PROMOTE_LAG_MAX { Err(MemberError::Lagging { id, behind }) } else { Ok(()) }
+        if behind > PROMOTE_LAG_MAX {
+            return Err(MemberError::Lagging { id, behind });
+        }
+        if self.answers(id) { Ok(()) } else { Err(MemberError::Silent { id }) }
+    }
+
+    /// Whether it was heard of lately. How far it had come says nothing of that.
+    fn answers(&self, id: u64) -> bool {
+        id == self.own || self.of(id).and_then(|progress| progress.heard).is_some_and(|heard| heard <= self.patience)
     }
 
     /// Whether the group goes on without the vote of `id`.
@@ -195,12 +229,10 @@ impl View {
     }
 
     fn quorum_of(&self, voters: impl Iterator<Item = u64>) -> Result<(), MemberError> {
-        let answers =
-            |id: u64| id == self.own || self.of(id).and_then(|progress| progress.heard).is_some_and(|heard| heard <= self.patience);
         let (mut count, mut heard) = (0, 0);
         for voter in voters {
             count += 1;
-            heard += usize::from(answers(voter));
+            heard += usize::from(self.answers(voter));
         }
         let needed = count / 2 + 1;
         if heard < needed { Err(MemberError::NoQuorumAfter { voters: count, heard, needed }) } else { Ok(()) }
@@ -218,20 +250,32 @@ fn progress_of<A: Send + 'static, R: AsyncRuntime>(metrics: &RaftMetrics<Types<A
     replication.iter().map(of).collect()
 }
 
-/// Ends a change that a leader before left in the middle: as soon as this member leads, it makes the membership whole.
+/// Ends changes that were left in the middle: whoever leads makes the membership whole, unless a change of its own is about to. Looks whenever the membership or
+/// the leader is another, and again after a while: the last step can be refused to a leader that then goes on leading.
 pub(crate) async fn finish_changes<M: StateMachine, R: AsyncRuntime>(
     raft: RaftOf<M, R>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     mut leadership: tokio::sync::watch::Receiver<Leadership>,
-    membership: tokio::sync::watch::Receiver<Membership>,
+    mut membership: tokio::sync::watch::Receiver<Membership>,
 ) {
-    while leadership.changed().await.is_ok() {
-        let leads = leadership.borrow_and_update().is_leading();
-        if !leads || membership.borrow().shape == Shape::Uniform {
-            continue;
+    loop {
+        let open = leadership.borrow_and_update().is_leading() && membership.borrow_and_update().shape == Shape::Joint;
+        if open && let Ok(_turn) = changing.try_lock() {
+            let whole = raft.change_membership(ChangeMembers::AddVoterIds(Default::default()), true);
+            // When it fails, it is tried again, by the next leader if leadership was lost.
+            if let Ok(Err(error)) = R::timeout(Duration::from_millis(MEMBER_CHANGE_MS_MAX), whole).await {
+                tracing::warn!(error = %error, "a change of the membership could not be finished yet");
+            }
         }
-        // When it fails, leadership was lost and the next leader does the same.
-        if let Err(error) = raft.change_membership(ChangeMembers::AddVoterIds(Default::default()), true).await {
-            tracing::warn!(error = %error, "a change of the membership could not be finished");
+        let again = async { if open { R::sleep(Duration::from_millis(FINISH_RETRY_MS)).await } else { std::future::pending().await } };
+        let ended = tokio::select! {
+            biased;
+            changed = leadership.changed() => changed.is_err(),
+            changed = membership.changed() => changed.is_err(),
+            () = again => false,
+        };
+        if ended {
+            return;
         }
     }
 }

@@ -105,7 +105,8 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         let published = Published { leadership: leadership_out, membership: membership_out };
         // It ends when openraft does.
         drop(R::spawn(watch_raft::<M, R>(raft.metrics(), shared.clone(), published, status.clone())));
-        drop(R::spawn(finish_changes::<M, R>(raft.clone(), leadership.clone(), membership.clone())));
+        let changing: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        drop(R::spawn(finish_changes::<M, R>(raft.clone(), changing.clone(), leadership.clone(), membership.clone())));
         let receiver = Receiver {
             identity,
             raft: raft.clone(),
@@ -114,6 +115,7 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             status: status.clone(),
             work,
             incoming: Mutex::default(),
+            heard: Mutex::default(),
         };
         let inner = Inner {
             identity,
@@ -126,7 +128,7 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             status,
             leadership,
             membership,
-            changing: Arc::default(),
+            changing,
             flights: Flights::new(),
             thread: Mutex::default(),
         };

@@ -20,15 +20,15 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             None => self.furthest().ok_or(TransferError::NobodyElse)?,
         };
         let mut leadership = self.leadership();
-        let asked = self.0.raft.trigger().transfer_leader(to).await;
-        asked.map_err(|fatal| TransferError::Failed { message: fatal.to_string() })?;
-        // What a wait gives back holds a lock, which must not travel between threads.
-        let over = async { leadership.wait_for(|leadership| matches!(leadership, Leadership::Following { .. })).await.map(drop) };
-        match R::timeout(within, over).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(TransferError::Failed { message: "consensus ended".to_owned() }),
-            Err(_) => Err(TransferError::Late { to, within }),
-        }
+        // Asking waits too, when consensus does not take what it is asked.
+        let over = async {
+            let asked = self.0.raft.trigger().transfer_leader(to).await;
+            asked.map_err(|fatal| TransferError::Failed { message: fatal.to_string() })?;
+            // What a wait gives back holds a lock, which must not travel between threads.
+            let led = leadership.wait_for(|leadership| matches!(leadership, Leadership::Following { .. })).await.map(drop);
+            led.map_err(|_| TransferError::Failed { message: "consensus ended".to_owned() })
+        };
+        R::timeout(within, over).await.unwrap_or(Err(TransferError::Late { to, within }))
     }
 
     /// The voter besides this one that answers and has come furthest.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use consensus::{
-    Health, Leadership, ProposeError,
+    Consensus, Health, Leadership, ProposeError,
     memory_log::{MemoryDisk, MemoryLog},
 };
 use support::{PATIENCE, peer, start};
@@ -105,6 +105,41 @@ async fn a_broken_disk_ends_it() {
     assert_eq!(why, "writing to the log failed: the disk is broken");
     assert!(matches!(consensus.propose("three".into()).await, Err(ProposeError::Failed { .. })));
     assert_eq!(consensus.state().commands(), ["one"]);
+}
+
+/// A flush fails once, and the disk works again afterwards, as a system says that took the bytes for written.
+async fn with_a_failed_flush(disk: &MemoryDisk) -> Consensus<support::Journal> {
+    let consensus = start(disk).await;
+    consensus.propose("one".into()).await.expect("accepted");
+    disk.set_failing(true);
+    assert!(matches!(consensus.propose("two".into()).await, Err(ProposeError::Failed { .. })));
+    assert_eq!(timeout(PATIENCE, consensus.failed()).await.expect("in time"), "writing to the log failed: a flush failed");
+    assert!(disk.hollow().is_some(), "what was not flushed can be read");
+    consensus
+}
+
+#[tokio::test]
+async fn what_a_failed_flush_was_of_is_cut_off_when_the_log_is_closed() {
+    let disk = MemoryDisk::new();
+    with_a_failed_flush(&disk).await.shutdown().await;
+    assert_eq!(disk.hollow(), None);
+    let consensus = start(&disk).await;
+    assert_eq!(consensus.state().commands(), ["one"]);
+    consensus.propose("three".into()).await.expect("accepted");
+    disk.crash(0);
+    assert_eq!(start(&disk).await.state().commands(), ["one", "three"]);
+}
+
+#[tokio::test]
+async fn what_a_failed_flush_was_of_is_written_again_after_a_kill() {
+    let disk = MemoryDisk::new();
+    let killed = with_a_failed_flush(&disk).await;
+    let consensus = start(&disk).await;
+    assert_eq!(consensus.state().commands(), ["one", "two"]);
+    consensus.propose("three".into()).await.expect("accepted");
+    disk.crash(0);
+    assert_eq!(start(&disk).await.state().commands(), ["one", "two", "three"]);
+    drop(killed);
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! One question to one of the peers, with its proof, and what the answer shows. Owns what counts as a machine that waits too, as a server of a cluster, and as
 //! nobody; must never believe an answer without a proof, but for what only keeps this machine from founding.
 
+use std::net::IpAddr;
+
 use api::{
     client::{ClientError, Proven},
     peer::{FormAnswer, FormRequest},
 };
-use http::StatusCode;
+use model::problem::chain;
+use tokio::net::TcpStream;
 use transport::{AuthorityDigest, DialError};
 
 use crate::{
@@ -21,14 +24,24 @@ pub(crate) async fn ask(machine: &Machine, to: &str, bind: Option<AuthorityDiges
         Err(error) => return View::Unreached(why(&error)),
     };
     let shown = pinned.authority.digest();
+    let source = way(pinned.stream.get_ref().0);
     let question = FormRequest { nonce: transport::nonce(), bind: bind.map(|bind| bind.to_string()), own: machine.says() };
     let body = serde_json::to_vec(&question).expect("a question holds text only");
     let proof = machine.token.prove_question(shown, &body).to_string();
     match api::client::form(pinned.stream, to, Proven { body: body.clone(), proof }).await {
-        Ok(answer) if machine.token.prove_answer(shown, &body, &answer.body).is(&answer.proof) => read(&answer.body),
+        Ok(answer) if machine.token.prove_answer(shown, &body, &answer.body).is(&answer.proof) => {
+            source.into_iter().for_each(|source| machine.came_from(source));
+            read(&answer.body)
+        }
         Ok(_) => View::Unreached("what answers does not show that it has the token".to_owned()),
         Err(error) => refused(&error),
     }
+}
+
+/// From which address of this machine a connection to another one comes.
+fn way(stream: &TcpStream) -> Option<IpAddr> {
+    let (local, other) = (stream.local_addr().ok()?.ip().to_canonical(), stream.peer_addr().ok()?.ip().to_canonical());
+    (local != other && !other.is_loopback()).then_some(local)
 }
 
 fn read(answer: &[u8]) -> View {
@@ -39,12 +52,11 @@ fn read(answer: &[u8]) -> View {
     }
 }
 
-/// A server of a cluster has no such path, or is about to start; a machine that waits refuses a proof, in words of its own.
+/// A server of a cluster says that it is one, or that it is about to start; a machine that waits refuses a proof, in words of its own.
 fn refused(error: &ClientError) -> View {
     match error {
         ClientError::Refused { error, .. } if error.code == "E0619" => View::OtherToken,
-        ClientError::Refused { status: StatusCode::NOT_FOUND, .. } => View::Clustered,
-        ClientError::Refused { error, .. } if error.code == "E0422" => View::Clustered,
+        ClientError::Refused { error, .. } if matches!(error.code.as_str(), "E0621" | "E0422") => View::Clustered,
         other => View::Unreached(chain(other)),
     }
 }
@@ -57,14 +69,4 @@ fn why(error: &DialError) -> String {
         DialError::Late { .. } => "it does not answer".to_owned(),
         other => chain(other),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

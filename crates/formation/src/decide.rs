@@ -253,7 +253,7 @@ impl fmt::Display for Wait {
                     "{peer} to be free: it is bound to the cluster with the authority {authority}, which this machine does not found"
                 )
             }
-            What::Itself => out.write_str("one of --peers to lead to this machine"),
+            What::Itself => out.write_str("one of --peers to lead to this machine (or name it with --advertise-peer)"),
             What::Bond => write!(out, "{peer} to bind itself to the cluster"),
             What::Founding => write!(out, "{peer}, the first of the peers, to found the cluster and to let this machine in"),
         }
@@ -278,7 +278,7 @@ impl Refusal {
             }
             Self::Twice { .. } => "name each machine once, in the same way on every machine".to_owned(),
             Self::Clustered { peer } => format!(
-                "join it: make a token on one of its servers with   shoal join-token create server   and start this one with   --join {peer} --token-file FILE   (and --replace NAME when it takes its own place again)"
+                "join it: make a token on one of its servers with   shoal join-token create server   and start this one with   --join {peer} --token-file FILE   in place of --expect and --peers (and with --replace NAME when it takes its own place again)"
             ),
         }
     }

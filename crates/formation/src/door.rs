@@ -180,7 +180,7 @@ async fn respond(machine: &Machine, door: Door, request: Request<Incoming>) -> R
         "/readyz" => {
             let waits_for = machine.waits.borrow().iter().map(ToString::to_string).collect();
             let uptime = Millis(u64::try_from(machine.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-            json(StatusCode::SERVICE_UNAVAILABLE, &ReadyView { ready: false, waits_for, worker: None, uptime })
+            json(StatusCode::SERVICE_UNAVAILABLE, &ReadyView { ready: false, waits_for, trouble: Vec::new(), worker: None, uptime })
         }
         _ => {
             let waits: Vec<String> = machine.waits.borrow().iter().map(ToString::to_string).collect();

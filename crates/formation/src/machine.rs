@@ -2,6 +2,7 @@
 //! must never decide.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Instant,
@@ -38,6 +39,7 @@ pub(crate) struct Machine {
     name: String,
     run: String,
     is: OnceLock<String>,
+    source: OnceLock<IpAddr>,
     bond: watch::Sender<Option<Bond>>,
     data: PathBuf,
 }
@@ -72,6 +74,7 @@ impl Machine {
             name,
             run: transport::nonce(),
             is,
+            source: OnceLock::new(),
             bond: watch::Sender::new(bond),
             data,
         })
@@ -89,6 +92,16 @@ impl Machine {
     /// Under `address` this machine found itself.
     pub(crate) fn found_itself(&self, address: &str) {
         self.is.get_or_init(|| address.to_owned());
+    }
+
+    /// The address from which it reached another machine, once it has.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.source.get().copied()
+    }
+
+    /// It reached another machine from `source`.
+    pub(crate) fn came_from(&self, source: IpAddr) {
+        self.source.get_or_init(|| source);
     }
 
     /// What it says of itself.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -86,6 +87,11 @@ impl Waiting {
     /// The token with which the machines join the cluster with this authority.
     pub fn join_token(&self, authority: AuthorityDigest) -> transport::JoinToken {
         self.machine.token.join_token(authority)
+    }
+
+    /// The address of this machine from which it reached another one: others reach it there.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.machine.source()
     }
 
     /// Where the other machines are, the founder first.

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::Method;
@@ -13,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Cidr,
     access::AccessLog,
+    https::Ports,
     limits::Limits,
     live::Publisher,
     metrics::Metrics,
@@ -66,12 +70,19 @@ impl<S: Bottom> Config<S> {
     pub fn bind(self) -> Result<(Gateway<S>, Handle), BindError> {
         let address = self.listener.local_addr().map_err(BindError::Listener)?;
         let mut doors = vec![Door { listener: listen(self.listener)?, tls: None }];
-        if let Some(TlsConfig { listener, certificates }) = self.tls {
+        let (mut ports, mut in_use) = (None, None);
+        if let Some(TlsConfig { listener, certificates, advertised_port }) = self.tls {
+            let https = listener.local_addr().map_err(BindError::Listener)?.port();
+            ports = Some(Ports { http: address.port(), https, advertised: advertised_port });
+            in_use = Some(certificates.clone());
             self.metrics.watch_certificates(certificates.clone());
             doors.push(Door { listener: listen(listener)?, tls: Some(Arc::new(Tls::new(certificates, &self.limits)?)) });
         }
         let shared = Arc::new(Shared {
             publisher: Publisher::new(self.metrics.clone()),
+            ports,
+            certificates: in_use,
+            told_of_no_tls: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(self.limits.connections_max)),
             limits: self.limits,
             trusted_proxies: self.trusted_proxies,
@@ -105,6 +116,9 @@ impl Handle {
     /// Puts `table` in use at once and as a whole. Requests under way finish with the old one; held requests look at the new one. In-flight counts of
     /// instances both tables name (by component, revision and ordinal) go on.
     pub fn publish(&self, table: Arc<RoutingTable>) {
+        if table.wants_tls && self.shared.ports.is_none() && !self.shared.told_of_no_tls.swap(true, Ordering::Relaxed) {
+            tracing::warn!(help = "start the node with --https", "routes want TLS and this node speaks none: it answers them in the clear");
+        }
         self.shared.publisher.publish(table);
     }
 
@@ -115,7 +129,9 @@ impl Handle {
 
     /// Who would answer `method url`, and why: host, route, revision, endpoints, queue.
     pub fn why(&self, method: &Method, url: &str) -> WhyAnswer {
-        why::why(&self.shared.publisher.live(), method, url)
+        let certificates = self.shared.certificates.as_ref().map(|certificates| certificates.borrow().clone());
+        let tls = self.shared.ports.zip(certificates.as_deref()).map(|(ports, certificates)| why::Tls { ports, certificates });
+        why::why(&self.shared.publisher.live(), tls, method, url)
     }
 
     /// Where it listens.

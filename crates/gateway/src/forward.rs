@@ -120,8 +120,12 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// What the client spoke, by the forwarding headers as they leave us.
 fn scheme(headers: &HeaderMap) -> Scheme {
-    let is_https = headers.get(X_FORWARDED_PROTO).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
-    if is_https { Scheme::HTTPS } else { Scheme::HTTP }
+    if says_https(headers) { Scheme::HTTPS } else { Scheme::HTTP }
+}
+
+/// Whether the forwarding headers say that the client spoke TLS. Whoever asks knows whether to believe them.
+pub(crate) fn says_https(headers: &HeaderMap) -> bool {
+    headers.get(X_FORWARDED_PROTO).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 /// `uri` with another path and the same query.

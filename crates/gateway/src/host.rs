@@ -13,6 +13,12 @@ pub(crate) fn normal(authority: &str) -> Option<String> {
     is_host(host).then(|| host.to_ascii_lowercase())
 }
 
+/// The port of `host:port`; none when it says none, and 0 when what it says is none.
+pub(crate) fn port(authority: &str) -> Option<u16> {
+    let (_, port) = split_port(authority)?;
+    port.parse().ok().or((!port.is_empty()).then_some(0))
+}
+
 /// Whether `host` is what a route may name: a host, `*.suffix` or `*`.
 pub(crate) fn is_pattern(host: &str) -> bool {
     host == "*" || is_host(host.strip_prefix("*.").unwrap_or(host))
@@ -67,6 +73,18 @@ mod tests {
         check("host:port", None);
         check("host:123456", None);
         check(&"a".repeat(254), None);
+    }
+
+    #[test]
+    fn a_port_is_said_or_not() {
+        let check = |given: &str, wanted: Option<u16>| assert_eq!(port(given), wanted, "{given:?}");
+        check("example.com", None);
+        check("example.com:", None);
+        check("example.com:8080", Some(8080));
+        check("[::1]:8080", Some(8080));
+        check("[::1]", None);
+        // Nobody listens there, but something was said.
+        check("example.com:99999", Some(0));
     }
 
     #[test]

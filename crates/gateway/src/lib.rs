@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod guarded_io;
 mod head_scan;
 mod host;
+mod https;
 mod limit;
 pub mod limits;
 mod live;

@@ -38,8 +38,8 @@ const CODES: [u16; 37] = [
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Codes of the gateway's own answers.
-const REFUSED: [&str; 14] =
-    ["E0308", "E0311", "E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512"];
+const REFUSED: [&str; 15] =
+    ["E0308", "E0311", "E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510", "E0511", "E0512", "E0514"];
 
 /// Versions of TLS, by a full handshake and resumed.
 const HANDSHAKES: [(&str, bool); 4] = [("TLSv1.2", false), ("TLSv1.2", true), ("TLSv1.3", false), ("TLSv1.3", true)];
@@ -350,8 +350,13 @@ impl Metrics {
         }
         let help = "When each certificate in use ends, in seconds since 1970";
         let mut expiry = encoder.encode_descriptor("gateway_certificate_expiry", help, Some(&Unit::Seconds), MetricType::Gauge)?;
-        for certificate in certificates.certificates() {
-            expiry.encode_family(&[("name", certificate.name())])?.encode_gauge(&certificate.expires())?;
+        for certificate in certificates.certificates().iter().chain(certificates.of_routes()) {
+            expiry.encode_family(&[("name", certificate.name())])?.encode_gauge(&certificate.facts().expires)?;
+        }
+        let mut count =
+            encoder.encode_descriptor("gateway_certificates", "Certificates in use, by where they come from", None, MetricType::Gauge)?;
+        for (from, number) in [("directory", certificates.certificates().len()), ("secret", certificates.of_routes().count())] {
+            count.encode_family(&[("from", from)])?.encode_gauge(&i64::try_from(number).unwrap_or(i64::MAX))?;
         }
         let help = "Certificates that cannot be used as they are now; the last good one of the name is, if there was one";
         let mut broken = encoder.encode_descriptor("gateway_certificate_broken", help, None, MetricType::Gauge)?;

@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, request::Parts};
 use tower::Service;
 
 use crate::{
@@ -51,9 +51,9 @@ pub(crate) fn normalize(parts: &mut Parts, facts: HeadFacts) -> Result<String, R
     if let Some(fault) = facts.fault {
         return Err(fault.into());
     }
-    // A CONNECT that names a protocol (RFC 8441) is an upgrade: a WebSocket over HTTP/2.
-    if parts.extensions.get::<hyper::ext::Protocol>().is_some() {
-        return Err(Refusal::Upgrade);
+    // A CONNECT that names a protocol (RFC 8441) is an upgrade: a WebSocket over HTTP/2, which over HTTP/1.1 is a GET.
+    if is_extended_connect(&parts.extensions) {
+        parts.method = Method::GET;
     }
     if parts.method == Method::CONNECT {
         return Err(Refusal::Connect);
@@ -66,8 +66,11 @@ pub(crate) fn normalize(parts: &mut Parts, facts: HeadFacts) -> Result<String, R
     check_target(parts)?;
     drop_underscores(&mut parts.headers);
     check_expect(&parts.headers)?;
-    check_upgrade(&parts.headers)?;
     Ok(host)
+}
+
+fn is_extended_connect(extensions: &Extensions) -> bool {
+    extensions.get::<hyper::ext::Protocol>().is_some()
 }
 
 /// The scanner has refused these on HTTP/1 already, where hyper would hide them; here the rule is written down for every version.
@@ -155,9 +158,13 @@ fn check_expect(headers: &HeaderMap) -> Result<(), BadRequest> {
     }
 }
 
-/// An upgrade is refused with the reason, because a WebSocket client cannot go on without it. `h2c` is only an offer, which may be ignored.
-fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(upgrade) = headers.get(header::UPGRADE) else {
+/// An upgrade is refused with the reason, because a WebSocket client cannot go on without it. `h2c` is only an offer, which may be ignored. Asked once the
+/// route is known, which may want the client elsewhere first.
+pub(crate) fn check_upgrade<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if is_extended_connect(request.extensions()) {
+        return Err(Refusal::Upgrade);
+    }
+    let Some(upgrade) = request.headers().get(header::UPGRADE) else {
         return Ok(());
     };
     let is_offer = |protocol: &str| protocol.eq_ignore_ascii_case("h2c") || protocol.to_ascii_lowercase().starts_with("tls/");

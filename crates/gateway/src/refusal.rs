@@ -31,6 +31,8 @@ pub(crate) enum Refusal {
     MethodNotAllowed(Vec<Method>),
     #[error("protocol upgrades (WebSocket) are not supported")]
     Upgrade,
+    #[error("this address is answered over HTTPS only")]
+    HttpsOnly { location: HeaderValue },
     #[error("the request body is larger than {max_bytes} bytes")]
     BodyTooLarge { max_bytes: u64 },
     #[error("no data of the request body for {after:?}")]
@@ -145,6 +147,7 @@ impl Refusal {
             Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge => "E0509",
             Self::BodyIdle { .. } | Self::HeadTimeout => "E0511",
             Self::Draining => "E0512",
+            Self::HttpsOnly { .. } => "E0514",
             Self::Failed(error) => match error.kind {
                 CallErrorKind::Failed => "E0510",
                 CallErrorKind::Timeout => "E0505",
@@ -172,6 +175,8 @@ impl Refusal {
             Self::HeadTimeout | Self::BodyIdle { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Connect | Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            // Keeps method and body, which 301 does not.
+            Self::HttpsOnly { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoEndpoint { .. } | Self::QueueFull | Self::QueueWait { .. } | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
@@ -184,9 +189,10 @@ impl Refusal {
         }
     }
 
-    /// The error type of RFC 9209, section 2.3.
-    pub(crate) fn proxy_error(&self) -> &'static str {
-        match self.status() {
+    /// The error type of RFC 9209, section 2.3; a redirection is no error.
+    pub(crate) fn proxy_error(&self) -> Option<&'static str> {
+        Some(match self.status() {
+            StatusCode::PERMANENT_REDIRECT => return None,
             StatusCode::NOT_FOUND => "destination_not_found",
             StatusCode::GATEWAY_TIMEOUT => "http_response_timeout",
             StatusCode::INTERNAL_SERVER_ERROR => "http_response_incomplete",
@@ -195,7 +201,7 @@ impl Refusal {
                 _ => "destination_unavailable",
             },
             _ => "http_request_error",
-        }
+        })
     }
 
     /// What kept it from its component; `None` for what the request itself did wrong.
@@ -230,7 +236,8 @@ impl Refusal {
         let unreadable =
             matches!(self, Self::BadRequest(_) | Self::UriTooLong | Self::TooManyHeaders | Self::HeadTooLarge | Self::HeadTimeout);
         let unread = matches!(self, Self::Connect | Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyIdle { .. } | Self::Draining);
-        unreadable || unread
+        // What comes next should not come this way either.
+        unreadable || unread || matches!(self, Self::HttpsOnly { .. })
     }
 
     /// `Retry-After` in seconds, where trying again makes sense.

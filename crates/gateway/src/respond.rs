@@ -18,11 +18,15 @@ pub(crate) fn respond(refusal: &Refusal, exchange: &Exchange) -> Response<Full<B
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
-    let status = format!("shoal; error={}; details=\"{}\"", refusal.proxy_error(), refusal.details());
+    let error = refusal.proxy_error().map(|error| format!(" error={error};")).unwrap_or_default();
+    let status = format!("shoal;{error} details=\"{}\"", refusal.details());
     headers.insert(PROXY_STATUS, HeaderValue::from_str(&status).expect("codes and error types are ASCII"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Refusal::HttpsOnly { location } = refusal {
+        headers.insert(header::LOCATION, location.clone());
+    }
     if let Some(seconds) = refusal.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds);
     }

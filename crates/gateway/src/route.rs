@@ -1,4 +1,5 @@
-//! The layer that finds a request's route in the table in use. Owns turning "nothing" into 404 and "other methods" into 405; must never wait.
+//! The layer that finds a request's route in the table in use. Owns turning "nothing" into 404 and "other methods" into 405, and what a route says of a request
+//! before anybody waits for it: that it wants TLS, or that there are no upgrades. Must never wait.
 
 use std::{
     sync::Arc,
@@ -11,7 +12,9 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use crate::{
+    https,
     live::{Backend, Live},
+    normalize,
     refusal::Refusal,
     stack::{Normal, Routed},
     table::{Answer, Ask, Route},
@@ -43,6 +46,10 @@ where
             Err(refusal) => return Either::Left(ready(Err(refusal))),
         };
         let _ = exchange.component.set(backend.component.clone());
+        // First where it goes: a WebSocket that is to come back with TLS is refused there.
+        if let Err(refusal) = https::check(&route, &request, &exchange).and_then(|()| normalize::check_upgrade(&request)) {
+            return Either::Left(ready(Err(refusal)));
+        }
         let deadline = exchange.started + route.rule.timeout;
         Either::Right(self.inner.call(Routed { request, host, exchange, route, backend, deadline }))
     }

@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use certificates::CertificateSet;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +23,7 @@ use crate::{
     Cidr,
     access::AccessLog,
     connection::{Connection, serve_plain, serve_tls},
+    https::Ports,
     limits::{ACCEPT_PAUSE, Limits},
     live::Publisher,
     metrics::{DoorKind, Metrics},
@@ -33,6 +35,12 @@ use crate::{
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
+    /// Where it listens, when it speaks TLS.
+    pub(crate) ports: Option<Ports>,
+    /// The certificates in use, when it speaks TLS.
+    pub(crate) certificates: Option<watch::Receiver<Arc<CertificateSet>>>,
+    /// That routes want TLS where there is none was said.
+    pub(crate) told_of_no_tls: AtomicBool,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Vec<Cidr>,
     pub(crate) own_spans: Option<Sampling>,

@@ -41,7 +41,7 @@ pub(crate) fn stack<S: Bottom>(
         .layer_fn(|inner| Answer { inner })
         // Before anything reads the request: what two readers could understand differently goes no further.
         .layer_fn(|inner| Normalize { inner })
-        // Who answers, or 404 and 405, while refusing is still cheap.
+        // Who answers, or 404 and 405, or that the route wants TLS (308), while refusing is still cheap.
         .layer_fn(|inner| FindRoute { inner })
         // Above the queue, so that a body which will be refused does not wait for a turn first.
         .layer_fn(|inner| LimitBody { inner })

@@ -7,7 +7,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
-use model::id::{ComponentId, RevisionNumber};
+use model::{
+    app::Https,
+    id::{ComponentId, RevisionNumber},
+};
 
 use crate::host;
 
@@ -36,6 +39,8 @@ pub struct RouteRule {
     pub idle_timeout: Duration,
     /// Largest request body in bytes.
     pub max_body_bytes: u64,
+    /// What a request without TLS gets.
+    pub https: Https,
 }
 
 /// The instances of one component at one revision that may take requests, and how requests wait for them.
@@ -109,6 +114,8 @@ pub struct RoutingTable {
     wildcard: HashMap<Box<str>, HostRoutes>,
     any: HostRoutes,
     pub(crate) instances: Vec<Instances>,
+    /// Some route wants its requests with TLS.
+    pub(crate) wants_tls: bool,
 }
 
 /// A rule in the form requests are matched against.
@@ -326,6 +333,7 @@ impl Builder {
             return Err(TableError::Host { component: rule.component, host: rule.host });
         }
         let target = self.target(&rule.component, rule.revision);
+        self.table.wants_tls |= rule.https == Https::Redirect;
         let routes = match rule.host.as_str() {
             "*" => &mut self.table.any,
             host => match host.strip_prefix("*.") {

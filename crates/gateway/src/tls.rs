@@ -31,6 +31,8 @@ pub struct TlsConfig {
     pub listener: TcpListener,
     /// The certificates in use. A new set holds from the next handshake on; connections that are open stay.
     pub certificates: watch::Receiver<Arc<CertificateSet>>,
+    /// Where clients reach the listener, when something in front of it maps another port onto it: what requests without TLS are sent to.
+    pub advertised_port: Option<u16>,
 }
 
 /// The fatal alert `unrecognized_name` (RFC 6066, section 3) in a record of its own: rustls would say `access_denied`, which no client explains.

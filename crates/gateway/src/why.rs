@@ -1,12 +1,17 @@
 //! Why a URL is answered as it is: the walk host → route → revision → endpoints → queue, told instead of done. Owns the answer's shape and sentences;
 //! must never change anything.
 
-use http::{HeaderMap, Method, Uri};
-use model::id::{ComponentId, RevisionNumber};
+use certificates::CertificateSet;
+use http::{HeaderMap, Method, Uri, uri::Scheme};
+use model::{
+    app::Https,
+    id::{ComponentId, RevisionNumber},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     host,
+    https::Ports,
     live::{Backend, Live},
     path,
     refusal::Reason,
@@ -36,7 +41,7 @@ pub struct WhyAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WhyStep {
-    /// `request`, `host`, `route`, `revision`, `endpoints` or `queue`.
+    /// `request`, `host`, `route`, `https`, `certificate`, `revision`, `endpoints` or `queue`.
     pub step: String,
     /// The walk goes on from here.
     pub ok: bool,
@@ -44,18 +49,25 @@ pub struct WhyStep {
     pub message: String,
 }
 
+/// The TLS of a gateway that speaks it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tls<'a> {
+    pub(crate) ports: Ports,
+    pub(crate) certificates: &'a CertificateSet,
+}
+
 /// Walks `method url` through `live`.
-pub(crate) fn why(live: &Live, method: &Method, url: &str) -> WhyAnswer {
+pub(crate) fn why(live: &Live, tls: Option<Tls<'_>>, method: &Method, url: &str) -> WhyAnswer {
     let mut answer = WhyAnswer { steps: Vec::new(), ok: false, code: None, component: None, revision: None };
-    match walk(live, method, url, &mut answer) {
+    match walk(live, tls, method, url, &mut answer) {
         Ok(()) => answer.ok = true,
         Err(code) => answer.code = Some(code.to_owned()),
     }
     answer
 }
 
-fn walk(live: &Live, method: &Method, url: &str, answer: &mut WhyAnswer) -> Result<(), &'static str> {
-    let (host, path) = answer.step("request", "E0507", target(url))?;
+fn walk(live: &Live, tls: Option<Tls<'_>>, method: &Method, url: &str, answer: &mut WhyAnswer) -> Result<(), &'static str> {
+    let Target { uri, host, path } = answer.step("request", "E0507", target(url))?;
     let known = match live.table.knows_host(&host) {
         true => Ok((format!("some route names `{host}`"), ())),
         false => Err(format!("no route names `{host}`")),
@@ -71,6 +83,7 @@ fn walk(live: &Live, method: &Method, url: &str, answer: &mut WhyAnswer) -> Resu
         Answer::Nothing => Err(format!("no route of this host matches `{path}` (headers are not looked at here)")),
     };
     let route = answer.step("route", "E0501", found)?;
+    secure(route, tls, (&uri, &host), answer)?;
     let backend = live.backend(route);
     answer.component = Some(backend.component.id.clone());
     answer.revision = Some(backend.revision);
@@ -98,13 +111,42 @@ impl WhyAnswer {
     }
 }
 
-fn target(url: &str) -> Result<(String, (String, String)), String> {
+/// What a URL is about.
+struct Target {
+    uri: Uri,
+    host: String,
+    path: String,
+}
+
+/// Whether the request comes as the route wants it, and is shown a certificate where it comes with TLS or is sent there.
+fn secure(route: &Route, tls: Option<Tls<'_>>, (uri, host): (&Uri, &str), answer: &mut WhyAnswer) -> Result<(), &'static str> {
+    let (is_https, redirects) = (uri.scheme() == Some(&Scheme::HTTPS), route.rule.https == Https::Redirect);
+    if !is_https && !redirects {
+        return Ok(());
+    }
+    let Some(Tls { ports, certificates }) = tls else {
+        let none = "this node speaks no TLS; start it with --https".to_owned();
+        let in_the_clear = "the route wants TLS, and this node speaks none: the request is answered in the clear".to_owned();
+        return answer.step("https", "E0513", if is_https { Err(none) } else { Ok((in_the_clear, ())) });
+    };
+    if !is_https {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let location = ports.location(authority, uri.path_and_query().map_or("/", |target| target.as_str()));
+        let location = location.as_ref().and_then(|location| location.to_str().ok()).unwrap_or("https://");
+        answer.note("https", true, format!("a request without TLS is sent to {location} (308), and there:"));
+    }
+    let shown = certificates.certificate(Some(host));
+    let shown = shown.map(|certificate| (format!("the certificate `{}` answers for `{host}`", certificate.name()), ()));
+    answer.step("certificate", "E0513", shown.ok_or_else(|| format!("no certificate here has the name `{host}`: TLS is refused")))
+}
+
+fn target(url: &str) -> Result<(String, Target), String> {
     let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let uri: Uri = full.parse().map_err(|_| format!("`{url}` is not a URL"))?;
     let authority = uri.authority().ok_or_else(|| format!("`{url}` has no host"))?;
     let host = host::normal(authority.as_str()).ok_or_else(|| format!("`{authority}` is not a host"))?;
     let path = path::normal(uri.path()).map_err(|error| format!("refused: {error}"))?.into_owned();
-    Ok((format!("host `{host}`, path `{path}`"), (host, path)))
+    Ok((format!("host `{host}`, path `{path}`"), Target { uri, host, path }))
 }
 
 fn describe(route: &Route) -> String {

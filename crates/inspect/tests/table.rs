@@ -23,6 +23,7 @@ fn component(routed: bool) -> Component {
         idle_timeout: Millis(300_000),
         max_body: Bytes(10 << 20),
         tls: None,
+        https: None,
     };
     let resources = Resources {
         memory: Bytes(64 << 20),

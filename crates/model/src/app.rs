@@ -1,7 +1,7 @@
 //! An app after parsing: every default filled in, nothing left to check. Owns the canonical form (its serde shape is the canonical JSON);
 //! must never hold what a user may leave out or get wrong: that is the raw form's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,13 @@ pub struct App {
 }
 
 impl App {
+    /// The artifacts it names: the sources of components and of files, as far as they are digests.
+    pub fn artifacts(&self) -> BTreeSet<Digest> {
+        let components = self.spec.components.values();
+        let sources = components.flat_map(|one| std::iter::once(&one.source).chain(one.files.iter().map(|file| &file.source)));
+        sources.filter_map(Source::digest).collect()
+    }
+
     /// The app's id.
     pub fn id(&self) -> AppId {
         AppId { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
@@ -239,6 +246,16 @@ pub struct Route {
     /// The certificate of its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RouteTls>,
+    /// What a request without TLS gets, where that is not what `tls` says already: see [`Route::https`]. So one wish has one form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<Https>,
+}
+
+impl Route {
+    /// What a request without TLS gets.
+    pub fn https(&self) -> Https {
+        self.https.unwrap_or(Https::default_of(self.tls.as_ref()))
+    }
 }
 
 /// Where a route's certificate comes from.
@@ -247,6 +264,31 @@ pub struct Route {
 pub struct RouteTls {
     /// The Secret of type `tls` of the same namespace that holds it.
     pub secret: Name,
+}
+
+/// What a request without TLS gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Https {
+    /// It is sent to the same address under `https://`.
+    Redirect,
+    /// It is answered like one with TLS.
+    Both,
+}
+
+impl Https {
+    /// What holds for a route that does not say.
+    pub fn default_of(tls: Option<&RouteTls>) -> Self {
+        if tls.is_some() { Self::Redirect } else { Self::Both }
+    }
+
+    /// As a manifest writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// How many instances.

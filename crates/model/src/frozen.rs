@@ -1,7 +1,7 @@
 //! What of an app enters the replicated log: the canonical JSON, opaque to `apply`, and a frozen spec with only what `apply` and the scheduler read.
 //! Owns the frozen shapes, which are bincode-encoded and so only ever grow new versions; must never parse text inside `apply`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,43 @@ pub struct Frozen {
     pub canonical: String,
     /// What decisions read.
     pub spec: AppSpecV1,
+}
+
+impl Frozen {
+    /// The artifacts it names: the sources of components and of files. What else looks like a digest, in a variable say, is a text of somebody's.
+    pub fn artifacts(&self) -> BTreeSet<Digest> {
+        // What decisions read is there also where the rest is of a program that this one does not know.
+        let mut digests: BTreeSet<Digest> = self.spec.components.iter().map(|component| component.digest).collect();
+        if let Ok(outline) = serde_json::from_str::<Outline>(&self.canonical) {
+            let components = outline.spec.components.into_values();
+            let sources = components.flat_map(|one| std::iter::once(one.source).chain(one.files.into_iter().map(|file| file.source)));
+            digests.extend(sources.filter_map(|source| source.digest()));
+        }
+        digests
+    }
+}
+
+/// Of the canonical form of an app only where bytes come from: whoever asks reads all of them.
+#[derive(Debug, Deserialize)]
+struct Outline {
+    spec: OutlineSpec,
+}
+
+#[derive(Debug, Deserialize)]
+struct OutlineSpec {
+    components: BTreeMap<Name, OutlineComponent>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OutlineComponent {
+    source: Source,
+    #[serde(default)]
+    files: Vec<OutlineFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OutlineFile {
+    source: Source,
 }
 
 /// The first frozen app shape. Fields are never added, removed or reordered: a change is a `V2`.
@@ -46,8 +83,8 @@ pub struct ComponentSpecV1 {
     pub config: Option<Name>,
     /// The secret values it gets, in order of the name the guest knows.
     pub secrets: Vec<SecretUseV1>,
-    /// The Secrets with the certificates of its routes, sorted and once each.
-    pub certificates: Vec<Name>,
+    /// The Secrets with the certificates of its routes' hosts, sorted and once each.
+    pub certificates: Vec<CertificateUseV1>,
     /// What it may reach outside.
     pub egress: Vec<EgressRule>,
     /// The interfaces it imports beside those every component may, as whoever read its bytes found them; sorted and once each.
@@ -65,6 +102,15 @@ pub struct SecretUseV1 {
     pub key: String,
     /// A fixed version; the newest when absent.
     pub version: Option<u64>,
+}
+
+/// Which Secret has the certificate of a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CertificateUseV1 {
+    /// The host of a route: exact or `*.suffix`, lower case.
+    pub host: String,
+    /// The Secret.
+    pub secret: Name,
 }
 
 /// What a route matches on; two equal keys collide.
@@ -121,9 +167,10 @@ pub fn freeze(app: &App) -> Result<Frozen, Name> {
     Ok(Frozen { canonical, spec: AppSpecV1 { components } })
 }
 
-fn certificates(component: &Component) -> Vec<Name> {
-    let named: BTreeSet<&Name> = component.routes.iter().filter_map(|route| route.tls.as_ref()).map(|tls| &tls.secret).collect();
-    named.into_iter().cloned().collect()
+fn certificates(component: &Component) -> Vec<CertificateUseV1> {
+    let routes = component.routes.iter();
+    let named = routes.filter_map(|route| Some(CertificateUseV1 { host: route.host.clone(), secret: route.tls.as_ref()?.secret.clone() }));
+    named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl SecretUseV1 {
@@ -148,8 +195,6 @@ impl RouteKeyV1 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use expect_test::expect;
 
     use super::*;
@@ -193,6 +238,23 @@ mod tests {
             component.source = Source::Digest { digest: DIGEST.parse().expect("a digest"), from: "./hello.wasm".into() };
         }
         assert_eq!(freeze(&app(DIGEST)), freeze(&other));
+    }
+
+    #[test]
+    fn only_sources_are_artifacts() {
+        let (one, two, three) = (Digest::of(b"one"), Digest::of(b"two"), Digest::of(b"three"));
+        let mut named = app(&format!("\"{one}\""));
+        for component in named.spec.components.values_mut() {
+            component.env.insert("X".into(), three.to_string());
+            let source = Source::Digest { digest: two, from: two.to_string() };
+            component.files.push(crate::app::FileMount { source, to: "/data/a".into() });
+        }
+        assert_eq!(named.artifacts(), BTreeSet::from([one, two]));
+        let frozen = freeze(&named).expect("sources are digests");
+        assert!(frozen.canonical.contains(&three.to_string()), "it is there, and no artifact");
+        assert_eq!(frozen.artifacts(), BTreeSet::from([one, two]));
+        let unreadable = Frozen { canonical: "{}".into(), ..frozen };
+        assert_eq!(unreadable.artifacts(), BTreeSet::from([one]), "of a program that is not known what runs is kept");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use wasmtime::{
 };
 
 use crate::{
-    capabilities::{self, Host, Surroundings},
+    capabilities::{self, ClusterSockets, Host, Surroundings},
     code_store::{self, Identity},
     engine::{self, Kind},
     error::{OpenError, StartError},
@@ -37,6 +37,7 @@ pub struct Runtime {
     /// The code files this process has checked.
     verified: Mutex<HashMap<PathBuf, Identity>>,
     logs: Arc<dyn LogSink>,
+    cluster: Arc<ClusterSockets>,
     shared: Shared,
 }
 
@@ -100,11 +101,18 @@ impl Runtime {
         let tasks = TaskTracker::new();
         let lanes = Arc::new(Lanes::new(ticker, counters.clone(), tasks.clone()));
         let wasi_02 = Linked::start(Kind::Wasi02, settings, &lanes)?;
-        let surroundings = Arc::new(Surroundings::new(&settings.cluster_sockets, tasks.clone()));
+        let cluster = Arc::new(ClusterSockets::new(settings));
+        let surroundings = Arc::new(Surroundings::new(Arc::clone(&cluster), tasks.clone()));
         let (idle, ending) = (Arc::default(), CancellationToken::new());
         let (after_response, kept_idle) = (settings.after_response, settings.kept_idle);
         let shared = Shared { counters, lanes, surroundings, idle, ending, tasks, after_response, kept_idle };
-        Ok(Self { settings: settings.clone(), wasi_02, wasi_03: OnceLock::new(), verified: Mutex::default(), logs, shared })
+        Ok(Self { settings: settings.clone(), wasi_02, wasi_03: OnceLock::new(), verified: Mutex::default(), logs, cluster, shared })
+    }
+
+    /// Closes the sockets by which other nodes are run, each as `HOST:PORT`, to every guest, whatever its rules say; what was closed before and is not named
+    /// is open again. Connections that guests have stay.
+    pub fn close_to_guests(&self, places: &[String]) {
+        self.cluster.close(places);
     }
 
     /// Opens a file of the code store, after a check that it is protected and whole. Blocks for about a millisecond per MiB of code.

@@ -25,9 +25,11 @@ pub struct Settings {
     pub allocator: Allocator,
     /// How a used memory is cleared.
     pub dirty_pages: DirtyPages,
-    /// Sockets of the cluster itself, which guests reach only by a rule that names the address. One of an unspecified address is one of every address of
-    /// this machine.
+    /// Sockets of the gateway, which guests reach only by a rule that names the address. One of an unspecified address is one of every address of this
+    /// machine.
     pub cluster_sockets: Vec<SocketAddr>,
+    /// Ports of this machine by which the cluster is run: no guest reaches them, on no address of it.
+    pub closed_ports: Vec<u16>,
 }
 
 /// Where the memories and stacks of sandboxes come from.
@@ -138,6 +140,7 @@ impl Machine {
             allocator: Allocator::Pool,
             dirty_pages: self.dirty_pages(),
             cluster_sockets: Vec::new(),
+            closed_ports: Vec::new(),
         };
         while !self.holds(settings.needs()) && settings.slots > limits::SLOTS_MIN {
             settings.slots = (settings.slots / 2).max(limits::SLOTS_MIN);
@@ -211,6 +214,7 @@ mod tests {
             allocator: Allocator::Pool,
             dirty_pages: DirtyPages::Dropped,
             cluster_sockets: Vec::new(),
+            closed_ports: Vec::new(),
         };
         let needs = settings.needs();
         assert_eq!((needs.maps, needs.files, needs.address_bytes >> 30), (5_100, 1_276, 80));

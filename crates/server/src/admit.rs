@@ -1,71 +1,51 @@
-//! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `principal.rs`'s.
+//! Who is at the door: from how a request came and the token it shows to a principal. Owns the proof; what a principal may do is `wishes::principal`'s.
 //!
-//! The socket of the data directory and loopback belong to the machine's owner. From elsewhere every call needs a token; a call that another server passes on
-//! carries the principal that server let in, and only servers can send one: their certificate says so.
+//! Over the socket of the data directory and over loopback the owner needs no token: root, and the user the server runs as. Everybody else does; a call that
+//! another server passes on carries the principal that server let in, and only servers can send one: their certificate says so.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use api::{
     peer::PRINCIPAL_HEADER,
     v1::{ApiRole, Principal},
 };
 use axum::{
+    body::Body,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use model::id::{Timestamp, TokenId};
 use state::State as ClusterState;
 use transport::{ApiToken, TokenHash};
+use wishes::{
+    caller::Caller,
+    principal::{self, Needs},
+};
 
 use crate::{
     api_error::ApiError,
     clock,
     core::Core,
-    limits::IDEMPOTENCY_KEY_BYTES_MAX,
-    principal::{self, Needs},
+    limits::{IDEMPOTENCY_KEY_BYTES_MAX, TOKEN_LOOK_EVERY},
+    streams::LINES,
 };
 
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// Over the socket in the data directory, which only its owner can open.
+    /// Over the socket in the data directory, by its owner.
     Socket,
-    /// Over TCP from this machine, without TLS.
+    /// Over TCP from this machine, without TLS, by the owner of the server.
     Loopback,
+    /// From this machine by another user, whose id this is, or by somebody of whom nothing is known.
+    Stranger(Option<u32>),
     /// Over TLS, from this address.
     Tls(SocketAddr),
     /// Passed on by another server, which has let it in.
     Server,
-}
-
-/// What a handler knows of its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    /// Who, and what they may.
-    pub(crate) principal: Principal,
-    /// Whether a token says so; if not, the name is what the caller calls itself.
-    pub(crate) by_token: bool,
-    /// Which one, when it was shown to this server.
-    pub(crate) token: Option<TokenId>,
-    /// From where, for the audit log; empty when over no network.
-    pub(crate) from: String,
-    /// What the call is remembered by, when it is to be done only once.
-    pub(crate) key: Option<String>,
-}
-
-impl Caller {
-    /// Whether the token that let the caller in still does: a stream outlives the moment it was opened in.
-    pub(crate) fn holds(&self, state: &ClusterState, now: Timestamp) -> bool {
-        self.token.as_ref().is_none_or(|token| state.api_token(token).is_some_and(|known| !known.expired(now)))
-    }
-
-    /// The name the history shows: the token's, or what the owner of this machine calls itself.
-    pub(crate) fn by(&self, claimed: &str) -> String {
-        let claimed: String = claimed.chars().filter(|letter| !letter.is_control()).take(crate::limits::BY_BYTES_MAX / 4).collect();
-        if self.by_token || claimed.is_empty() { self.principal.name.clone() } else { claimed }
-    }
 }
 
 /// Who calls.
@@ -76,12 +56,15 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
     if via == Via::Server {
         let passed = headers.get(PRINCIPAL_HEADER).and_then(|value| serde_json::from_slice::<Passed>(value.as_bytes()).ok());
         let passed = passed.ok_or_else(|| ApiError::new("E0408", "a forwarded request says not who asks", ""))?;
-        return Ok(Caller { principal: passed.principal, by_token: passed.by_token, token: None, from: passed.from, key: key(headers)? });
+        let Passed { principal, by_token, token, from } = passed;
+        let caller = Caller { principal, by_token, token, from, key: key(headers)? };
+        // The server that let it in may not have heard yet that the token was revoked.
+        return if caller.holds(state, now) { Ok(caller) } else { Err(over_by_now()) };
     }
     let key = key(headers)?;
     let from = match via {
         Via::Tls(address) => address.ip().to_string(),
-        Via::Socket | Via::Loopback | Via::Server => String::new(),
+        Via::Socket | Via::Loopback | Via::Stranger(_) | Via::Server => String::new(),
     };
     match bearer(headers)? {
         Some(token) => {
@@ -91,6 +74,7 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
             let principal = Principal { name: "owner of this machine".to_owned(), role: ApiRole::Admin, namespace: None };
             Ok(Caller { principal, by_token: false, token: None, from, key })
         }
+        None if matches!(via, Via::Stranger(_)) => Err(stranger(via)),
         None => Err(refused("this call shows no token", "log in with   shoal login URL   or set SHOAL_TOKEN")),
     }
 }
@@ -101,13 +85,14 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
 struct Passed {
     principal: Principal,
     by_token: bool,
+    token: Option<TokenId>,
     from: String,
 }
 
 /// The caller as the value of [`PRINCIPAL_HEADER`].
 pub(crate) fn passed(caller: &Caller) -> Vec<u8> {
-    let Caller { principal, by_token, from, .. } = caller.clone();
-    serde_json::to_vec(&Passed { principal, by_token, from }).expect("a principal has string keys only")
+    let Caller { principal, by_token, token, from, .. } = caller.clone();
+    serde_json::to_vec(&Passed { principal, by_token, token, from }).expect("a principal has string keys only")
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -135,6 +120,17 @@ fn of_token(token: &ApiToken, state: &ClusterState, now: Timestamp) -> Result<(T
     Ok((known.id.clone(), Principal { name: known.name.clone(), role: role(known.role), namespace: known.namespace.clone() }))
 }
 
+/// Somebody on this machine who is not the owner and shows no token.
+fn stranger(via: Via) -> ApiError {
+    let who = match via {
+        Via::Stranger(Some(user)) => format!("user {user} of this machine is not the one the server runs as"),
+        _ => "it cannot be told which user of this machine asks".to_owned(),
+    };
+    let help = "log in with   shoal login URL   or set SHOAL_TOKEN; or ask as the user the server runs as, or as root:   \
+                sudo shoal --data-dir DIR …";
+    refused(&format!("{who}, and this call shows no token"), help)
+}
+
 /// The role as the wire has it.
 pub(crate) fn role(role: state::command::ApiRole) -> ApiRole {
     match role {
@@ -144,23 +140,72 @@ pub(crate) fn role(role: state::command::ApiRole) -> ApiRole {
     }
 }
 
+/// E0423: the token that let a caller in does not any more.
+pub(crate) fn over_by_now() -> ApiError {
+    refused("this token was revoked", "ask an admin for another one")
+}
+
 fn refused(why: &str, help: &str) -> ApiError {
     ApiError::new("E0423", why, help).status(StatusCode::UNAUTHORIZED)
 }
 
-/// The middleware: lets in who may, and tells the handler who it is.
+/// The middleware: lets in who may, tells the handler who it is, and ends a stream with the token that opened it.
 pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
-    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Socket);
+    let via = request.extensions().get::<Via>().copied().unwrap_or(Via::Stranger(None));
     let path = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let needs = principal::needs(request.method(), &path);
-    if needs != Needs::Nobody {
-        let what = format!("{} {}", request.method(), request.uri().path());
-        let let_in = caller(via, request.headers(), &core.state(), clock::now())
-            .and_then(|caller| principal::allow(&caller.principal, needs, &what).map(|()| caller));
-        match let_in {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(error) => return error.into_response(),
-        };
+    if needs == Needs::Nobody {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let known = caller(via, request.headers(), &core.state(), clock::now());
+    let let_in = known.as_ref().map_err(Clone::clone);
+    let let_in =
+        let_in.and_then(|caller| Ok(principal::allow(&caller.principal, needs, &format!("{method} {path}")).map(|()| caller.clone())?));
+    let response = match let_in {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    };
+    // Whoever passed it on has said so.
+    if via != Via::Server && matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let who = known.as_ref().map_or("nobody", |caller| &caller.principal.name);
+        tracing::warn!(by = who, from = %Origin(via), http.method = %method, url.path = path, status = response.status().as_u16(), "a call was refused");
+    }
+    match known {
+        Ok(caller) if caller.token.is_some() && is_stream(&response) => {
+            response.map(|body| Body::from_stream(body.into_data_stream().take_until(over(core, caller))))
+        }
+        _ => response,
+    }
+}
+
+/// Whether an answer may go on for long: lines that are followed. Watches of objects look at the token themselves, before each event.
+fn is_stream(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == LINES)
+}
+
+/// Returns once the token of `caller` is revoked or has expired.
+async fn over(core: Arc<Core>, caller: Caller) {
+    while caller.holds(&core.state(), clock::now()) {
+        tokio::time::sleep(TOKEN_LOOK_EVERY).await;
+    }
+}
+
+/// From where a call came, as a log line says it.
+struct Origin(Via);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Via::Tls(address) => write!(out, "{address}"),
+            Via::Socket => out.write_str("the socket"),
+            Via::Loopback => out.write_str("loopback"),
+            Via::Stranger(Some(user)) => write!(out, "user {user} of this machine"),
+            Via::Stranger(None) => out.write_str("somebody on this machine"),
+            Via::Server => out.write_str("another server"),
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! Errors as answers: the only place where a code becomes an HTTP status. Must never hold a text that is for the log only.
 
-use api::v1::{Details, DocumentProblem, ErrorBody, ErrorDetail};
+use api::v1::{ErrorBody, ErrorDetail};
+use artifacts::UploadError;
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use consensus::ProposeError;
-use model::problem::Problem;
+use model::problem::{Problem, chain};
 
 /// A request that is not done, and why.
 #[derive(Debug, Clone)]
@@ -19,8 +20,7 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// An error with `code`, which sets the status.
     pub(crate) fn new(code: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        let detail = ErrorDetail { code: code.to_owned(), message: message.into(), help: help.into(), details: Details::default() };
-        Self { status: status_of(code), detail }
+        ErrorDetail::new(code, message, help).into()
     }
 
     /// The same with another status.
@@ -36,19 +36,18 @@ impl ApiError {
 
     /// `E0402`: there is no such thing.
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::new("E0402", format!("{what} does not exist"), "")
+        ErrorDetail::not_found(what).into()
     }
 
     /// What is wrong with the documents of a request; at least one thing.
     pub(crate) fn problems(problems: Vec<(usize, Problem)>) -> Self {
-        let (_, first) = problems.first().expect("a refusal has a reason");
-        let message = match problems.len() {
-            1 => first.message.clone(),
-            count => format!("{} (and {} more)", first.message, count - 1),
-        };
-        let mut error = Self::new(&first.code, message, first.help.clone());
-        error.detail.details.problems = problems.into_iter().map(|(document, problem)| DocumentProblem { document, problem }).collect();
-        error
+        ErrorDetail::problems(problems).into()
+    }
+}
+
+impl From<ErrorDetail> for ApiError {
+    fn from(detail: ErrorDetail) -> Self {
+        Self { status: status_of(&detail.code), detail }
     }
 }
 
@@ -65,6 +64,12 @@ impl From<ProposeError> for ApiError {
             ProposeError::TooLarge { .. } | ProposeError::Encode { .. } => Self::new("E0405", message, "split the app"),
             ProposeError::Failed { .. } | ProposeError::Stopped => Self::new("E0407", message, "try again in a moment"),
         }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        Self::new(error.code(), chain(&error), error.help())
     }
 }
 
@@ -94,25 +99,5 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
         "E0208" | "E0409" => StatusCode::PAYLOAD_TOO_LARGE,
         "E0410" => StatusCode::MISDIRECTED_REQUEST,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
-    }
-}
-
-/// An error and its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-impl ApiError {
-    /// Its code.
-    pub(crate) fn into_code(self) -> String {
-        self.detail.code
     }
 }

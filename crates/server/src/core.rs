@@ -3,17 +3,29 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::node::SecretText;
+use artifacts::Artifacts;
 use consensus::Consensus;
+use founding::machine::Machine;
 use model::{app::App, id::NodeId};
 use scheduler::Observed;
 use state::{Revision, SecretRecord, State};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use transport::{ClusterKey, Identity};
+use views::{apps::Apps, assignment::Sources, viewer::Viewer};
+use wishes::{route_certificates::shown, values};
 
 use crate::{
-    Settings, agreement::Agreement, apps::Apps, artifacts::Artifacts, assignment::Sources, clock, live::Live, machine::Machine, mesh::Mesh,
-    metrics::Metrics, peers::Peers, spread::Spread, values, views::Viewer, writer::Writer,
+    Settings,
+    agreement::Agreement,
+    clock,
+    joining::{Reign, TurnedAway},
+    live::Live,
+    mesh::Mesh,
+    metrics::Metrics,
+    peers::Peers,
+    spread::Spread,
+    writer::Writer,
 };
 
 /// The parts of one control plane.
@@ -29,7 +41,7 @@ pub(crate) struct Core {
     /// What workers said last.
     pub(crate) live: Live,
     /// Parsed apps.
-    pub(crate) apps: Apps,
+    pub(crate) apps: Arc<Apps>,
     /// The way to the one writer.
     pub(crate) writer: Writer,
     /// What is counted.
@@ -42,6 +54,12 @@ pub(crate) struct Core {
     pub(crate) spread: Spread,
     /// Reports that may be passed on at once.
     pub(crate) relays: Arc<Semaphore>,
+    /// Since when this server leads.
+    pub(crate) reign: Reign,
+    /// Nodes that asked to join in vain.
+    pub(crate) turned_away: TurnedAway,
+    /// Changes that were refused.
+    pub(crate) refused: TurnedAway,
     /// Whether this member still agrees with the others.
     pub(crate) agreement: Agreement,
     /// Who this server is to others.
@@ -66,10 +84,20 @@ impl Core {
     }
 
     /// Looks at the state of now with the eyes of a user.
-    pub(crate) fn viewer(self: &Arc<Self>) -> Viewer {
-        let now = clock::now();
-        let state = self.state();
-        Viewer { observed: self.live.observed(&state, now), state, seen: self.live.seen(), now, core: self.clone() }
+    pub(crate) fn viewer(&self) -> Viewer {
+        let (state, reports, now) = (self.state(), self.live.reports(), clock::now());
+        let observed = reports.observed(&state, now);
+        let key = self.cluster_key.clone();
+        Viewer {
+            state,
+            observed,
+            reports,
+            now,
+            apps: self.apps.clone(),
+            gateway_port: self.settings.gateway_port,
+            https_port: self.settings.https_port,
+            certificate: Arc::new(move |record| shown(&key, record)),
+        }
     }
 }
 

@@ -13,13 +13,14 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use model::id::AppId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
+use wishes::{caller::Caller, principal};
 
-use crate::{admit::Caller, api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX, principal};
+use crate::{api_error::ApiError, core::Core, limits::BODY_SILENCE_MAX};
 
-/// A JSON body.
-pub(crate) struct Json<T>(pub(crate) T);
+/// A JSON body of at most so many bytes.
+pub(crate) struct Json<T, const BYTES_MAX: usize = JSON_BYTES_MAX>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Core>> for Json<T> {
+impl<T: DeserializeOwned, const BYTES_MAX: usize> FromRequest<Arc<Core>> for Json<T, BYTES_MAX> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Core>) -> Result<Self, ApiError> {
@@ -30,16 +31,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<Core>> for Json<T> {
             return Err(error.status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         let late = |_| ApiError::new("E0408", format!("the body did not come within {} s", BODY_SILENCE_MAX.as_secs()), "");
-        let whole = timeout(BODY_SILENCE_MAX, Limited::new(request.into_body(), JSON_BYTES_MAX).collect()).await.map_err(late)?;
-        let bytes = whole.map_err(|error| too_large_or_broken(&*error))?.to_bytes();
+        let whole = timeout(BODY_SILENCE_MAX, Limited::new(request.into_body(), BYTES_MAX).collect()).await.map_err(late)?;
+        let bytes = whole.map_err(|error| too_large_or_broken(&*error, BYTES_MAX))?.to_bytes();
         let wrong = |error| ApiError::new("E0408", format!("the body cannot be read: {error}"), "/openapi.json tells its shape");
         serde_json::from_slice(&bytes).map(Self).map_err(wrong)
     }
 }
 
-fn too_large_or_broken(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
+fn too_large_or_broken(error: &(dyn std::error::Error + Send + Sync + 'static), bytes_max: usize) -> ApiError {
     if error.is::<LengthLimitError>() {
-        return ApiError::new("E0409", format!("the body has more than {JSON_BYTES_MAX} bytes"), "send fewer documents at once");
+        return ApiError::new("E0409", format!("the body has more than {bytes_max} bytes"), "send fewer documents at once");
     }
     ApiError::new("E0408", format!("the body broke off: {error}"), "send it again")
 }

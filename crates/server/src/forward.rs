@@ -12,14 +12,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use consensus::Leadership;
+use model::problem::chain;
 use transport::Sent;
+use wishes::{
+    caller::Caller,
+    principal::{self, Needs},
+};
 
 use crate::{
-    admit::{self, Caller, Via},
-    api_error::{ApiError, chain},
+    admit::{self, Via},
+    api_error::ApiError,
+    clock,
     core::Core,
     limits::{HANDLER_MAX, READ_BARRIER_MAX},
-    principal::{self, Needs},
 };
 
 /// Where a request is answered.
@@ -37,8 +42,11 @@ fn place(method: &Method, path: &str, query: &str) -> Place {
     // Bytes belong to the server they were sent to; what it tells of itself needs nobody else.
     let own = path.starts_with("/v1/artifacts/") || principal::needs(method, path) == Needs::Nobody;
     let stale = query.split('&').any(|pair| pair == "consistency=stale");
+    // Giving the key away is written down first.
+    let gives_key = path == "/v1/snapshot" && query.split('&').any(|pair| pair == "keys=true");
     match () {
         () if own => Place::Here,
+        () if gives_key => Place::Leader,
         () if path == "/v1/cluster" && !stale => Place::Leader,
         () if method.is_safe() || path == "/v1/plan" => {
             if stale {
@@ -61,13 +69,18 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
     }
     match place {
         Place::Here => next.run(request).await,
-        Place::Fresh => match core.consensus.read_barrier(READ_BARRIER_MAX).await {
-            Ok(_) => next.run(request).await,
-            Err(error) => no_leader(&chain(&error)).into_response(),
+        Place::Fresh => match fresh(&core, request.extensions().get().cloned()).await {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
         },
         Place::Leader => {
             let leadership = core.consensus.leadership().borrow().clone();
             match leadership {
+                // What is said of members, or done to them, is decided on what is known here: it must be what was acknowledged.
+                Leadership::Leading { .. } if is_about_members(&path) => match fresh(&core, request.extensions().get().cloned()).await {
+                    Ok(()) => next.run(request).await,
+                    Err(error) => error.into_response(),
+                },
                 Leadership::Leading { .. } => next.run(request).await,
                 // A second hop would only chase a leader that moves.
                 _ if forwarded => no_leader("the server this was passed on to does not lead").into_response(),
@@ -78,6 +91,19 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
                 Leadership::Unknown => no_leader("no server leads at the moment").into_response(),
             }
         }
+    }
+}
+
+fn is_about_members(path: &str) -> bool {
+    ["/v1/cluster", "/v1/leader", "/v1/members/", "/v1/nodes/"].iter().any(|part| path.starts_with(part))
+}
+
+/// Waits until this server knows everything that was acknowledged before, not least that the caller's token was revoked.
+async fn fresh(core: &Core, caller: Option<Caller>) -> Result<(), ApiError> {
+    core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
+    match caller {
+        Some(caller) if !caller.holds(&core.state(), clock::now()) => Err(admit::over_by_now()),
+        _ => Ok(()),
     }
 }
 
@@ -109,7 +135,7 @@ async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Resp
     parts.headers.remove(header::CONNECTION);
     parts.extensions.clear();
     let mut leadership = core.consensus.leadership();
-    // One that is gone may not answer for long: nobody waits for it once another one leads.
+    // One that is gone may not answer for long: nobody waits long for it once another one leads.
     let moved = async move {
         let is_closed = leadership.wait_for(|now| leads_elsewhere(now, leader)).await.is_err();
         if is_closed {
@@ -173,6 +199,8 @@ mod tests {
         check(Method::GET, "/v1/apps", "namespace=a&consistency=stale", Place::Here);
         check(Method::GET, "/v1/cluster", "", Place::Leader);
         check(Method::GET, "/v1/cluster", "consistency=stale", Place::Here);
+        check(Method::GET, "/v1/snapshot", "artifacts=true", Place::Fresh);
+        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true&consistency=stale", Place::Leader);
         check(Method::POST, "/v1/plan", "", Place::Fresh);
         check(Method::POST, "/v1/apply", "", Place::Leader);
         check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);

@@ -33,16 +33,15 @@ impl Hosts {
             (Some(host), None) => return Err(refuse_host(&format!("`{host}`"))),
             _ => return Err(refuse_host("no Host or several")),
         };
-        if method.is_safe() {
-            return Ok(());
-        }
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-        let same = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
-        let cross_site = headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+        let same = method.is_safe() || origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+        // Reading counts too: what a page cannot read of an answer it still learns by how long it took, and an answer may be dear to make.
+        let cross_site = headers.get_all("sec-fetch-site").iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
         if same && !cross_site {
             return Ok(());
         }
-        let message = format!("a page of {} tries to change this cluster", origin.unwrap_or("another site"));
+        let does = if method.is_safe() { "asks" } else { "tries to change" };
+        let message = format!("a page of {} {does} this cluster", origin.unwrap_or("another site"));
         Err(ApiError::new("E0410", message, "pages of other sites may not; use the `shoal` program").status(StatusCode::FORBIDDEN))
     }
 
@@ -96,5 +95,18 @@ mod tests {
         check(Method::POST, &[("host", "localhost:7070"), ("origin", "null")], StatusCode::FORBIDDEN);
         check(Method::DELETE, &[("host", "localhost:7070"), ("sec-fetch-site", "cross-site")], StatusCode::FORBIDDEN);
         check(Method::GET, &[("host", "localhost:7070"), ("origin", "http://evil.example")], StatusCode::OK);
+        for site in ["cross-site", "same-site", "", "none, cross-site"] {
+            for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST] {
+                check(method, &[("host", "localhost:7070"), ("sec-fetch-site", site)], StatusCode::FORBIDDEN);
+            }
+        }
+        for site in ["same-origin", "none"] {
+            check(Method::GET, &[("host", "localhost:7070"), ("sec-fetch-site", site)], StatusCode::OK);
+        }
+        check(
+            Method::GET,
+            &[("host", "localhost:7070"), ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+            StatusCode::FORBIDDEN,
+        );
     }
 }

@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use model::id::{PlacementId, Timestamp};
+use consensus::Leadership;
+use model::{
+    id::{PlacementId, Timestamp},
+    problem::chain,
+};
 use scheduler::Observed;
 use state::{
     Applied, Command, State,
@@ -12,10 +16,9 @@ use state::{
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
-    api_error::chain,
     clock,
     core::Core,
-    limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX, OBSERVE_WAIT, TICK},
+    limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX, OBSERVE_WAIT, PHASES_PER_BATCH_MAX, PHASES_PER_COMMAND_MAX, TICK},
 };
 
 /// Everything that can wake the leader.
@@ -40,6 +43,8 @@ struct Memory {
     fruitless: Vec<Step>,
     /// How long the last decision took, without what came of it.
     deciding: Duration,
+    /// The term all this is of: what another leader recorded since is not known here.
+    term: u64,
 }
 
 /// Runs until the process stops.
@@ -57,8 +62,9 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Recorded,
             _ = ticks.tick() => Wake::Tick,
         };
-        if !leader.borrow().is_leading() {
-            continue;
+        let Leadership::Leading { term, .. } = *leader.borrow() else { continue };
+        if memory.term != term {
+            (memory, due) = (Memory { term, ..Memory::default() }, None);
         }
         due = act(&core, &mut memory, wake, due).await;
         if memory.deciding > LOOK_CHEAP {
@@ -127,5 +133,12 @@ fn unrecorded(state: &State, observed: &Observed, recorded: &BTreeMap<PlacementI
             nodes.entry(placement.node).or_default().push((*id, phase.clone()));
         }
     }
-    nodes.into_iter().map(|(node, phases)| Observe { at: now, node, phases }).collect()
+    let pieces = nodes.iter().flat_map(|(node, phases)| phases.chunks(PHASES_PER_COMMAND_MAX).map(move |phases| (*node, phases.to_vec())));
+    let mut count = 0;
+    // What does not fit is still unrecorded the next time.
+    let fitting = pieces.take_while(|(_, phases)| {
+        count += phases.len();
+        count <= PHASES_PER_BATCH_MAX
+    });
+    fitting.map(|(node, phases)| Observe { at: now, node, phases }).collect()
 }

@@ -1,56 +1,48 @@
 //! The control plane of a node: the public API, the node protocol, the one writer, the leader loop, artifacts.
 //!
-//! Owns the process around the replicated state: everything that is decided is decided by pure functions in `state`, `scheduler` and here.
+//! Owns the process around the replicated state: everything that is decided is decided by pure functions in `state`, `scheduler` and `wishes`, what is shown
+//! comes from `views`, and how a group begins from `founding`.
 //! Must never run a guest, compile, or stand in the way of traffic. Start with [`run`], then `routes.rs` (what is answered), `writer.rs`
 //! (how a wish is written) and `leader.rs` (what is done about it).
 
 mod admit;
 mod agreement;
 mod api_error;
-mod apps;
-mod artifacts;
-mod assignment;
+mod audit;
+mod behind;
 mod clock;
+mod contact;
 mod core;
-mod documents;
+mod doors;
 mod extract;
-pub mod fitness;
 mod forward;
-pub mod founding;
 mod guard;
 mod handlers;
-pub mod invitation;
+mod joining;
 mod leader;
 mod limits;
 mod listen;
 mod live;
 mod log_lines;
-mod machine;
+mod measured;
 mod members;
 mod membership;
 mod mesh;
+mod messages;
 mod metrics;
 mod openapi;
 mod peers;
-mod permissions;
-mod planned;
-mod principal;
 mod process;
-pub mod recovery;
+mod reach;
+mod reached;
 mod relay;
 mod renewal;
-pub mod restore;
 mod retention;
 mod routes;
 mod settings;
 mod spread;
-pub mod standing;
 mod streams;
-mod values;
-mod views;
 mod watch;
-mod why;
-mod wished;
 mod writer;
 
 #[cfg(test)]
@@ -59,28 +51,33 @@ mod tests;
 use std::{io, sync::Arc};
 
 use ::state::command::NodeKeys;
+use artifacts::Artifacts;
+use founding::{
+    cluster::Founding,
+    first_entry::{self, First, FirstEntryError},
+    invitation,
+    machine::Machine,
+};
+use model::problem::chain;
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
     sync::{Semaphore, mpsc},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use transport::{Acceptor, AcceptorConfig, Asks, ClusterKey, Credentials, Dialer, HANDSHAKE_MAX, Identity, Known, Members, SystemClock};
 
-pub use crate::{
-    api_error::chain,
-    limits::ARTIFACTS_BYTES_MAX,
-    settings::{Config, Profile, Settings},
-};
 use crate::{
-    artifacts::Artifacts,
     core::Core,
-    limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
+    limits::{CONNECT_MAX, FINISH_WAIT_MAX, KNOWN_FILE, RELAYS_MAX, TASKS_WAIT_MAX, TRANSFER_MAX, WRITES_WAITING_MAX},
     live::Live,
-    machine::Machine,
     peers::Peers,
+};
+pub use crate::{
+    limits::ARTIFACTS_BYTES_MAX,
+    settings::{Config, Settings},
 };
 
 /// The id of the node that begins a cluster.
@@ -102,6 +99,12 @@ pub enum RunError {
     #[error("{message}")]
     Diverged {
         /// Where, and what to do.
+        message: String,
+    },
+    /// A part has ended that never should; a restart begins all of them anew.
+    #[error("a part of the control plane has ended: {message}")]
+    Part {
+        /// Which, as far as is known.
         message: String,
     },
     /// A file or socket cannot be used.
@@ -128,7 +131,20 @@ pub enum RunError {
     },
 }
 
+impl From<FirstEntryError> for RunError {
+    fn from(error: FirstEntryError) -> Self {
+        match error {
+            FirstEntryError::Join { node, message } => Self::Join { node, message },
+            FirstEntryError::Io { attempt, source } => Self::Io { attempt: attempt.to_owned(), source },
+        }
+    }
+}
+
 impl RunError {
+    fn part(ended: Result<(), JoinError>) -> Self {
+        Self::Part { message: ended.map_or_else(|error| error.to_string(), |()| "it came to its end".to_owned()) }
+    }
+
     /// `E0406` and the like.
     pub fn code(&self) -> &'static str {
         match self {
@@ -137,7 +153,7 @@ impl RunError {
             Self::Io { source, .. } if artifacts::is_full(source) => "E0607",
             Self::Identity { .. } => "E0609",
             Self::Diverged { .. } => "E0618",
-            Self::Log(_) | Self::LogFailed { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
+            Self::Log(_) | Self::LogFailed { .. } | Self::Part { .. } | Self::Io { .. } | Self::Join { .. } => "E0406",
         }
     }
 }
@@ -171,25 +187,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let sockets = listen::Sockets { api, api_socket, control, peer, metrics };
     gates.serve(&mut servers, sockets, (&hosts, &acceptor), &stop).map_err(io("listen"))?;
 
-    let outcome = match start(settings, identity, &gates, started, stop.clone()).await {
+    let started = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        started = start(settings, identity, &gates, started, stop.clone()) => started,
+    };
+    let outcome = match started {
         Ok((core, writes)) => {
-            tasks.spawn(writer::run(core.clone(), writes));
-            tasks.spawn(leader::run(core.clone()));
-            tasks.spawn(members::run(core.clone()));
-            tasks.spawn(retention::run(core.clone()));
-            tasks.spawn(spread::keep(core.clone()));
-            tasks.spawn(renewal::run(core.clone()));
-            tasks.spawn(agreement::run(core.clone()));
-            tasks.spawn(standing::keep(core.clone()));
-            tasks.spawn(fitness::look(core.clone()));
+            work(&core, writes, &mut tasks);
             gates.open(&core);
             tracing::info!(node.name = core.settings.node, log.index = core.state().index().0, "the control plane serves");
             let outcome = tokio::select! {
+                biased;
                 () = stop.cancelled() => Ok(()),
                 message = core.consensus.failed() => Err(match core.agreement.halted() {
                     Some(_) => RunError::Diverged { message },
                     None => RunError::LogFailed { message },
                 }),
+                // Without its writer or its leader loop it would hold on to its place, and do nothing. A log that has failed ends them too, but says so first.
+                Some(ended) = tasks.join_next() => Err(RunError::part(ended)),
             };
             hand_over(&core).await;
             stop.cancel();
@@ -202,8 +218,29 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             Err(error)
         }
     };
-    tasks.shutdown().await;
+    if timeout(TASKS_WAIT_MAX, tasks.shutdown()).await.is_err() {
+        tracing::warn!(waited.ms = TASKS_WAIT_MAX.as_millis(), "a part of the control plane does not end; it is left behind");
+    }
     outcome
+}
+
+/// Starts every part of the control plane; none of them ends by itself.
+fn work(core: &Arc<Core>, writes: mpsc::Receiver<writer::Write>, tasks: &mut JoinSet<()>) {
+    tasks.spawn(writer::run(core.clone(), writes));
+    tasks.spawn(leader::run(core.clone()));
+    tasks.spawn(members::run(core.clone()));
+    tasks.spawn(audit::keep(core.clone()));
+    tasks.spawn(retention::run(core.clone()));
+    tasks.spawn(spread::keep(core.clone()));
+    tasks.spawn(renewal::run(core.clone()));
+    tasks.spawn(agreement::run(core.clone()));
+    tasks.spawn(reached::keep(core.clone()));
+    let looked = core.clone();
+    tasks.spawn(async move {
+        measured::look(looked).await;
+        // It looks once; the others never end by themselves.
+        std::future::pending::<()>().await;
+    });
 }
 
 /// Who this server is: its certificate, whom it knows, what opens the secrets.
@@ -245,26 +282,29 @@ async fn start(
         identity: consensus::Identity { group: consensus::GroupId(settings.group.to_bytes()), node_id: settings.node_id.0 },
         profile: settings.profile.into(),
     };
-    let network = Arc::new(peers::PeerNetwork(peers.clone()));
+    let network = Arc::new(messages::PeerNetwork::new(peers.clone()));
     let opened = tokio::task::spawn_blocking(move || consensus::Consensus::open(config, Machine::default(), network)).await;
     let consensus = opened.expect("opening the log does not panic")?;
     peers.learn(&consensus.state().0);
     let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
     let mesh = mesh::Mesh::new(settings.data.join("worker").join("mesh.sock"), settings.node_id, peers.clone());
-    let founding = founding::Founding::read(&directory.join("founding.json")).map_err(io("read control/founding.json".into()))?;
+    let founding = Founding::read(&directory.join("founding.json")).map_err(io("read control/founding.json".into()))?;
     let keys = node_keys(&settings, &identity)?;
     let core = Arc::new(Core {
         node: settings.node_id,
         consensus,
         artifacts,
         live: Live::new(started.at),
-        apps: apps::Apps::default(),
+        apps: Arc::default(),
         writer: writer::Writer(writes),
         metrics: metrics::Metrics::default(),
         mesh,
         peers,
         spread: spread::Spread::default(),
         relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+        reign: joining::Reign::default(),
+        turned_away: joining::TurnedAway::default(),
+        refused: joining::TurnedAway::default(),
         agreement: agreement::Agreement::default(),
         identity,
         cluster_key: key,
@@ -274,13 +314,30 @@ async fn start(
     });
     // Others may be waiting for this member to elect a leader.
     gates.open_to_peers(&core);
-    recovery::finish(&core.consensus, &core.settings, keys).await?;
-    if let Some(founding) = founding {
-        machine::found(&core.consensus, &core.settings, &founding, keys).await?;
-        invitation::give_out(&core).await?;
-        std::fs::remove_file(directory.join("founding.json")).map_err(io("remove control/founding.json".into()))?;
+    if let Err(error) = begin(&core, founding, keys).await {
+        core.consensus.shutdown().await;
+        return Err(error);
     }
     Ok((core, waiting))
+}
+
+/// Writes the first entry of the group, when this server begins one.
+async fn begin(core: &Core, founding: Option<Founding>, keys: NodeKeys) -> Result<(), RunError> {
+    let first = First {
+        name: &core.settings.node,
+        node: core.node,
+        cluster: core.settings.cluster,
+        introduction: &core.settings.introduction,
+        keys,
+        group: core.settings.group,
+        data: &core.settings.data,
+    };
+    first_entry::recover(&core.consensus, &first).await?;
+    let Some(founding) = founding else { return Ok(()) };
+    first_entry::found(&core.consensus, &first, &founding).await?;
+    invitation::give_out(&core.consensus, &first).await?;
+    let file = core.settings.data.join("control/founding.json");
+    std::fs::remove_file(file).map_err(|source| RunError::Io { attempt: "remove control/founding.json".to_owned(), source })
 }
 
 /// The keys of this node, by role.

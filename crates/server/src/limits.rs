@@ -11,31 +11,42 @@ pub const HANDLER_MAX: Duration = Duration::from_secs(25);
 /// Between two pieces of a request's body. A body that never comes must not hold a connection.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// One whole upload: the largest artifact at 256 KiB/s. Slower ones would hold a place that others wait for.
-pub const UPLOAD_MAX: Duration =
-    Duration::from_secs(api::limits::CALL_MAX.as_secs() + api::limits::ARTIFACT_BYTES_MAX / api::limits::UPLOAD_BYTES_PER_SECOND_MIN);
-
 /// Connections per listener: a hundred tools with streams, and an accident.
 pub const CONNECTIONS_MAX: usize = 1_024;
 
-/// Uploads at once: together they may fill 2 GiB before they are checked.
-pub const UPLOADS_MAX: usize = 8;
+/// Handshakes at once, at each door: honest ones are over in milliseconds, and at a thousand new connections a second the oldest still has a quarter of one.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Connections to the API over TLS of which no request was let in yet; the rest of the room is for those who have shown a token.
+pub const API_STRANGERS_MAX: usize = 256;
+
+/// Until a request of a connection to the API must have been let in: whoever connects has something to ask. Health checks of balancers connect anew.
+pub const API_STRANGER_MAX: Duration = Duration::from_secs(30);
+
+/// Connections without a certificate on the peer port: machines that join at the same moment, each for a second.
+pub const PEER_STRANGERS_MAX: usize = 64;
+
+/// How long such a connection lasts: twice what joining may take.
+pub const PEER_STRANGER_MAX: Duration = Duration::from_secs(60);
+
+/// What such a connection may ask at once: joining asks one thing.
+pub const STRANGER_STREAMS_MAX: u32 = 4;
+
+/// Bytes it may send ahead: the largest body it may send.
+pub const STRANGER_WINDOW_BYTES: u32 = STRANGER_BODY_BYTES_MAX as u32;
+
+/// Bytes of a body on the peer port without a certificate: names, labels and two certificate requests take some kilobytes.
+pub const STRANGER_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Connections of nodes: one of each of 5,000 workers that all turn to the same server, a connection of each lane of other servers, and those that are
+/// being replaced by newer ones.
+pub const MEMBER_CONNECTIONS_MAX: usize = 8_192;
 
 /// Bytes of artifacts from which on those that no kept revision names go, unless the operator says otherwise: 10,000 components of 1.6 MB.
 pub const ARTIFACTS_BYTES_MAX: u64 = 16 << 30;
 
-/// Artifacts from which on those that no kept revision names go: a directory of this size is still read in a tenth of a second.
-pub const ARTIFACTS_MAX: usize = 65_536;
-
-/// How long an artifact stays after it was uploaded, asked for or applied last: an apply uploads first and writes afterwards, and people take their time
-/// between a plan and its apply.
-pub const ARTIFACT_GRACE: Duration = Duration::from_secs(3600);
-
 /// How often the store of artifacts is held against its bounds; an upload that would not fit does it at once.
 pub const ARTIFACT_SWEEP_EVERY: Duration = Duration::from_secs(600);
-
-/// Bytes of JSON from which on a part of an assignment ends: with the largest app on top it is far below the longest line of a stream.
-pub const ASSIGNMENT_PART_BYTES: usize = 256 * 1024;
 
 /// A look at the state that takes no longer than this is repeated at once.
 pub const LOOK_CHEAP: Duration = Duration::from_millis(1);
@@ -58,23 +69,16 @@ pub const WRITES_WAITING_MAX: usize = 1_024;
 /// Writes in one batch: one flush for all of them, and still a small state to plan on.
 pub const WRITES_PER_BATCH_MAX: usize = 64;
 
-/// Documents in one request: a directory of apps.
-pub const DOCUMENTS_MAX: usize = 500;
-
 /// How long seen phases wait for company before they are recorded.
 pub const OBSERVE_WAIT: Duration = Duration::from_millis(25);
 
 /// How often the leader looks even if nothing happened: silence is not an event.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// A worker that has not reported for this long shows as silent: three reports are missing.
-pub const SILENT_AFTER: Duration = Duration::from_secs(10);
-
 /// Placements in one report; more than a node may have, with those that are on their way out.
 pub const REPORTED_MAX: usize = 16_384;
 
-/// Parsed apps and inspections that are kept; beyond this they are read again, which takes 15 µs. At 3 KB each a thousand of them were a tenth of what
-/// an idle app may cost.
+/// Artifacts of which it is remembered that they lie on a majority; beyond this it is asked again.
 pub const CACHED_MAX: usize = 128;
 
 /// Until the worker answers a question about itself.
@@ -85,9 +89,6 @@ pub const MESH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long requests under way may take once the control plane is told to stop.
 pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Bytes kept of the name of whoever asks.
-pub const BY_BYTES_MAX: usize = 256;
 
 /// How long a refused upload is read on, so that its client reads the refusal. A client on a slow line sees a closed connection after this.
 pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
@@ -152,9 +153,6 @@ pub const CONNECT_MAX: Duration = Duration::from_millis(2_000);
 /// How often certificates are looked at: they last a day, and are renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Changes of objects that are shown at once to a watcher: what a slow one has not taken yet is not made.
-pub const WATCH_EVENTS_MAX: usize = 100;
-
 /// How often a member tries to tell what its state hashed to: over an election, and then the next checkpoint says it again.
 pub const ATTEST_TRIES: usize = 5;
 
@@ -169,15 +167,17 @@ pub const MEMBERS_REST: Duration = Duration::from_millis(20);
 
 /// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
 pub const REACHED_EVERY: Duration = Duration::from_secs(2);
+/// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
+pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Until another server has said where this one stands: whoever starts waits for it, and those that are gone say nothing.
-pub const STANDING_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// Until the only member of a group leads: nobody else has to be asked.
-pub const LEAD_MAX: Duration = Duration::from_secs(30);
+/// Artifacts that a snapshot says it lacks: what a file is of has to fit into a part of 64 KiB.
+pub const SNAPSHOT_MISSING_MAX: usize = 500;
 
 /// Snapshots that are sent at once: each holds a thread as long as its reader takes.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;
+
+/// Until whoever asked for a snapshot takes the next piece: a disk that stalls, or a line that comes back. The client gives up sooner on silence of ours.
+pub const SNAPSHOT_SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a snapshot that go out together.
 pub const SNAPSHOT_PIECE_BYTES: usize = 64 << 10;
@@ -185,8 +185,45 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 64 << 10;
 /// Pieces of a snapshot that wait for their reader.
 pub const SNAPSHOT_PIECES_MAX: usize = 16;
 
+/// Bytes of JSON somebody may send who shows no certificate: a node says of itself 64 labels of two texts of 320 bytes, and its keys.
+pub const ANYBODY_BYTES_MAX: usize = 64 << 10;
+
+/// Between two lines about those who were turned away: whoever tries without end fills no disk.
+pub const TURNED_AWAY_TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// A server that was heard within this time lives: ten elections of the standard profile.
 pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
 
 /// After a start, before disk and network are measured: replay, joining and elections would be measured too.
 pub const FITNESS_REST: Duration = Duration::from_secs(5);
+
+/// Elections that may pass without a leader before a server counts itself as cut off: one may fail, and two in a row nearly never do.
+pub(crate) const CONTACT_ELECTIONS: u32 = 3;
+
+/// The shortest such time: a leader that is lost is replaced in less than half of it, and not every worker should look for another server meanwhile.
+pub(crate) const CONTACT_LOST_MIN: Duration = Duration::from_secs(3);
+
+/// How often an open stream looks whether its token still holds: this late at most it ends.
+pub const TOKEN_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log says at most that messages to a server fail: consensus tries dozens of times a second, for as long as a machine is away.
+pub const UNREACHED_SAID_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a leader that was replaced has to answer what was passed on to it before. One that handed leadership over answers in a few milliseconds, not least
+/// the call that asked for it; one that hangs never does.
+pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the parts of the control plane have to end once everything is answered: they stop at their next wait, and one that blocks a thread is left behind.
+pub const TASKS_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Phases in one command: with the longest words of a failure a quarter of what a command may have.
+pub const PHASES_PER_COMMAND_MAX: usize = 512;
+
+/// Phases that are recorded together, of all nodes; at 2 KiB each the log takes them in one flush.
+pub const PHASES_PER_BATCH_MAX: usize = 4_096;
+
+/// Bytes of the commands in one batch, beyond its first wish: what is encoded and flushed at once must not keep heartbeats waiting.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// How long it is remembered that an artifact lies on a majority: well within the hour that every server keeps what nothing refers to.
+pub const SPREAD_KNOWN_FOR: Duration = Duration::from_secs(1_200);

@@ -1,38 +1,24 @@
-//! What workers said last: phases, process, moment. Owns liveness, which never enters the log; must never conclude more from silence than silence.
+//! What workers said last, as it comes in. Owns taking it and telling that there is news, which never enters the log; what follows from it is `views::reports`'.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
 use api::{
-    node::{Phase, Report, ReportedEvent, ReportedEventKind},
+    node::{Report, ReportedEvent},
     v1::NodeState,
 };
-use model::id::{Generation, NodeId, PlacementId, Timestamp};
+use model::id::{NodeId, Timestamp};
 use scheduler::Observed;
 use state::{
     State,
-    command::{NodeEvent, NodeEventKind, Note, SeenPhase},
+    command::{NodeEvent, Note},
 };
 use tokio::sync::watch;
+use views::reports::{Reports, Seen, SeenNodes, recorded_event};
 
-use crate::limits::{EVENTS_WAITING_MAX, SILENT_AFTER};
-
-/// The last report of one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// When it came.
-    pub(crate) at: Timestamp,
-    /// The worker's process.
-    pub(crate) pid: u32,
-    /// The assignment it acts on.
-    pub(crate) generation: Generation,
-    /// Which of the process's reports it is.
-    pub(crate) sequence: u64,
-    /// Every placement it knows.
-    pub(crate) phases: BTreeMap<PlacementId, Phase>,
-}
+use crate::limits::EVENTS_WAITING_MAX;
 
 /// What workers did and the log has not recorded yet.
 #[derive(Debug, Default)]
@@ -42,9 +28,6 @@ struct Events {
     /// The process of each worker and the last event it told: what is told twice is recorded once.
     told: BTreeMap<NodeId, (u32, u64)>,
 }
-
-/// The last report of every worker.
-pub(crate) type SeenNodes = Arc<BTreeMap<NodeId, Seen>>;
 
 /// Reports as they come in.
 #[derive(Debug)]
@@ -110,60 +93,30 @@ impl Live {
         self.changes.subscribe()
     }
 
-    /// Every last report.
-    pub(crate) fn seen(&self) -> SeenNodes {
-        self.nodes.lock().expect("nothing panics while holding the reports").clone()
+    /// All of it, as it is now.
+    pub(crate) fn reports(&self) -> Reports {
+        Reports { since: self.since, seen: self.nodes.lock().expect("nothing panics while holding the reports").clone() }
     }
 
-    /// What the scheduler may know of `state` at `now`. A node that has not reported since this server started is as silent as one that stopped.
+    /// What the scheduler may know of `state` at `now`.
     pub(crate) fn observed(&self, state: &State, now: Timestamp) -> Observed {
-        let seen = self.seen();
-        let last = |node: NodeId| seen.get(&node).map_or(self.since, |seen| seen.at);
-        let workers = state.nodes().filter(|node| node.is_worker()).map(|node| node.id);
-        let silent = workers.filter(|node| is_silent(last(*node), now)).collect::<BTreeSet<_>>();
-        let phases = seen.values().flat_map(|seen| &seen.phases).map(|(placement, phase)| (*placement, recorded(phase))).collect();
-        Observed { phases, silent }
+        self.reports().observed(state, now)
     }
 
     /// How `node` is at `now`.
     pub(crate) fn state_of(&self, node: NodeId, now: Timestamp) -> NodeState {
-        match self.seen().get(&node) {
-            Some(seen) if !is_silent(seen.at, now) => NodeState::Ready,
-            Some(_) => NodeState::Silent,
-            None if is_silent(self.since, now) => NodeState::Silent,
-            None => NodeState::Starting,
-        }
-    }
-}
-
-fn is_silent(at: Timestamp, now: Timestamp) -> bool {
-    u128::from(now.millis_since(at)) > SILENT_AFTER.as_millis()
-}
-
-fn recorded_event(event: ReportedEvent) -> NodeEvent {
-    let kind = match event.kind {
-        ReportedEventKind::WorkerStarted => NodeEventKind::WorkerStarted,
-        ReportedEventKind::CodeCompiled => NodeEventKind::CodeCompiled,
-        ReportedEventKind::GuestsTrapped => NodeEventKind::GuestsTrapped,
-    };
-    NodeEvent { at: event.at.0, kind, component: event.component, message: event.message }
-}
-
-/// The phase as the log records it.
-pub(crate) fn recorded(phase: &Phase) -> SeenPhase {
-    match phase {
-        Phase::Assigned | Phase::Fetching | Phase::Compiling { .. } | Phase::Starting | Phase::Waiting { .. } => SeenPhase::Preparing,
-        Phase::Ready => SeenPhase::Ready,
-        Phase::Draining => SeenPhase::Draining,
-        Phase::Stopped => SeenPhase::Stopped,
-        Phase::Failed { code, message } => SeenPhase::Failed { code: code.clone(), message: message.clone() },
+        self.reports().state_of(node, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::id::Index;
-    use state::command::{Addresses, Command, CommandV1, Found, NodeFacts, NodeKeys, Sealed};
+    use api::node::{Phase, ReportedEventKind, ReportedPlacement};
+    use model::{
+        frozen::{AppSpecV1, ComponentSpecV1, Frozen},
+        id::{AppId, Digest, Generation, Index, PlacementId, RevisionNumber},
+    };
+    use state::command::{Addresses, Change, Command, CommandV1, Deploy, Found, NodeFacts, NodeKeys, Plan, Sealed, SeenPhase, Step};
 
     use super::*;
 
@@ -185,6 +138,45 @@ mod tests {
         let mut state = State::empty();
         state.apply(Index(1), &Command::V1(CommandV1::Found(found))).expect("it is the first");
         state
+    }
+
+    /// What a worker says of another node's placement, or of one that nobody decided, is not heard.
+    #[test]
+    fn a_worker_speaks_of_its_own_placements_alone() {
+        let mut state = founded();
+        let component = ComponentSpecV1 {
+            name: "web".parse().expect("a name"),
+            digest: Digest([3; 32]),
+            replicas: 1,
+            instance_memory_bytes: 1,
+            cpu_millis: 1,
+            routes: Vec::new(),
+            config: None,
+            secrets: Vec::new(),
+            certificates: Vec::new(),
+            egress: Vec::new(),
+            imports: Vec::new(),
+        };
+        let frozen = Frozen { canonical: String::new(), spec: AppSpecV1 { components: vec![component] } };
+        let app: AppId = "hello".parse().expect("an app");
+        let deploy = Deploy { app, frozen, identity: Digest([4; 32]), protected: false, expect: None };
+        let instance = "hello/web.1".parse().expect("an instance");
+        let place = Step::Place { instance, revision: RevisionNumber(1), node: NodeId(1) };
+        let plan = Plan { at: Timestamp(1), based_on: Index(2), steps: vec![place] };
+        state.apply(Index(2), &Command::user(Timestamp(1), "ann", Change::Deploy(deploy))).expect("deploys");
+        state.apply(Index(3), &Command::V1(CommandV1::Carry(plan))).expect("places");
+        let placed = state.placements().next().expect("it is placed").id;
+        let live = Live::new(Timestamp(1));
+        let says = |node: u64, placement: PlacementId| {
+            let placements = vec![ReportedPlacement { placement, phase: Phase::Ready }];
+            let (generation, events) = (Generation(1), Vec::new());
+            live.report(Report { node: NodeId(node), generation, pid: 7, sequence: 1, placements, events }, Timestamp(2));
+            live.observed(&state, Timestamp(3)).phases
+        };
+        assert!(says(2, placed).is_empty(), "it is another node's");
+        assert!(says(2, PlacementId(99)).is_empty(), "nobody decided it");
+        assert_eq!(says(1, placed).into_iter().collect::<Vec<_>>(), [(placed, SeenPhase::Ready)]);
+        assert_eq!(says(2, placed).len(), 1, "what its own worker says stands");
     }
 
     #[test]
@@ -216,9 +208,9 @@ mod tests {
         live.report(report(2), Timestamp(24_000));
         assert_eq!(*changes.borrow(), 2);
         live.report(report(1), Timestamp(24_100));
-        assert_eq!((*changes.borrow(), live.seen()[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
+        assert_eq!((*changes.borrow(), live.reports().seen[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
         live.report(Report { pid: 8, ..report(1) }, Timestamp(24_200));
-        assert_eq!(live.seen()[&NodeId(1)].generation, Generation(1), "another process begins anew");
+        assert_eq!(live.reports().seen[&NodeId(1)].generation, Generation(1), "another process begins anew");
     }
 
     #[test]

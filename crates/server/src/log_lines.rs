@@ -21,7 +21,7 @@ use tokio_util::{
     io::StreamReader,
 };
 
-use crate::{api_error::ApiError, core::Core, mesh::Asked};
+use crate::{api_error::ApiError, core::Core, mesh::Asked, streams::LINES};
 
 /// Lines of one worker.
 type Lines = futures_util::stream::BoxStream<'static, String>;
@@ -50,7 +50,7 @@ pub(crate) async fn gather(core: &Arc<Core>, question: &LogQuery, query: &str) -
     let all = stream::iter(missing).chain(merged).take_until(core.stop.clone().cancelled_owned());
     let bytes = all.map(|line| Ok::<_, std::convert::Infallible>(Bytes::from(line + "\n")));
     let mut response = Response::new(Body::from_stream(bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
     Ok(response)
 }
 

@@ -4,12 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use consensus::{Leadership, Membership, Peer, Shape};
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use state::State;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    api_error::chain,
     core::Core,
     limits::{MEMBERS_LOOK_EVERY, MEMBERS_REST},
     membership::{self, Group, Step},
@@ -21,7 +20,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         (core.consensus.applied(), core.consensus.membership(), core.consensus.leadership());
     let mut ticks = interval(MEMBERS_LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = None;
+    let (mut seen, mut refused) = (None, BTreeSet::new());
     loop {
         let ended = tokio::select! {
             biased;
@@ -34,6 +33,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if ended {
             return;
         }
+        core.reign.saw(&leadership.borrow(), Instant::now());
         let state = core.state();
         let nodes = (state.nodes().count(), state.nodes().map(|node| node.version).max());
         if seen != Some(nodes) {
@@ -42,13 +42,22 @@ pub(crate) async fn run(core: Arc<Core>) {
             core.spread.forget();
         }
         if matches!(*leadership.borrow(), Leadership::Leading { .. }) {
-            let group = group(&state, &membership.borrow(), &core);
+            let group = Group { refused: refused.clone(), ..group(&state, &membership.borrow(), &core) };
             if let Some(step) = membership::next_step(&group) {
-                take(&core, &state, step).await;
+                let taken = take(&core, &state, step).await;
+                remember(&mut refused, step, taken);
             }
         }
         // Most entries have nothing to do with nodes: they are looked at together.
         tokio::time::sleep(MEMBERS_REST).await;
+    }
+}
+
+/// Who was refused a vote waits for the others to be asked for theirs; when they were, or one got it, all are asked for again.
+fn remember(refused: &mut BTreeSet<NodeId>, step: Step, taken: bool) {
+    match step {
+        Step::Promote(id) if !taken && refused.insert(id) => {}
+        _ => refused.clear(),
     }
 }
 
@@ -57,17 +66,23 @@ fn group(state: &State, membership: &Membership, core: &Core) -> Group {
     let progress = core.consensus.progress();
     let ids = |peers: &[Peer]| peers.iter().map(|peer| NodeId(peer.id)).collect::<BTreeSet<_>>();
     let last = *core.consensus.applied().borrow();
-    let behind =
-        |id: u64| progress.iter().find(|known| known.id == id).and_then(|known| known.matched).map(|matched| last.saturating_sub(matched));
+    let patience = core.consensus.patience();
+    let behind = |id: u64| {
+        let known = progress.iter().find(|known| known.id == id)?;
+        known.heard.filter(|heard| *heard <= patience)?;
+        known.matched.map(|matched| last.saturating_sub(matched))
+    };
     Group {
         servers: state.nodes().filter(|node| node.is_server()).map(|node| node.id).collect(),
         voters: ids(&membership.voters),
         learners: membership.learners.iter().map(|peer| (NodeId(peer.id), behind(peer.id))).collect(),
+        refused: BTreeSet::new(),
         changing: membership.shape == Shape::Joint,
     }
 }
 
-async fn take(core: &Core, state: &State, step: Step) {
+/// Takes the step; says whether it was taken.
+async fn take(core: &Core, state: &State, step: Step) -> bool {
     let name = |id: NodeId| state.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
     let (what, id, outcome) = match step {
         Step::Add(id) => {
@@ -77,8 +92,9 @@ async fn take(core: &Core, state: &State, step: Step) {
         Step::Promote(id) => ("a server votes", id, core.consensus.promote(id.0).await),
         Step::Remove(id) => ("a server is no member any more", id, core.consensus.remove(id.0).await),
     };
-    match outcome {
+    match &outcome {
         Ok(()) => tracing::info!(node.id = id.0, node.name = name(id), "{what}"),
-        Err(error) => tracing::warn!(node.id = id.0, step = what, error = %chain(&error), "the members cannot be changed yet"),
+        Err(error) => tracing::warn!(node.id = id.0, step = what, error = %chain(error), "the members cannot be changed yet"),
     }
+    outcome.is_ok()
 }

@@ -20,8 +20,10 @@ pub(crate) struct Group {
     pub(crate) servers: BTreeSet<NodeId>,
     /// Members that vote.
     pub(crate) voters: BTreeSet<NodeId>,
-    /// Members that follow, and how many entries each lacks, when the leader has heard of it.
+    /// Members that follow, and how many entries each lacks; none of one that does not answer now, however far it had come.
     pub(crate) learners: Vec<(NodeId, Option<u64>)>,
+    /// Learners that were refused a vote: another one is asked for first.
+    pub(crate) refused: BTreeSet<NodeId>,
     /// A change of members is under way.
     pub(crate) changing: bool,
 }
@@ -53,7 +55,8 @@ pub(crate) fn next_step(group: &Group) -> Option<Step> {
     let ready: Vec<NodeId> = ready.map(|(id, _)| *id).collect();
     // From an even number one more makes it odd; from an odd number two are needed.
     let needed = if group.voters.len().is_multiple_of(2) { 1 } else { 2 };
-    (group.voters.len() < VOTERS_WANTED && ready.len() >= needed).then(|| Step::Promote(ready[0]))
+    let next = ready.iter().find(|id| !group.refused.contains(id)).or(ready.first())?;
+    (group.voters.len() < VOTERS_WANTED && ready.len() >= needed).then_some(Step::Promote(*next))
 }
 
 #[cfg(test)]
@@ -66,7 +69,7 @@ mod tests {
 
     fn check(servers: &[u64], voters: &[u64], learners: &[(u64, Option<u64>)], expected: Option<Step>) {
         let learners: Vec<_> = learners.iter().map(|(id, behind)| (NodeId(*id), *behind)).collect();
-        let group = Group { servers: ids(servers), voters: ids(voters), learners, changing: false };
+        let group = Group { servers: ids(servers), voters: ids(voters), learners, ..Group::default() };
         assert_eq!(next_step(&group), expected, "{group:?}");
         assert_eq!(next_step(&Group { changing: true, ..group }), None);
     }
@@ -82,6 +85,18 @@ mod tests {
         check(&[1, 5, 9], &[1], &[(5, Some(0)), (9, Some(100))], Some(Step::Promote(NodeId(5))));
         check(&[1, 5, 9], &[1, 5], &[(9, Some(0))], Some(Step::Promote(NodeId(9))));
         check(&[1, 5, 9], &[1, 5], &[(9, Some(5_000))], None);
+    }
+
+    #[test]
+    fn who_was_refused_does_not_stand_in_the_way() {
+        let promoted = |refused: &[u64]| {
+            let learners = [5, 9].map(|id| (NodeId(id), Some(0))).to_vec();
+            next_step(&Group { servers: ids(&[1, 5, 9]), voters: ids(&[1]), learners, refused: ids(refused), changing: false })
+        };
+        assert_eq!(promoted(&[]), Some(Step::Promote(NodeId(5))));
+        assert_eq!(promoted(&[5]), Some(Step::Promote(NodeId(9))));
+        assert_eq!(promoted(&[9]), Some(Step::Promote(NodeId(5))));
+        assert_eq!(promoted(&[5, 9]), Some(Step::Promote(NodeId(5))), "all of them were");
     }
 
     #[test]

@@ -12,12 +12,12 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use state::State;
 use tokio::time::timeout;
 
 use crate::{
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     limits::{MESH_BYTES_MAX, MESH_MAX},
     peers::{Lane, Peers},
 };

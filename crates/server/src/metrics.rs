@@ -18,6 +18,10 @@ pub(crate) struct Metrics {
     pub(crate) proposals: Counter,
     /// Checkpoints at which members had different states and nobody could say which was right.
     pub(crate) divergences: Counter,
+    /// Nodes that asked to join and were turned away before anything was written.
+    pub(crate) joins_refused: Counter,
+    /// Changes that the state refused, and that were not written.
+    pub(crate) writes_refused: Counter,
     requests: Family<Request, Counter>,
 }
 
@@ -44,6 +48,9 @@ impl Metrics {
         registry.register("log_proposals", "Commands given to the log", self.proposals.clone());
         let help = "Checkpoints of the log at which members had different states, none of them that of most";
         registry.register("state_divergences", help, self.divergences.clone());
+        let help = "Nodes that asked to join and were turned away";
+        registry.register("joins_refused", help, self.joins_refused.clone());
+        registry.register("writes_refused", "Changes that were refused and not written", self.writes_refused.clone());
         let mut page = String::new();
         text::encode_registry(&mut page, &registry).expect("a String takes any text");
         page
@@ -73,6 +80,8 @@ fn gauges(core: &Core, page: &mut String) {
     let now = crate::clock::now();
     let connected = core.live.state_of(core.node, now) == api::v1::NodeState::Ready;
     gauge(page, "log_index", "Index of the last applied entry", state.index().0);
+    let unsaved = u64::from(core.consensus.snapshot_error().is_some());
+    gauge(page, "log_snapshot_failing", "Whether the last snapshot of the log could not be written", unsaved);
     gauge(page, "apps", "Apps, those being deleted too", state.apps().count() as u64);
     gauge(page, "placements", "Placements that are not forgotten", state.placements().count() as u64);
     gauge(page, "artifact_bytes", "Bytes of stored artifacts", core.artifacts.bytes());
@@ -85,7 +94,7 @@ fn gauge(page: &mut String, name: &str, help: &str, value: u64) {
 
 /// Every process of the node by its role.
 fn processes(core: &Core, page: &mut String) {
-    let worker = core.live.seen().get(&core.node).map(|seen| seen.pid);
+    let worker = core.live.reports().seen.get(&core.node).map(|seen| seen.pid);
     let roles = [("supervisor", Some(core.settings.supervisor_pid)), ("control-plane", Some(std::process::id())), ("worker", worker)];
     let usages: Vec<_> = roles.iter().filter_map(|(role, pid)| Some((*role, process::usage((*pid)?)?))).collect();
     let mut family = |name: &str, kind: &str, suffix: &str, help: &str, value: &dyn Fn(&process::Usage) -> String| {

@@ -1,30 +1,26 @@
-//! The way to other nodes: one kept connection per node and lane, addresses as the state has them, messages of consensus. Owns the connections; must never
-//! decide what is asked of whom.
+//! The way to other nodes: one kept connection per node and lane, addresses as the state has them. Owns the connections; must never decide what is asked of
+//! whom.
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use api::{peer::CONSENSUS_PATH, v1::ErrorBody};
+use api::v1::ErrorBody;
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use bytes::Bytes;
-use consensus::Network;
-use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, Response, body::Incoming};
-use model::id::NodeId;
+use model::{id::NodeId, problem::chain};
 use serde::de::DeserializeOwned;
 use state::State;
 use tokio::time::timeout;
 use transport::{Channel, ChannelConfig, ChannelError, ClusterId, Dialer, Expected, KeyDigest, Known, Members, NodeIdentity, Peer, Role};
 
 use crate::{
-    api_error::{ApiError, chain},
-    limits::{CONSENSUS_BYTES_MAX, PEER_ANSWER_BYTES_MAX},
+    api_error::ApiError,
+    limits::{ANSWER_GRACE, PEER_ANSWER_BYTES_MAX},
 };
 
 /// What goes over a connection of its own: one kind of traffic never waits for another.
@@ -97,7 +93,7 @@ impl Peers {
         channel.request(request.map(carried), within).await
     }
 
-    /// As [`Self::request`] over the lane of calls, but gives up as soon as `pointless` ends.
+    /// As [`Self::request`] over the lane of calls, but gives up once `pointless` ends, and soon after what was sent by then.
     pub(crate) async fn request_unless(
         &self,
         node: u64,
@@ -106,7 +102,7 @@ impl Peers {
         pointless: impl Future<Output = ()>,
     ) -> Result<Response<Incoming>, ChannelError> {
         let channel = self.channel(NodeId(node), Lane::Calls, None);
-        channel.request_unless(request.map(carried), within, pointless).await
+        channel.request_unless(request.map(carried), within, pointless, ANSWER_GRACE).await
     }
 
     /// Sends a request to a server and reads the JSON it answers.
@@ -133,7 +129,7 @@ impl Peers {
     }
 
     /// The connection for `lane` to `node`; `fallback` is where it is when the state does not say.
-    fn channel(&self, node: NodeId, lane: Lane, fallback: Option<&str>) -> Channel {
+    pub(crate) fn channel(&self, node: NodeId, lane: Lane, fallback: Option<&str>) -> Channel {
         let addresses = self.addresses.load();
         let known = addresses.get(&node).map(|addresses| if lane == Lane::Mesh { &addresses.mesh } else { &addresses.peer });
         let address = known.map(String::as_str).filter(|address| !address.is_empty()).or(fallback).unwrap_or_default();
@@ -165,29 +161,4 @@ pub(crate) fn members(state: &State, cluster: ClusterId) -> Members {
         node.keys.roles().map(move |(of, key)| (KeyDigest::from_bytes(key), identity(of)))
     });
     Members { complete_to: NodeId(state.index().0), keys: keys.collect() }
-}
-
-/// Consensus' way to other members.
-#[derive(Debug)]
-pub(crate) struct PeerNetwork(pub(crate) Arc<Peers>);
-
-impl Network for PeerNetwork {
-    fn call(&self, to: &consensus::Peer, lane: consensus::Lane, message: Bytes, within: Duration) -> BoxFuture<'_, io::Result<Bytes>> {
-        let lane = match lane {
-            consensus::Lane::Urgent => Lane::Urgent,
-            consensus::Lane::Entries => Lane::Entries,
-            consensus::Lane::Snapshots => Lane::Snapshots,
-        };
-        let channel = self.0.channel(NodeId(to.id), lane, Some(&to.address));
-        Box::pin(async move {
-            let request = Request::post(CONSENSUS_PATH).body(transport::body(message)).map_err(io::Error::other)?;
-            let exchange = async {
-                let answer = channel.request(request, within).await.map_err(io::Error::other)?;
-                let (head, body) = answer.into_parts();
-                let bytes = Limited::new(body, CONSENSUS_BYTES_MAX).collect().await.map_err(io::Error::other)?.to_bytes();
-                if head.status.is_success() { Ok(bytes) } else { Err(io::Error::other(format!("status {}", head.status))) }
-            };
-            timeout(within, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-        })
-    }
 }

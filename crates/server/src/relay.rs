@@ -26,7 +26,7 @@ pub(crate) fn to_servers(core: &Arc<Core>, report: &Report) {
         // Bounded by the permits, and it ends by its own deadline.
         tokio::spawn(async move {
             if let Err(error) = core.peers.request(other, Lane::Calls, request, RELAY_MAX).await {
-                tracing::debug!(node.id = other, error = %crate::api_error::chain(&error), "a report is not passed on");
+                tracing::debug!(node.id = other, error = %model::problem::chain(&error), "a report is not passed on");
             }
             drop(permit);
         });

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use api::peer::{CertificateRequest, Certified, MEMBER_PATH, MemberRequest, NodeRole, RENEW_PATH, RenewRequest};
 use axum::{body::Body, http::Request};
 use consensus::Leadership;
+use founding::introduction;
+use model::problem::chain;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 use transport::Credentials;
 
 use crate::{
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     clock,
     core::Core,
     forward::no_leader,
     handlers::peer,
     limits::{HANDLER_MAX, INTRODUCTION_RETRY, KNOWN_FILE, RENEWAL_LOOK_EVERY},
-    machine,
     peers::{self, Lane},
 };
 
@@ -49,19 +50,19 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 /// Tells the leader what is new about this node.
 async fn introduce(core: &Core) -> Result<(), ApiError> {
-    let introduction = &core.settings.introduction;
-    if machine::is_introduced(&core.state(), core.node, introduction) {
+    let own = &core.settings.introduction;
+    if introduction::is_introduced(&core.state(), core.node, own) {
         return Ok(());
     }
     let leadership = core.consensus.leadership().borrow().clone();
-    let request = MemberRequest::Introduce { node: core.node, introduction: introduction.clone() };
+    let request = MemberRequest::Introduce { node: core.node, introduction: own.clone() };
     match leadership {
-        Leadership::Leading { .. } => peer::introduce(core, core.node, introduction).await,
+        Leadership::Leading { .. } => peer::introduce(core, core.node, own).await,
         Leadership::Following { leader, .. } => ask::<Value>(core, leader.id, MEMBER_PATH, &request).await.map(drop),
         // A leader that does not know where this node is by now cannot tell it that it leads: any other server passes the news on.
         Leadership::Unknown => {
             let mut last = no_leader("no server leads at the moment");
-            for server in peer::servers(&core.state()).into_iter().filter(|server| server.node != core.node) {
+            for server in introduction::servers(&core.state()).into_iter().filter(|server| server.node != core.node) {
                 match ask::<Value>(core, server.node.0, MEMBER_PATH, &request).await {
                     Ok(_) => return Ok(()),
                     Err(error) => last = error,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use api::{peer::FORWARD_PATH, v1};
 use axum::{
     Extension, Router,
+    body::Body,
     extract::{MatchedPath, Request, State},
     http::{Method, StatusCode},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, head, post, put},
 };
+use http_body_util::Limited;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -19,8 +21,11 @@ use crate::{
     admit,
     api_error::ApiError,
     core::Core,
-    forward,
-    handlers::{apply, apps, artifacts, cluster, events, health, logs, members, node, peer, snapshot, tokens, top, values, watch, why},
+    doors, forward,
+    handlers::{
+        apply, apps, artifacts, cluster, events, health, join, logs, members, node, peer, snapshot, tokens, top, values, watch, why,
+    },
+    limits::STRANGER_BODY_BYTES_MAX,
     openapi::{Content, Shape, shape},
 };
 
@@ -220,7 +225,7 @@ fn peer_endpoints() -> Vec<Endpoint> {
     const ARTIFACT: &str = "/peer/v1/artifacts/{digest}";
     debug_assert!(ARTIFACT.starts_with(ARTIFACTS_PATH));
     vec![
-        Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(peer::join)),
+        Endpoint::new(Method::POST, JOIN_PATH, "Let a node in", post(join::join)),
         Endpoint::new(Method::POST, RENEW_PATH, "A new certificate over the same key", post(peer::renew)),
         Endpoint::new(Method::POST, STANDING_PATH, "What is known of a server", post(peer::standing)),
         // The last piece of a snapshot is answered once it is restored; whoever sends it has its own deadline.
@@ -247,7 +252,8 @@ fn node_endpoints() -> Vec<Endpoint> {
 /// The public API: who asks is known before where it is answered, and that before what is done.
 pub(crate) fn public(core: &Arc<Core>) -> Router {
     router(core, public_endpoints(), |handler, core| {
-        handler.layer(from_fn_with_state(core.clone(), forward::route)).layer(from_fn_with_state(core.clone(), admit::admit))
+        let handler = handler.layer(from_fn_with_state(core.clone(), forward::route)).layer(from_fn(doors::remember));
+        handler.layer(from_fn_with_state(core.clone(), admit::admit))
     })
 }
 
@@ -261,10 +267,12 @@ pub(crate) fn peer(core: &Arc<Core>) -> Router {
     let (node, public) = (router(core, node_endpoints(), |handler, _| handler), public(core));
     let own = router(core, peer_endpoints(), |handler, _| handler);
     let core = core.clone();
-    Router::new().fallback(move |Extension(from): Extension<peer::From>, mut request: Request| async move {
-        if let Err(error) = from.still_known(&core) {
+    Router::new().fallback(move |Extension(from): Extension<peer::From>, request: Request| async move {
+        // Before a byte of a body is read: what is collected of one is memory, whoever sends it.
+        if let Err(error) = from.still_known(&core).and_then(|()| from.may_call(request.uri().path())) {
             return error.into_response();
         }
+        let mut request = if from.is_stranger() { request.map(small) } else { request };
         let path = request.uri().path();
         let answered = if path.starts_with("/node/") {
             match from.worker() {
@@ -289,6 +297,11 @@ pub(crate) fn peer(core: &Arc<Core>) -> Router {
         };
         answered.unwrap_or_else(|never| match never {})
     })
+}
+
+/// A body of somebody who has shown no certificate.
+fn small(body: Body) -> Body {
+    Body::new(Limited::new(body, STRANGER_BODY_BYTES_MAX))
 }
 
 /// The page Prometheus reads.

@@ -7,32 +7,10 @@ use std::{
 };
 
 use api::peer::Introduction;
+use founding::fitness::Profile;
 use model::id::NodeId;
 use serde::{Deserialize, Serialize};
 use transport::ClusterId;
-
-/// How long members wait for each other: how soon a lost leader is replaced, and how much a slow disk or network may stall before one is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Profile {
-    /// One network, own disks: heartbeats every 100 ms, an election after 250 to 400 ms of silence.
-    #[default]
-    Lan,
-    /// Several data centers of a region, or network disks: 150 ms, 500 to 900 ms.
-    Cloud,
-    /// Further apart: 500 ms, 1.5 to 3 s.
-    Wan,
-}
-
-impl From<Profile> for consensus::Profile {
-    fn from(profile: Profile) -> Self {
-        match profile {
-            Profile::Lan => Self::Lan,
-            Profile::Cloud => Self::Cloud,
-            Profile::Wan => Self::Wan,
-        }
-    }
-}
 
 /// What a control plane is told as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +35,9 @@ pub struct Settings {
     pub data: PathBuf,
     /// The gateway's port, for the URLs shown to users.
     pub gateway_port: u16,
+    /// The same for `https://`, when the gateway speaks TLS.
+    #[serde(default)]
+    pub https_port: Option<u16>,
     /// Names the API may be called by, besides the loopback ones and the address it is bound to.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,

@@ -1,43 +1,53 @@
 //! Artifact bytes on enough servers: whatever is deployed lies on the disks of a majority before that is acknowledged, and every server brings what it lacks.
-//! Owns bringing and counting; what lies where on disk is `artifacts.rs`'s. Must never believe bytes: they are checked against their digest on arrival.
+//! Owns bringing and counting; what lies where on disk is `artifacts`'. Must never believe bytes: they are checked against their digest on arrival.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
-use api::peer::ARTIFACTS_PATH;
+use api::{peer::ARTIFACTS_PATH, v1::Principal};
 use axum::{body::Body, http::Request};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http_body_util::BodyExt;
-use model::id::{Digest, NodeId};
+use model::{
+    app::App,
+    id::{Digest, NodeId},
+    problem::chain,
+};
 use serde_json::Value;
 use state::State;
+use wishes::{
+    documents::{self, Checked},
+    principal,
+};
 
 use crate::{
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     core::Core,
-    documents::Checked,
-    limits::{CACHED_MAX, SPREAD_MAX},
+    limits::{CACHED_MAX, SPREAD_KNOWN_FOR, SPREAD_MAX},
     peers::Lane,
     retention,
 };
 
-/// What is known to lie on a majority; only saves asking.
+/// What was known to lie on a majority, and when; only saves asking. What nothing refers to is deleted sooner or later, so that old knowledge is none.
 #[derive(Debug, Default)]
-pub(crate) struct Spread(Mutex<BTreeSet<Digest>>);
+pub(crate) struct Spread(Mutex<BTreeMap<Digest, Instant>>);
 
 impl Spread {
-    fn is_known(&self, digest: &Digest) -> bool {
-        self.0.lock().expect("nothing panics while holding this").contains(digest)
+    fn is_known(&self, digest: &Digest, now: Instant) -> bool {
+        let known = self.0.lock().expect("nothing panics while holding this");
+        known.get(digest).is_some_and(|since| now.duration_since(*since) < SPREAD_KNOWN_FOR)
     }
 
-    fn remember(&self, digest: Digest) {
+    fn remember(&self, digest: Digest, now: Instant) {
         let mut known = self.0.lock().expect("nothing panics while holding this");
         if known.len() >= CACHED_MAX {
             known.clear();
         }
-        known.insert(digest);
+        known.insert(digest, now);
     }
 
     /// The members changed: what was enough may be so no longer.
@@ -46,14 +56,13 @@ impl Spread {
     }
 }
 
-/// Brings what `documents` name and this server lacks: it may have been uploaded to another one.
-pub(crate) async fn gather(core: &Arc<Core>, documents: &[Value]) {
-    for document in documents {
-        let wanted: BTreeSet<Digest> = retention::digests_in(&document.to_string()).collect();
-        for digest in wanted.into_iter().filter(|digest| core.artifacts.size(digest).is_none()) {
-            // What nobody has is refused with the rest of the documents, in the user's words.
-            bring(core, &digest).await;
-        }
+/// Brings what the apps of `documents` name and this server lacks: it may have been uploaded to another one. Only for apps that `principal` may touch: what
+/// cannot be applied anyway moves no bytes.
+pub(crate) async fn gather(core: &Arc<Core>, principal: &Principal, documents: &documents::Request) {
+    let own = documents.apps().filter(|app| principal::within(principal, &app.metadata.namespace).is_ok());
+    for digest in own.flat_map(App::artifacts).filter(|digest| core.artifacts.size(digest).is_none()).collect::<BTreeSet<_>>() {
+        // What nobody has is refused with the rest of the documents, in the user's words.
+        bring(core, &digest).await;
     }
 }
 
@@ -66,13 +75,11 @@ pub(crate) async fn spread(core: &Arc<Core>, checked: &[Checked]) -> Result<(), 
     let others: Vec<u64> = voters.iter().copied().filter(|id| *id != core.node.0).collect();
     // With this server itself: of 3 voters one other is enough, of 5 two.
     let needed = voters.len() / 2;
-    let components = checked.iter().flat_map(|one| one.app.spec.components.values());
-    let sources = components
-        .flat_map(|component| component.source.digest().into_iter().chain(component.files.iter().filter_map(|file| file.source.digest())));
-    for digest in sources.collect::<BTreeSet<_>>() {
-        if needed > 0 && !core.spread.is_known(&digest) {
+    for digest in checked.iter().flat_map(|one| one.app.artifacts()).collect::<BTreeSet<_>>() {
+        let begin = Instant::now();
+        if needed > 0 && !core.spread.is_known(&digest, begin) {
             copy(core, digest, &others, needed).await?;
-            core.spread.remember(digest);
+            core.spread.remember(digest, begin);
         }
     }
     Ok(())
@@ -140,7 +147,7 @@ pub(crate) async fn keep(core: Arc<Core>) {
     loop {
         let revisions = newest_revisions(&core.state());
         if seen != Some(revisions) {
-            let referenced = retention::referenced(&core.state());
+            let referenced = core.state().artifacts();
             let mut lacking = false;
             for digest in referenced.iter().filter(|digest| core.artifacts.size(digest).is_none()) {
                 lacking |= !bring(&core, digest).await;
@@ -156,7 +163,25 @@ pub(crate) async fn keep(core: Arc<Core>) {
     }
 }
 
-/// Another value whenever there is another revision.
-fn newest_revisions(state: &State) -> (usize, u64) {
-    (state.apps_count(), state.apps().map(|app| app.newest.0).sum())
+/// Another value, but for one chance in many, whenever there is another revision.
+fn newest_revisions(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.apps().for_each(|app| (&app.id, app.newest, app.created_at).hash(&mut hasher));
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_on_a_majority_is_not_known_for_ever() {
+        let (spread, begin, digest) = (Spread::default(), Instant::now(), Digest([1; 32]));
+        assert!(!spread.is_known(&digest, begin));
+        spread.remember(digest, begin);
+        assert!(spread.is_known(&digest, begin + SPREAD_KNOWN_FOR / 2));
+        assert!(!spread.is_known(&digest, begin + SPREAD_KNOWN_FOR));
+        spread.forget();
+        assert!(!spread.is_known(&digest, begin));
+    }
 }

@@ -21,6 +21,9 @@ use crate::{
     limits::{LOOK_CHEAP, LOOK_REST, LOOK_REST_MAX},
 };
 
+/// The content type of lines of JSON.
+pub(crate) const LINES: &str = "application/x-ndjson";
+
 /// What a stream says next.
 pub(crate) enum Next<L> {
     /// Nothing new.
@@ -31,8 +34,6 @@ pub(crate) enum Next<L> {
     Begun(Vec<L>),
     /// This, and then it ends.
     Last(L),
-    /// It ends.
-    End,
 }
 
 /// What a stream is woken by.
@@ -71,7 +72,7 @@ where
         Some((Ok::<_, Infallible>(piece), source))
     });
     let mut response = Response::new(Body::from_stream(pieces));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
     response
 }
 
@@ -93,7 +94,6 @@ impl<F> Source<F> {
             self.rest = if begin.elapsed() > LOOK_CHEAP { (begin.elapsed() * LOOK_REST).min(LOOK_REST_MAX) } else { Duration::ZERO };
             let lines = match next {
                 Next::Nothing => continue,
-                Next::End => return None,
                 Next::Lines(lines) => lines,
                 Next::Begun(lines) => {
                     self.begun = true;

@@ -97,7 +97,14 @@ fn join(node: NodeFacts, token: &str) -> Join {
 }
 
 fn user(unique: u64, change: Change) -> CommandV1 {
-    CommandV1::User(UserCommand { at: now(), by: format!("client-{}", unique >> 32), from: "10.0.0.1:9".to_owned(), key: None, change })
+    CommandV1::User(UserCommand {
+        at: now(),
+        by: format!("client-{}", unique >> 32),
+        token: None,
+        from: "10.0.0.1:9".to_owned(),
+        key: None,
+        change,
+    })
 }
 
 /// A command from somebody who last saw `state`.
@@ -134,13 +141,13 @@ fn change(state: &State, random: &mut Random) -> Change {
             let found = state.config(&object).map_or(Index(0), |config| config.version);
             let expect = random.chance(600).then_some(found).filter(|expect| expect.0 > 0);
             let data = [("value".to_owned(), random.below(1_000).to_string())].into();
-            Change::PutConfig(PutConfig { id: object, described: described(), data, expect })
+            Change::PutConfig(PutConfig { id: object, described: Some(described()), data, expect })
         }
         28..31 => Change::DeleteConfig(DeleteObject { id: object, expect: None }),
         31..37 => {
             let keys: BTreeSet<String> = ["user", "password"].map(str::to_owned).into();
             let sealed = Sealed(vec![random.below(256) as u8; 60]);
-            Change::PutSecret(PutSecret { id: object, described: described(), kind: SecretKind::Opaque, keys, sealed, expect: None })
+            Change::PutSecret(PutSecret { id: object, described: Some(described()), kind: SecretKind::Opaque, keys, sealed, expect: None })
         }
         37..39 => Change::DeleteSecret(DeleteObject { id: object, expect: None }),
         39..40 => {

@@ -87,4 +87,8 @@ impl Subject for Ledger {
     fn holds(&self, unique: u64) -> bool {
         self.writes.contains(&unique)
     }
+
+    fn reached(&self) -> u64 {
+        self.keys.values().map(|(_, index)| *index).max().unwrap_or(0)
+    }
 }

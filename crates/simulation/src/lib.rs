@@ -26,6 +26,6 @@ pub use crate::{
     oracle::Outcome,
     random::Random,
     replica::{Numbered, Replica},
-    scenario::{Became, Changed, Fault, Honest, Listing, Replacement, Scenario, Seams, Subject},
+    scenario::{Became, Changed, Fault, Honest, Listing, Made, Reading, Replacement, Scenario, Seams, Subject},
     world::run,
 };

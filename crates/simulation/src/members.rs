@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use consensus::{AsyncRuntime, Checkpoint, Health};
+use consensus::{AsyncRuntime, Checkpoint, Health, memory_log::FLUSH_FAILED};
 use openraft_rt_sim::SimRuntime;
 
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) fn watch<S: Subject>(id: u64, member: &Member<S>, oracle: &Oracle) {
     drop(SimRuntime::spawn(async move {
         while health.changed().await.is_ok() {
             let failed = match &*health.borrow_and_update() {
-                Health::Failed { message } if message != POWER_CUT => Some(message.clone()),
+                Health::Failed { message } if message != POWER_CUT && !message.contains(FLUSH_FAILED) => Some(message.clone()),
                 _ => None,
             };
             if let Some(message) = failed {

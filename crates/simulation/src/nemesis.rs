@@ -44,6 +44,7 @@ impl<S: Subject> World<S> {
             Fault::Demote => self.demote().await,
             Fault::SlowDisk => self.slow_disk().await,
             Fault::FullDisk => self.full_disk().await,
+            Fault::FailedFlush => self.failed_flush().await,
         }
         self.mend_all().await;
     }
@@ -163,6 +164,33 @@ impl<S: Subject> World<S> {
         home.disk.set_crowded(true);
         self.pause(200, 3_000).await;
         home.disk.set_crowded(false);
+    }
+
+    /// A flush fails, which is the end of the process. Its supervisor starts another one, over what it then reads; the power may be cut later.
+    async fn failed_flush(&mut self) {
+        let Some((id, member)) = self.random.pick(&self.wires.running()) else { return };
+        let Some(home) = self.homes.get(&id).cloned() else { return };
+        home.disk.set_failing(true);
+        let ended = SimRuntime::timeout(CHANGE / 10, member.failed()).await.is_ok();
+        home.disk.set_failing(false);
+        if !ended {
+            return;
+        }
+        self.wires.unplug(id);
+        if self.random.chance(500) {
+            member.shutdown().await;
+            self.start(id).await;
+        } else {
+            // Killed: by the time it would close its log another one has it.
+            self.start(id).await;
+            drop(SimRuntime::spawn(async move { member.shutdown().await }));
+        }
+        self.pause(0, 1_000).await;
+        if self.random.chance(700) {
+            self.crash(id);
+            self.pause(0, 1_000).await;
+            self.start(id).await;
+        }
     }
 
     /// A member's disk is gone for good. Whoever runs a group does not throw away a second disk before the first is replaced.

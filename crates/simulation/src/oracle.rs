@@ -8,6 +8,8 @@ use std::{
 
 use consensus::{Checkpoint, Leadership};
 
+use crate::{Subject, scenario::Made};
+
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
@@ -57,6 +59,16 @@ struct Facts {
     shown: u64,
     /// What was told under which name.
     told: BTreeMap<String, String>,
+    /// The last version of each object that somebody was told is there.
+    made: BTreeMap<String, Made>,
+    /// Objects that somebody asked to be taken away, whatever came of it.
+    unmade: BTreeSet<String>,
+}
+
+/// What was promised before a read began.
+pub(crate) struct Promised {
+    acknowledged: BTreeSet<u64>,
+    made: BTreeMap<String, Made>,
 }
 
 impl Oracle {
@@ -110,22 +122,39 @@ impl Oracle {
     }
 
     /// Everything acknowledged so far.
-    pub(crate) fn promised(&self) -> BTreeSet<u64> {
-        self.facts().acknowledged.clone()
+    pub(crate) fn promised(&self) -> Promised {
+        let facts = self.facts();
+        Promised { acknowledged: facts.acknowledged.clone(), made: facts.made.clone() }
     }
 
-    /// A member gave a state, with everything up to the entry `index`, that was promised to hold what was acknowledged and shown when the read had begun.
-    pub(crate) fn read(&self, member: u64, begun: u64, index: u64, (promised, holds): (&BTreeSet<u64>, impl Fn(u64) -> bool)) {
-        let lost = promised.iter().filter(|unique| !holds(**unique)).count();
+    /// A client was told that an object is so.
+    pub(crate) fn made(&self, made: Made) {
+        let mut facts = self.facts();
+        let last = facts.made.entry(made.object.clone()).or_insert_with(|| made.clone());
+        if last.version < made.version {
+            *last = made;
+        }
+    }
+
+    /// A client asks for an object to be taken away.
+    pub(crate) fn unmade(&self, object: String) {
+        self.facts().unmade.insert(object);
+    }
+
+    /// A member gave a state that was promised to hold what was acknowledged and shown when the read had begun.
+    pub(crate) fn read<S: Subject>(&self, member: u64, begun: u64, promised: &Promised, state: &S) {
+        let lost = promised.acknowledged.iter().filter(|unique| !state.holds(**unique)).count();
         let mut facts = self.facts();
         facts.outcome.reads += 1;
         if lost > 0 {
             facts.violation(format!("a read of member {member} misses {lost} acknowledged writes"));
         }
+        let index = state.reached();
         if index < begun {
             facts.violation(format!("a read of member {member} shows entry {index}, though entry {begun} was shown before it began"));
         }
         facts.shown = facts.shown.max(index);
+        facts.compare(member, &promised.made, state);
     }
 
     pub(crate) fn attested(&self) {
@@ -163,10 +192,12 @@ impl Oracle {
     }
 
     /// At the end, when nothing goes wrong any more and everybody caught up.
-    pub(crate) fn last_look(&self, member: u64, holds: impl Fn(u64) -> bool) {
+    pub(crate) fn last_look<S: Subject>(&self, member: u64, state: &S) {
         let mut facts = self.facts();
-        let lost = facts.acknowledged.iter().filter(|unique| !holds(**unique)).count();
-        let back = facts.refused.iter().filter(|unique| holds(**unique)).count();
+        let lost = facts.acknowledged.iter().filter(|unique| !state.holds(**unique)).count();
+        let back = facts.refused.iter().filter(|unique| state.holds(**unique)).count();
+        let made = facts.made.clone();
+        facts.compare(member, &made, state);
         if lost > 0 {
             facts.violation(format!("member {member} lost {lost} acknowledged writes"));
         }
@@ -188,6 +219,20 @@ impl Oracle {
 }
 
 impl Facts {
+    /// Whether `state` shows what writes were said to have made, or something later.
+    fn compare<S: Subject>(&mut self, member: u64, made: &BTreeMap<String, Made>, state: &S) {
+        for (object, made) in made {
+            let found = state.look(object);
+            let fits = match &found {
+                Some(found) => found.version > made.version || found == made,
+                None => self.unmade.contains(object),
+            };
+            if !fits {
+                self.violation(format!("member {member} shows {found:?}, though {made:?} was acknowledged"));
+            }
+        }
+    }
+
     fn violation(&mut self, what: String) {
         self.outcome.violations.push(what);
     }

@@ -13,7 +13,7 @@ use state::{
 
 use crate::{
     Random, Subject, commands,
-    scenario::{Became, Changed, Listing},
+    scenario::{Became, Changed, Listing, Made},
 };
 
 /// How far the state's index goes with each entry: so its members compare themselves at every twentieth entry instead of every thousandth, and what is
@@ -46,6 +46,12 @@ impl Replica {
     pub fn state(&self) -> &State {
         &self.state
     }
+}
+
+/// What somebody asks for.
+fn asked(numbered: &Numbered) -> Option<&Change> {
+    let Command::V1(CommandV1::User(user)) = &numbered.command else { return None };
+    Some(&user.change)
 }
 
 /// One step of FNV over `text`.
@@ -102,6 +108,25 @@ impl Subject for Replica {
 
     fn holds(&self, unique: u64) -> bool {
         self.applied.contains(&unique)
+    }
+
+    fn reached(&self) -> u64 {
+        self.state.index().0 / STRIDE
+    }
+
+    fn made(numbered: &Numbered, answer: &Self::Answer) -> Option<Made> {
+        let (Change::PutConfig(put), Ok(Applied::Put { version, .. })) = (asked(numbered)?, answer) else { return None };
+        Some(Made { object: put.id.to_string(), version: version.0, content: format!("{:?}", put.data) })
+    }
+
+    fn unmakes(numbered: &Numbered) -> Option<String> {
+        let Change::DeleteConfig(delete) = asked(numbered)? else { return None };
+        Some(delete.id.to_string())
+    }
+
+    fn look(&self, object: &str) -> Option<Made> {
+        let config = self.state.config(&object.parse().ok()?)?;
+        Some(Made { object: object.to_owned(), version: config.version.0, content: format!("{:?}", config.data) })
     }
 
     fn again(command: &Numbered, unique: u64) -> Option<Numbered> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io};
 use consensus::{
     Checkpoint, LogBackend, StateMachine,
     memory_log::{MemoryDisk, MemoryLog},
+    snapshot::MemoryShelf,
 };
 
 use crate::Random;
@@ -19,6 +20,24 @@ pub trait Subject: StateMachine {
 
     /// Whether the command `unique` was applied.
     fn holds(&self, unique: u64) -> bool;
+
+    /// The entry of the last command that was applied, by what the state itself says.
+    fn reached(&self) -> u64;
+
+    /// What a write that was done must be seen to have done, by the answer to it.
+    fn made(_command: &Self::Command, _answer: &Self::Answer) -> Option<Made> {
+        None
+    }
+
+    /// The object that `command` would take away.
+    fn unmakes(_command: &Self::Command) -> Option<String> {
+        None
+    }
+
+    /// The object as it is.
+    fn look(&self, _object: &str) -> Option<Made> {
+        None
+    }
 
     /// `command` once more, as `unique`, when its first answer did not arrive. None when doing it twice is not the same as doing it once.
     fn again(_command: &Self::Command, _unique: u64) -> Option<Self::Command> {
@@ -67,6 +86,17 @@ pub trait Subject: StateMachine {
     fn changes(&self, _after: u64) -> Result<Vec<Changed>, u64> {
         Ok(Vec::new())
     }
+}
+
+/// What a write made of an object, or what is there of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Which object.
+    pub object: String,
+    /// Its version, which only grows.
+    pub version: u64,
+    /// What it holds in that version.
+    pub content: String,
 }
 
 /// Everything there is at one index.
@@ -157,11 +187,13 @@ pub enum Fault {
     SlowDisk,
     /// A member finds no room on its disk for a while.
     FullDisk,
+    /// A flush of a member fails, which ends it; what it wrote reads well when it starts again, and is gone when the power is cut.
+    FailedFlush,
 }
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::CrashLeader,
         Self::CrashOne,
         Self::CrashAll,
@@ -178,6 +210,7 @@ impl Fault {
         Self::Demote,
         Self::SlowDisk,
         Self::FullDisk,
+        Self::FailedFlush,
     ];
 }
 
@@ -190,6 +223,15 @@ pub enum Replacement {
     SameNumber,
 }
 
+/// How a client reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It waits until the member knows everything that was acknowledged before.
+    Waits,
+    /// It takes what the member has. This is what must never be called current.
+    TakesWhatIsThere,
+}
+
 /// Where a test puts in what it wants to see found. What is not overridden is as it should be.
 pub trait Seams: Send + Sync + 'static {
     /// The log on `disk`.
@@ -198,6 +240,16 @@ pub trait Seams: Send + Sync + 'static {
     /// The disk is damaged.
     fn log(&self, disk: &MemoryDisk) -> io::Result<Box<dyn LogBackend>> {
         Ok(Box::new(MemoryLog::open(disk)?))
+    }
+
+    /// Where a new member keeps its snapshots.
+    fn shelf(&self) -> MemoryShelf {
+        MemoryShelf::new()
+    }
+
+    /// What a client does that wants to read what is true now.
+    fn reading(&self) -> Reading {
+        Reading::Waits
     }
 
     /// How a lost member is replaced.

@@ -128,6 +128,28 @@ fn a_vote_is_only_taken_while_enough_others_answer() {
 }
 
 #[test]
+fn a_learner_that_does_not_answer_gets_no_vote() {
+    group(1, async |world| {
+        let (_, leader) = world.leads();
+        let id = world.new_member().await.expect("it starts");
+        leader.add_learner(peer(id)).await.expect("it is new");
+        let has_all = || leader.progress().iter().any(|progress| progress.id == id && progress.matched.is_some());
+        let waits = async {
+            while !has_all() {
+                SimRuntime::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        SimRuntime::timeout(SOON, waits).await.expect("it catches up");
+        world.isolate_now(id);
+        SimRuntime::sleep(2 * leader.patience()).await;
+        let refused = leader.promote(id).await.expect_err("it is not heard of");
+        assert!(matches!(refused, MemberError::Silent { .. }), "{refused:?}");
+        world.wires.mend();
+        assert!(world.join(id).await);
+    });
+}
+
+#[test]
 fn a_learner_gets_a_vote_once_it_has_caught_up_by_a_snapshot() {
     group(1, async |world| {
         let (_, leader) = world.leads();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use consensus::{
-    AsyncRuntime, GroupId, Identity, Instant, Peer, Profile, Storage, Tuning,
+    AsyncRuntime, GroupId, Identity, Instant, Peer, Profile, Shape, Storage, Tuning,
     memory_log::{Due, MemoryDisk},
     snapshot::MemoryShelf,
 };
@@ -84,8 +84,14 @@ impl<S: Subject> World<S> {
     pub(crate) fn new(seed: u64, scenario: Scenario, seams: Arc<dyn Seams>) -> Self {
         let (mut random, oracle) = (Random::new(seed), Oracle::default());
         let wires = Wires::new(random.fork(), oracle.clone());
-        let client =
-            |number: u64| Client { wires: wires.clone(), oracle: oracle.clone(), random: random.fork(), next: number << 32, open: None };
+        let client = |number: u64| Client {
+            wires: wires.clone(),
+            oracle: oracle.clone(),
+            random: random.fork(),
+            reading: seams.reading(),
+            next: number << 32,
+            open: None,
+        };
         let clients = (1..=3).map(client).collect();
         let watchers = (0..2).map(|_| Watcher::new(wires.clone(), oracle.clone(), random.fork())).collect();
         Self { seams, scenario, wires, oracle, random, homes: BTreeMap::new(), next_member: 1, clients, watchers }
@@ -207,7 +213,7 @@ impl<S: Subject> World<S> {
         });
         let max = u64::from(self.scenario.drift_permille_max);
         let drift_permille = self.random.between(0, 2 * max) as i32 - max as i32;
-        Home { disk, shelf: MemoryShelf::new(), drift_permille, flush_us_max }
+        Home { disk, shelf: self.seams.shelf(), drift_permille, flush_us_max }
     }
 
     /// Starts `id` from what its disk holds.
@@ -243,6 +249,7 @@ impl<S: Subject> World<S> {
         }
         if let Some(home) = self.homes.get(&id) {
             home.disk.crash(kept);
+            home.shelf.crash();
         }
     }
 
@@ -272,11 +279,12 @@ impl<S: Subject> World<S> {
         let members = loop {
             let members = self.members();
             let applied: Vec<u64> = members.iter().map(|(_, member)| *member.applied().borrow()).collect();
-            if applied.iter().all(|index| Some(index) == applied.first()) && !applied.is_empty() {
+            let whole = members.iter().all(|(_, member)| member.membership().borrow().shape == Shape::Uniform);
+            if whole && applied.iter().all(|index| Some(index) == applied.first()) && !applied.is_empty() {
                 break members;
             }
             if SimInstant::now() - began > HEALING {
-                self.oracle.violation(format!("the group does not heal: its members stand at {applied:?}"));
+                self.oracle.violation(format!("the group does not heal: its members stand at {applied:?}; {}", self.describe()));
                 break members;
             }
             SimRuntime::sleep(Duration::from_millis(50)).await;
@@ -287,7 +295,7 @@ impl<S: Subject> World<S> {
         }
         for (id, member) in members {
             let state = member.state();
-            self.oracle.last_look(id, |unique| state.holds(unique));
+            self.oracle.last_look(id, state.as_ref());
             self.watchers.iter_mut().for_each(|watcher| watcher.compare(id, state.as_ref()));
         }
     }

@@ -1,19 +1,31 @@
-//! Answers to changes that came with an idempotency key, so that asking again is answered alike and does nothing. Owns how long and how many are kept; must
-//! never keep a refusal: it changed nothing, and asking again may fare better.
+//! Answers to changes that came with an idempotency key, so that asking again is answered alike and does nothing. Owns how long and how many are kept, and that
+//! none is forgotten while anybody may ask again; must never keep a refusal: it changed nothing, and asking again may fare better.
 
 use model::id::{Index, Timestamp};
 use rpds::RedBlackTreeMapSync;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    limits::{ANSWER_KEPT_MILLIS, ANSWERS_MAX},
+    limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX, ANSWERS_SPARE},
     record::AnswerRecord,
 };
 
 /// Kept answers by who asked under which key, and in the order of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
-    by_key: RedBlackTreeMapSync<(String, String), AnswerRecord>,
-    by_index: RedBlackTreeMapSync<Index, (String, String)>,
+    by_key: RedBlackTreeMapSync<[u8; 16], AnswerRecord>,
+    by_index: RedBlackTreeMapSync<Index, [u8; 16]>,
+}
+
+/// Who asked under which key, in few bytes: one may have many thousands. Nobody can make theirs look like somebody else's.
+pub(crate) fn asker(by: &str, key: &str) -> [u8; 16] {
+    let mut out = Sha256::new();
+    out.update((by.len() as u64).to_le_bytes());
+    out.update(by);
+    out.update(key);
+    let mut short = [0; 16];
+    short.copy_from_slice(&out.finalize()[..16]);
+    short
 }
 
 impl Answers {
@@ -22,32 +34,32 @@ impl Answers {
     }
 
     /// The answer that still stands at `now`.
-    pub(crate) fn get(&self, by: &str, key: &str, now: Timestamp) -> Option<&AnswerRecord> {
-        let known = self.by_key.get(&(by.to_owned(), key.to_owned()));
-        known.filter(|known| !expired(known, now))
+    pub(crate) fn get(&self, asker: &[u8; 16], now: Timestamp) -> Option<&AnswerRecord> {
+        self.by_key.get(asker).filter(|known| now.millis_since(known.at) < ANSWER_KEPT_MILLIS)
     }
 
-    /// Keeps `answer`, and forgets those that are too old by then, and the oldest past the bound.
-    pub(crate) fn keep(&mut self, answer: AnswerRecord) {
-        let now = answer.at;
-        self.load(answer);
-        while let Some((index, key)) = self.by_index.first().map(|(index, key)| (*index, key.clone())) {
-            let old = self.by_key.get(&key).is_none_or(|oldest| expired(oldest, now));
-            if !old && self.by_index.size() <= ANSWERS_MAX {
-                return;
+    /// Forgets some of what nobody asks for any more at `now`; says whether there is room for one more.
+    pub(crate) fn make_room(&mut self, now: Timestamp) -> bool {
+        for _ in 0..ANSWERS_FORGOTTEN_AT_ONCE {
+            let Some((index, key)) = self.by_index.first().map(|(index, key)| (*index, *key)) else { break };
+            let age = self.by_key.get(&key).map_or(u64::MAX, |oldest| now.millis_since(oldest.at));
+            let spare = age >= ANSWER_SURE_MILLIS && self.by_index.size() >= ANSWERS_SPARE;
+            if age < ANSWER_KEPT_MILLIS && !spare {
+                break;
             }
             self.by_key.remove_mut(&key);
             self.by_index.remove_mut(&index);
         }
+        self.by_index.size() < ANSWERS_MAX
     }
 
     /// Puts `answer` in, in the place of one under the same key.
-    pub(crate) fn load(&mut self, answer: AnswerRecord) {
-        let key = (answer.by.clone(), answer.key.clone());
+    pub(crate) fn keep(&mut self, answer: AnswerRecord) {
+        let key = answer.asker;
         if let Some(before) = self.by_key.get(&key) {
             self.by_index.remove_mut(&before.index);
         }
-        self.by_index.insert_mut(answer.index, key.clone());
+        self.by_index.insert_mut(answer.index, key);
         self.by_key.insert_mut(key, answer);
     }
 
@@ -65,6 +77,39 @@ impl Answers {
     }
 }
 
-fn expired(answer: &AnswerRecord, now: Timestamp) -> bool {
-    now.millis_since(answer.at) >= ANSWER_KEPT_MILLIS
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Applied;
+
+    fn answer(number: u64, at: u64) -> AnswerRecord {
+        let answer = Applied::Attested { kept: true };
+        AnswerRecord { asker: asker("ann", &number.to_string()), at: Timestamp(at), index: Index(number), asked: [0; 32], answer }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_refused_until_the_oldest_are_old_enough() {
+        let mut answers = Answers::empty();
+        for number in 1..=ANSWERS_MAX as u64 {
+            assert!(answers.make_room(Timestamp(5)), "there is room for answer {number}");
+            answers.keep(answer(number, 5));
+        }
+        assert!(!answers.make_room(Timestamp(5 + ANSWER_SURE_MILLIS - 1)), "every one of them may be asked for");
+        assert!(answers.make_room(Timestamp(5 + ANSWER_SURE_MILLIS)));
+        assert_eq!(answers.values().count(), ANSWERS_MAX - ANSWERS_FORGOTTEN_AT_ONCE);
+        assert!(answers.whole());
+        while answers.by_index.size() >= ANSWERS_SPARE {
+            assert!(answers.make_room(Timestamp(5 + ANSWER_SURE_MILLIS)));
+        }
+        assert!(answers.make_room(Timestamp(5 + ANSWER_KEPT_MILLIS - 1)));
+        assert_eq!(answers.values().count(), ANSWERS_SPARE - 1, "few are kept for a day");
+        assert!(answers.make_room(Timestamp(5 + ANSWER_KEPT_MILLIS)));
+        assert_eq!(answers.values().count(), ANSWERS_SPARE - 1 - ANSWERS_FORGOTTEN_AT_ONCE);
+    }
+
+    #[test]
+    fn who_asks_is_not_mistaken() {
+        assert_ne!(asker("ann", "k"), asker("an", "nk"));
+        assert_eq!(asker("ann", "k"), asker("ann", "k"));
+    }
 }

@@ -115,6 +115,8 @@ pub enum Applied {
         /// Servers that are none any more.
         retired: u32,
     },
+    /// It is written down.
+    Witnessed,
 }
 
 /// What deploying an app changed.

@@ -99,7 +99,7 @@ fn listed(ceiling: &Option<Vec<String>>, covers: impl Fn(&str) -> bool) -> bool 
 }
 
 /// `*.a.test` covers `x.a.test`, `*.x.a.test` and itself, but not `a.test`.
-fn covers_host(allowed: &str, host: &str) -> bool {
+pub(crate) fn covers_host(allowed: &str, host: &str) -> bool {
     let below = |suffix: &str| host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.')).is_some_and(|rest| !rest.is_empty());
     allowed == host || allowed.strip_prefix("*.").is_some_and(below)
 }

@@ -40,7 +40,7 @@ fn configs<'a>(app: &'a AppId, component: &'a ComponentSpecV1) -> impl Iterator<
 /// The Secrets of a component, each with the version it names.
 fn secrets<'a>(app: &'a AppId, component: &'a ComponentSpecV1) -> impl Iterator<Item = (ObjectId, Option<u64>)> + 'a {
     let values = component.secrets.iter().map(|wanted| (&wanted.secret, wanted.version));
-    let certificates = component.certificates.iter().map(|secret| (secret, None));
+    let certificates = component.certificates.iter().map(|wanted| (&wanted.secret, None));
     values.chain(certificates).map(|(name, version)| (ObjectId { namespace: app.namespace.clone(), name: name.clone() }, version))
 }
 
@@ -101,7 +101,7 @@ impl State {
         });
         value.or_else(|| {
             let known = |name: &model::id::Name| self.secret(&id(name)).is_some_and(|record| record.kind == SecretKind::Tls);
-            let name = component.certificates.iter().find(|name| !known(name))?;
+            let name = component.certificates.iter().map(|wanted| &wanted.secret).find(|name| !known(name))?;
             Some(("routes".to_owned(), format!("the Secret `{}` of type tls", id(name))))
         })
     }

@@ -15,7 +15,7 @@ use model::{
 };
 
 use crate::{
-    State,
+    State, hosts,
     record::Revision,
     refused::{Collision, Refused},
 };
@@ -59,7 +59,7 @@ pub(crate) fn refuse_collisions(state: &State, revision: &Revision) -> Result<()
             return Err(collision(component, *number, route, &owner));
         }
     }
-    Ok(())
+    hosts::refuse_hosts_of_others(state, revision)
 }
 
 /// The component of another app that owns a route which `route` collides with: one of that app's wanted or serving revision.

@@ -1,6 +1,6 @@
 //! The whole state as a sequence of records, and back. Owns their form, which is on disk and travels between versions: variants are only ever appended, the
-//! order is fixed, golden bytes are under test. The hash of a state is over the same bytes, so it covers all that a snapshot holds. Must never leave out
-//! what a decision reads.
+//! order is fixed, golden bytes are under test. The hash of a state is over the same records without their sentences, so it covers all that a snapshot holds
+//! but how it is worded. Must never leave out what a decision reads.
 
 use std::{borrow::Cow, io};
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ApiTokenRecord, AppRecord, AuditEntry, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord, Placement,
-    Revision, SecretRecord, State,
+    ApiTokenRecord, AppRecord, AuditEntry, AuditOutcome, ClusterRecord, ConfigRecord, Event, JoinTokenRecord, NamespaceRecord, NodeRecord,
+    Placement, Revision, SecretRecord, State,
     changes::Changes,
     limits::{AUDIT_MAX, EVENTS_MAX},
     record::AnswerRecord,
@@ -101,11 +101,7 @@ struct Head {
 impl State {
     /// The whole state in a fixed order, each record encoded by itself.
     pub fn records(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
-        let records = self.all_records().map(|record| {
-            bincode::serde::encode_to_vec(Record::V1(record), bincode::config::standard())
-                .expect("the records hold nothing bincode cannot encode")
-        });
-        Box::new(records)
+        Box::new(self.all_records().map(encode))
     }
 
     fn all_records(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
@@ -159,15 +155,37 @@ impl State {
         restoring.finish()
     }
 
-    /// The sha256 over all records. Members that applied the same log have the same one.
+    /// The sha256 over all records, but for the sentences in them. Members that applied the same log have the same one, whatever words their versions use.
     pub fn hash(&self) -> [u8; 32] {
         let mut out = Sha256::new();
-        for record in self.records() {
+        for record in self.all_records().map(RecordV1::without_words).map(encode) {
             // A record says by itself where it ends, but nothing is lost by saying it twice.
             out.update((record.len() as u64).to_le_bytes());
             out.update(&record);
         }
         out.finalize().into()
+    }
+}
+
+fn encode(record: RecordV1<'_>) -> Vec<u8> {
+    bincode::serde::encode_to_vec(Record::V1(record), bincode::config::standard()).expect("the records hold nothing bincode cannot encode")
+}
+
+impl RecordV1<'_> {
+    /// Without what `apply` words for people: two versions may word it differently, and nothing is decided by it.
+    fn without_words(mut self) -> Self {
+        match &mut self {
+            Self::Event(event) => event.to_mut().message.clear(),
+            Self::Revision(revision) => revision.to_mut().note.clear(),
+            Self::Placement(placement) if placement.stopping.is_some() => placement.to_mut().stopping = Some(String::new()),
+            Self::Audit(entry) => {
+                if let AuditOutcome::Refused { message, .. } = &mut entry.to_mut().outcome {
+                    message.clear();
+                }
+            }
+            _ => {}
+        }
+        self
     }
 }
 
@@ -211,7 +229,7 @@ impl Restoring {
                 false
             }
             RecordV1::Answer(answer) => {
-                state.answers.load(answer.into_owned());
+                state.answers.keep(answer.into_owned());
                 false
             }
             RecordV1::Attestation(at, node, hash) => {
@@ -278,5 +296,45 @@ fn rank(record: &RecordV1<'_>) -> u8 {
         RecordV1::Answer(_) => 13,
         RecordV1::Attestation(..) => 14,
         RecordV1::End(_) => u8::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::Timestamp;
+
+    use super::*;
+    use crate::EventKind;
+
+    /// A state in which one event happened and one change was refused, in these words.
+    fn worded(message: &str, kind: EventKind, code: &str) -> State {
+        let mut state = State::empty();
+        let object = "node-1".to_owned();
+        state.events.push(|sequence| Event { sequence, at: Timestamp(1), kind, app: None, object, message: message.to_owned() });
+        let outcome = AuditOutcome::Refused { code: code.to_owned(), message: message.to_owned() };
+        state.audit.push(|sequence| AuditEntry {
+            sequence,
+            index: Index(0),
+            at: Timestamp(1),
+            by: "ann".to_owned(),
+            token: None,
+            from: String::new(),
+            verb: "deploy".to_owned(),
+            object: "app/hello".to_owned(),
+            outcome,
+        });
+        state
+    }
+
+    #[test]
+    fn a_state_is_the_same_in_other_words() {
+        let first = worded("joined as node-1", EventKind::NodeJoined, "E0402");
+        let again = worded("is here, as node-1", EventKind::NodeJoined, "E0402");
+        assert_eq!(first.hash(), again.hash());
+        assert!(!first.records().eq(again.records()), "a snapshot has the words");
+        assert_ne!(first.hash(), worded("joined as node-1", EventKind::NodeChanged, "E0402").hash());
+        assert_ne!(first.hash(), worded("joined as node-1", EventKind::NodeJoined, "E0403").hash());
+        let restored = State::restore(&mut first.records().map(Ok)).expect("it is a whole state");
+        assert_eq!(restored.hash(), first.hash());
     }
 }

@@ -8,13 +8,13 @@ use expect_test::expect;
 use model::id::{Index, NodeId, Timestamp};
 use state::{
     Applied, AuditOutcome, Command, DeployOutcome, FOUNDER, Refused, State, Verdict,
-    command::{Attest, Change, CommandV1, Delete, NodeRole, UserCommand},
-    limits::{ANSWER_KEPT_MILLIS, ANSWERS_MAX, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
+    command::{Attest, Change, CommandV1, CreateJoinToken, Deed, Delete, NodeRole, UserCommand, Witness},
+    limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_SPARE, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
 };
 use support::{Cluster, deploy, facts, join_token, joining, worker};
 
 fn keyed(at: u64, by: &str, key: &str, change: Change) -> CommandV1 {
-    CommandV1::User(UserCommand { at: Timestamp(at), by: by.into(), from: "10.0.0.1:9".into(), key: Some(key.into()), change })
+    CommandV1::User(UserCommand { at: Timestamp(at), by: by.into(), token: None, from: "10.0.0.1:9".into(), key: Some(key.into()), change })
 }
 
 #[test]
@@ -53,26 +53,36 @@ fn a_key_stands_for_one_change_and_a_refusal_for_none() {
     cluster.wish(keyed(3, "ann", &"k".repeat(128), delete())).expect("as long as may be");
 }
 
+/// Makes a token and revokes it, in turn, each under its own key.
+fn numbered(at: u64, number: u64) -> Command {
+    let make = Change::CreateJoinToken(CreateJoinToken { expires_at: Timestamp(u64::MAX), ..join_token("w", NodeRole::Worker) });
+    let revoke = Change::RevokeJoinToken(state::command::RevokeJoinToken { id: support::token("w") });
+    Command::V1(keyed(at, "ann", &format!("k{number}"), if number.is_multiple_of(2) { make } else { revoke }))
+}
+
 #[test]
-fn answers_and_the_audit_log_are_bounded() {
+fn no_answer_is_forgotten_while_somebody_may_ask_again() {
     let mut state = Cluster::new().state;
-    let change = || Change::CreateJoinToken(join_token("w", NodeRole::Worker));
-    let revoke = || Change::RevokeJoinToken(state::command::RevokeJoinToken { id: support::token("w") });
-    let count = ANSWERS_MAX as u64 + 10;
+    let count = ANSWERS_SPARE as u64 + 10;
     for number in 0..count {
-        let change = if number.is_multiple_of(2) { change() } else { revoke() };
-        let command = Command::V1(keyed(1, "ann", &format!("k{number}"), change));
-        state.apply(state.index().next(), &command).expect("it is done");
+        state.apply(state.index().next(), &numbered(1, number)).expect("it is done");
     }
     state.check().expect("every invariant holds");
     assert_eq!((state.newest_audit(), state.audit_after(0).count() as u64), (count, AUDIT_MAX));
-    let mut again = |number: u64| {
-        let change = if number.is_multiple_of(2) { change() } else { revoke() };
-        state.apply(state.index().next(), &Command::V1(keyed(1, "ann", &format!("k{number}"), change)))
-    };
-    assert_eq!(again(10), Ok(Applied::TokenCreated { id: support::token("w") }), "the oldest that is kept");
-    assert!(again(11).is_ok());
-    assert!(again(9).is_err(), "it was forgotten, and there is no such token any more");
+    let sure = 1 + ANSWER_SURE_MILLIS;
+    for number in [0, 9, count - 1] {
+        state.apply(state.index().next(), &numbered(sure - 1, number)).expect("it is answered as it was then");
+    }
+    assert_eq!(state.newest_audit(), count, "nothing was done again");
+    // Two minutes later there are more than are kept for a day, and the oldest go when somebody asks for something new.
+    state.apply(state.index().next(), &numbered(sure, count)).expect("it is done");
+    for number in [11, count - 1] {
+        state.apply(state.index().next(), &numbered(sure, number)).expect("it is answered as it was then");
+    }
+    assert_eq!(state.newest_audit(), count + 1, "nothing was done again");
+    state.apply(state.index().next(), &numbered(sure, 9)).expect("it is done");
+    assert_eq!(state.newest_audit(), count + 2, "it was forgotten, and is done again");
+    state.check().expect("every invariant holds");
 }
 
 #[test]
@@ -84,23 +94,33 @@ fn everything_people_do_is_written_down() {
     cluster.wish(CommandV1::Join(joining(facts("c"), "w"))).expect_err("it is for workers");
     cluster.deploy(deploy("team/hello", 1, 1, &[])).expect("deploys");
     cluster.ask(Change::Delete(Delete { app: support::app("other") })).expect_err("there is none");
+    let before = (cluster.state.newest_event(), cluster.state.index());
+    let witness = |deed, object: &str| Change::Witness(Witness { deed, object: object.into() });
+    assert_eq!(cluster.ask(witness(Deed::RemoveMember, "member/b")), Ok(Applied::Witnessed));
+    assert_eq!(cluster.state.newest_event(), before.0, "nothing but the entry");
+    cluster.ask(witness(Deed::GiveKey, &"x".repeat(5_000))).expect("it is bounded");
     let lines: Vec<_> = cluster
         .state
         .audit_after(0)
         .map(|entry| {
             let outcome = match &entry.outcome {
                 AuditOutcome::Done => "done".to_owned(),
+                AuditOutcome::Begun => "begun".to_owned(),
                 AuditOutcome::Refused { code, message } => format!("{code} {message}"),
             };
-            format!("{} @{} {} [{}] {} {}: {outcome}", entry.sequence, entry.index, entry.by, entry.from, entry.verb, entry.object)
+            let token = entry.token.as_ref().map_or("-", |token| token.as_str());
+            let object: String = entry.object.chars().take(20).collect();
+            format!("{} @{} {} {token} [{}] {} {object}: {outcome}", entry.sequence, entry.index, entry.by, entry.from, entry.verb)
         })
         .collect();
     expect![[r#"
-        1 @2 ann [10.0.0.1:9] create join-token/w: done
-        2 @3 join-token/w [] join node/b: done
-        3 @5 join-token/w [] join node/c: E0412 joining node `c`: its join token is for a worker, not for a server
-        4 @6 ann [] deploy app/team/hello: done
-        5 @7 ann [] delete app/other: E0402 app `other` does not exist"#]]
+        1 @2 ann - [10.0.0.1:9] create join-token/w: done
+        2 @3 join-token/w w [] join node/b: done
+        3 @5 join-token/w w [] join node/c: E0412 joining node `c`: its join token is for a worker, not for a server
+        4 @6 ann - [] deploy app/team/hello: done
+        5 @7 ann - [] delete app/other: E0402 app `other` does not exist
+        6 @8 ann - [] remove member/b: begun
+        7 @9 ann - [] give xxxxxxxxxxxxxxxxxxxx: begun"#]]
     .assert_eq(&lines.join("\n"));
 }
 

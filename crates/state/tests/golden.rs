@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use expect_test::{Expect, expect};
 use model::{
-    frozen::{AppSpecV1, ComponentSpecV1, Frozen, RouteKeyV1, SecretUseV1},
+    frozen::{AppSpecV1, CertificateUseV1, ComponentSpecV1, Frozen, RouteKeyV1, SecretUseV1},
     id::{Digest, Index, NodeId, PlacementId, RevisionNumber, Timestamp},
 };
 use state::command::{
-    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
-    DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Place, Plan,
-    PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase, Step, Undo,
-    UpdateNode, UserCommand,
+    Addresses, Admission, ApiRole, Attest, Ceilings, Change, Command, CommandV1, CreateApiToken, CreateJoinToken, Deed, Delete,
+    DeleteNamespace, DeleteObject, Deploy, Described, Found, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe,
+    Place, Plan, PutConfig, PutNamespace, PutSecret, Recover, RemoveNode, RevokeApiToken, RevokeJoinToken, Sealed, SecretKind, SeenPhase,
+    Step, Undo, UpdateNode, UserCommand, Witness,
 };
 
 fn check(command: CommandV1, expected: Expect) {
@@ -29,7 +29,14 @@ fn check(command: CommandV1, expected: Expect) {
 }
 
 fn check_change(change: Change, expected: Expect) {
-    let user = UserCommand { at: Timestamp(1_000), by: "ann".into(), from: "10.0.0.1:9".into(), key: Some("k".into()), change };
+    let user = UserCommand {
+        at: Timestamp(1_000),
+        by: "ann".into(),
+        token: Some("t1".parse().expect("an id")),
+        from: "10.0.0.1:9".into(),
+        key: Some("k".into()),
+        change,
+    };
     check(CommandV1::User(user), expected);
 }
 
@@ -135,16 +142,16 @@ fn tokens() {
     check_change(
         Change::CreateJoinToken(create),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b030274310303030303 ......ann.10.0.0.1:9..k..t1.....
-        03030303030303030303030303030303030303030303030303030301fbd00701 ................................
-        02016e                                                           ..n
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0302743103 ......ann..t1.10.0.0.1:9..k..t1.
+            0303030303030303030303030303030303030303030303030303030303030301 ................................
+            fbd0070102016e                                                   ......n
+        "#]],
     );
     check_change(
         Change::RevokeJoinToken(RevokeJoinToken { id: id() }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b04027431           ......ann.10.0.0.1:9..k..t1
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b04027431   ......ann..t1.10.0.0.1:9..k..t1
+        "#]],
     );
     let create = CreateApiToken {
         id: id(),
@@ -157,16 +164,16 @@ fn tokens() {
     check_change(
         Change::CreateApiToken(create),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b050274310303030303 ......ann.10.0.0.1:9..k..t1.....
-        0303030303030303030303030303030303030303030303030303030263690101 ............................ci..
-        047465616d01fbd007                                               .team....
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0502743103 ......ann..t1.10.0.0.1:9..k..t1.
+            0303030303030303030303030303030303030303030303030303030303030302 ................................
+            63690101047465616d01fbd007                                       ci...team....
+        "#]],
     );
     check_change(
         Change::RevokeApiToken(RevokeApiToken { id: id() }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b06027431           ......ann.10.0.0.1:9..k..t1
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b06027431   ......ann..t1.10.0.0.1:9..k..t1
+        "#]],
     );
 }
 
@@ -175,8 +182,8 @@ fn remove_node() {
     check_change(
         Change::RemoveNode(RemoveNode { node: NodeId(3), lost: true }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b070301             ......ann.10.0.0.1:9..k...
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b070301     ......ann..t1.10.0.0.1:9..k...
+        "#]],
     );
 }
 
@@ -191,22 +198,22 @@ fn values() {
     let expect = Some(Index(7));
     let data = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     check_change(
-        Change::PutConfig(PutConfig { id: id(), described: described(), data, expect }),
+        Change::PutConfig(PutConfig { id: id(), described: Some(described()), data, expect }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b08087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        6501016c013101016e01320101016b01760107                           e..l.1..n.2...k.v..
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0808746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d2f6f6e650101016c013101016e01320101016b01760107                 m/one...l.1..n.2...k.v..
+        "#]],
     );
     check_change(
         Change::DeleteConfig(DeleteObject { id: id(), expect }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b09087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        650107                                                           e..
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0908746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d2f6f6e650107                                                   m/one..
+        "#]],
     );
     let put = PutSecret {
         id: id(),
-        described: described(),
+        described: Some(described()),
         kind: SecretKind::ApiKeys,
         keys: ["k".to_owned()].into(),
         sealed: Sealed(vec![1, 2, 3]),
@@ -215,16 +222,16 @@ fn values() {
     check_change(
         Change::PutSecret(put),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0a087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        6501016c013101016e0132010301016b030102030107                     e..l.1..n.2....k......
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0a08746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d2f6f6e650101016c013101016e0132010301016b030102030107           m/one...l.1..n.2....k......
+        "#]],
     );
     check_change(
         Change::DeleteSecret(DeleteObject { id: id(), expect }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0b087465616d2f6f6e ......ann.10.0.0.1:9..k..team/on
-        650107                                                           e..
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0b08746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d2f6f6e650107                                                   m/one..
+        "#]],
     );
     let ceilings = Ceilings {
         memory_bytes: Some(1),
@@ -239,17 +246,18 @@ fn values() {
     check_change(
         Change::PutNamespace(PutNamespace { name: name(), described: described(), ceilings, expect }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0c047465616d01016c ......ann.10.0.0.1:9..k..team..l
-        013101016e01320101010102010301040101082a2e612e746573740101126874 .1..n.2............*.a.test...ht
-        7470733a2f2f622e746573743a34343301010d776173693a6b657976616c7565 tps://b.test:443...wasi:keyvalue
-        0107                                                             ..
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0c04746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d01016c013101016e01320101010102010301040101082a2e612e7465737401 m..l.1..n.2............*.a.test.
+            011268747470733a2f2f622e746573743a34343301010d776173693a6b657976 ..https://b.test:443...wasi:keyv
+            616c75650107                                                     alue..
+        "#]],
     );
     check_change(
         Change::DeleteNamespace(DeleteNamespace { name: name(), expect: None }),
         expect![[r#"
-        0004fbe80303616e6e0a31302e302e302e313a3901016b0d047465616d00     ......ann.10.0.0.1:9..k..team.
-    "#]],
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b0d04746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d00                                                             m.
+        "#]],
     );
 }
 
@@ -282,7 +290,7 @@ fn deploy() {
         routes: vec![route],
         config: Some("c".parse().expect("a name")),
         secrets: vec![SecretUseV1 { name: "TOKEN".into(), secret: "s".parse().expect("a name"), key: "k".into(), version: Some(3) }],
-        certificates: vec!["t".parse().expect("a name")],
+        certificates: vec![CertificateUseV1 { host: "h.test".into(), secret: "t".parse().expect("a name") }],
         egress: vec!["https://b.test".parse().expect("a rule")],
         imports: vec!["wasi:keyvalue/store".into()],
     };
@@ -295,15 +303,16 @@ fn deploy() {
             expect: Some(Index(300)),
         }),
         expect![[r#"
-            0004fbe80303616e6e0a31302e302e302e313a3901016b000a7465616d2f6865 ......ann.10.0.0.1:9..k..team/he
-            6c6c6f027b7d0103776562477368613235363a30373037303730373037303730 llo.{}..webGsha256:0707070707070
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b000a746561 ......ann..t1.10.0.0.1:9..k..tea
+            6d2f68656c6c6f027b7d0103776562477368613235363a303730373037303730 m/hello.{}..webGsha256:070707070
             3730373037303730373037303730373037303730373037303730373037303730 70707070707070707070707070707070
-            3730373037303730373037303730373037303702fc00000010640106682e7465 7070707070707070707......d..h.te
-            7374012f0101034745540103782d6101310101630105544f4b454e0173016b01 st./...GET..x-a.1..c..TOKEN.s.k.
-            03010174011268747470733a2f2f622e746573743a3434330113776173693a6b ...t..https://b.test:443..wasi:k
-            657976616c75652f73746f7265477368613235363a3039303930393039303930 eyvalue/storeGsha256:09090909090
-            3930393039303930393039303930393039303930393039303930393039303930 90909090909090909090909090909090
-            3930393039303930393039303930393039303930390101fb2c01             909090909090909090909...,.
+            373037303730373037303730373037303730373037303702fc00000010640106 70707070707070707070707......d..
+            682e74657374012f0101034745540103782d6101310101630105544f4b454e01 h.test./...GET..x-a.1..c..TOKEN.
+            73016b01030106682e746573740174011268747470733a2f2f622e746573743a s.k....h.test.t..https://b.test:
+            3434330113776173693a6b657976616c75652f73746f7265477368613235363a 443..wasi:keyvalue/storeGsha256:
+            3039303930393039303930393039303930393039303930393039303930393039 09090909090909090909090909090909
+            3039303930393039303930393039303930393039303930393039303930393039 09090909090909090909090909090909
+            0101fb2c01                                                       ...,.
         "#]],
     );
 }
@@ -314,7 +323,8 @@ fn undo() {
     check_change(
         Change::Undo(Undo { app, to: Some(RevisionNumber(2)) }),
         expect![[r#"
-            0004fbe80303616e6e0a31302e302e302e313a3901016b010568656c6c6f0102 ......ann.10.0.0.1:9..k..hello..
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b010568656c ......ann..t1.10.0.0.1:9..k..hel
+            6c6f0102                                                         lo..
         "#]],
     );
 }
@@ -325,7 +335,8 @@ fn delete() {
     check_change(
         Change::Delete(Delete { app }),
         expect![[r#"
-            0004fbe80303616e6e0a31302e302e302e313a3901016b020568656c6c6f     ......ann.10.0.0.1:9..k..hello
+            0004fbe80303616e6e010274310a31302e302e302e313a3901016b020568656c ......ann..t1.10.0.0.1:9..k..hel
+            6c6f                                                             lo
         "#]],
     );
 }
@@ -370,6 +381,21 @@ fn observe() {
         expect![[r#"
             0006fbe803010501000201030204030504054530333031026e6f             ..................E0301.no
         "#]],
+    );
+}
+
+#[test]
+fn witness() {
+    let deeds = [Deed::Promote, Deed::Transfer, Deed::RemoveMember, Deed::GiveKey];
+    let told: Vec<u8> =
+        deeds.iter().flat_map(|deed| bincode::serde::encode_to_vec(deed, bincode::config::standard()).expect("encodes")).collect();
+    assert_eq!(told, [0, 1, 2, 3]);
+    check_change(
+        Change::Witness(Witness { deed: Deed::GiveKey, object: "cluster/key".into() }),
+        expect![[r#"
+        0004fbe80303616e6e010274310a31302e302e302e313a3901016b0e030b636c ......ann..t1.10.0.0.1:9..k...cl
+        75737465722f6b6579                                               uster/key
+    "#]],
     );
 }
 

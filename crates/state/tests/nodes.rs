@@ -7,8 +7,8 @@ use model::id::{Digest, NodeId, PlacementId, RevisionNumber, Timestamp};
 use state::{
     Applied, FOUNDER, Refused, Rollout, State,
     command::{
-        Change, Command, CommandV1, CreateJoinToken, Join, NodeFacts, NodeKeys, NodeRole, Observe, RemoveNode, RevokeJoinToken, SeenPhase,
-        Step, UpdateNode,
+        Change, Command, CommandV1, CreateJoinToken, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe,
+        RemoveNode, RevokeJoinToken, SeenPhase, Step, UpdateNode,
     },
     refused::NotAdmitted,
 };
@@ -190,6 +190,26 @@ fn a_removed_node_takes_its_placements_along_and_the_rest_is_all_there_is() {
     assert_eq!(cluster.state.known_keys().count(), 2, "only the keys of a are left");
 }
 
+/// A worker speaks of what it has a placement of, and of itself.
+#[test]
+fn a_node_has_events_of_its_own_components_alone() {
+    let mut cluster = Cluster::new();
+    cluster.join_workers(&["b"]);
+    run_everywhere(&mut cluster);
+    let b = cluster.state.node_named("b").map(|node| node.id).expect("it joined");
+    cluster.deploy(deploy("bank/pay", 1, 1, &[])).expect("deploys, and nothing of it is placed");
+    let mut told = |component: Option<&str>| {
+        let component = component.map(|component| component.parse().expect("a component"));
+        let event = NodeEvent { at: Timestamp(5), kind: NodeEventKind::GuestsTrapped, component, message: "so".into() };
+        cluster.wish(CommandV1::Note(Note { node: b, events: vec![event] }))
+    };
+    assert_eq!(told(Some("hello/web")), Ok(Applied::Noted { events: 1 }));
+    assert_eq!(told(None), Ok(Applied::Noted { events: 1 }));
+    for foreign in ["bank/pay/web", "hello/other", "gone/web"] {
+        assert_eq!(told(Some(foreign)), Ok(Applied::Noted { events: 0 }), "{foreign}");
+    }
+}
+
 #[test]
 fn the_last_server_stays() {
     let mut cluster = Cluster::new();
@@ -201,9 +221,6 @@ fn the_last_server_stays() {
         help: join another server first; to end a cluster, stop it
     "#]]
     .assert_eq(&text(&refused));
-    let worker_only = NodeFacts { name: "a".into(), ..worker("new") };
-    let refused = cluster.wish(CommandV1::Replace(joining(worker_only, "workers")));
-    assert_eq!(refused, Err(Refused::LastServer { name: "a".into() }));
 }
 
 #[test]
@@ -222,6 +239,32 @@ fn a_replacement_has_the_name_and_the_number_and_another_id() {
     assert_eq!(again, Ok(Applied::Joined { node: id, fresh: false, replaced: Some(lost) }), "the answer got lost");
     let nobody = cluster.wish(CommandV1::Replace(joining(facts("c"), "s")));
     assert_eq!(nobody, Err(Refused::UnknownNode { node: "c".into() }));
+}
+
+/// Whoever may let workers in cannot take a server away by it.
+#[test]
+fn a_replacement_is_all_that_the_lost_one_was() {
+    let mut cluster = with_tokens();
+    let lost = joined(cluster.wish(CommandV1::Join(joining(facts("b"), "s"))));
+    let named = |node: NodeFacts| NodeFacts { name: "b".into(), ..node };
+    let only = |node: NodeFacts| NodeFacts { keys: NodeKeys { worker: None, ..node.keys }, ..node };
+    let refused = cluster.wish(CommandV1::Replace(joining(named(worker("new")), "w"))).expect_err("it is no server");
+    expect![[r#"
+        E0412 replacing node `b`: node-4 is a server, and the new one is none
+        at  
+        help: start it as all that the lost one was; to do without, remove the lost one: `shoal node remove b --lost`
+    "#]]
+    .assert_eq(&text(&refused));
+    let lesser = |role| Err(Refused::LesserReplacement { name: "b".into(), lost, role });
+    assert_eq!(cluster.wish(CommandV1::Replace(joining(only(named(facts("new"))), "s"))), lesser(NodeRole::Worker));
+    let other = NotAdmitted::OtherRole { token: NodeRole::Worker, node: NodeRole::Server };
+    let refused = cluster.wish(CommandV1::Replace(joining(named(facts("new")), "w")));
+    assert_eq!(refused, Err(Refused::NotAdmitted { name: "b".into(), reason: other }), "the token is for workers");
+    assert_eq!(cluster.state.node_named("b").map(|node| node.id), Some(lost));
+    let worker_alone = joined(cluster.wish(CommandV1::Join(joining(worker("c"), "w"))));
+    let more = NodeFacts { name: "c".into(), ..facts("more") };
+    let replaced = cluster.wish(CommandV1::Replace(joining(more, "s")));
+    assert!(matches!(replaced, Ok(Applied::Joined { replaced: Some(old), .. }) if old == worker_alone), "more than it was may be");
 }
 
 #[test]

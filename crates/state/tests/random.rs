@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use model::id::{Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use state::{
     Command, Compacted, ObjectKey, Op, State,
     command::{
@@ -87,10 +87,10 @@ fn values() -> impl Strategy<Value = Change> {
     let ceilings = (hosts, prop::option::of(0..3u64)).prop_map(|(hosts, apps)| Ceilings { hosts, apps, ..Ceilings::default() });
     let space = || prop_oneof![Just("team"), Just("default")].prop_map(support::name);
     prop_oneof![
-        4 => (id(), described(), data, expect())
+        4 => (id(), prop::option::of(described()), data, expect())
             .prop_map(|(id, described, data, expect)| Change::PutConfig(PutConfig { id, described, data, expect })),
         2 => (id(), expect()).prop_map(|(id, expect)| Change::DeleteConfig(DeleteObject { id, expect })),
-        6 => (id(), described(), kind, prop::collection::btree_set("[kl]", 0..3), sealed, expect()).prop_map(
+        6 => (id(), prop::option::of(described()), kind, prop::collection::btree_set("[kl]", 0..3), sealed, expect()).prop_map(
             |(id, described, kind, keys, sealed, expect)| Change::PutSecret(PutSecret { id, described, kind, keys, sealed, expect })
         ),
         2 => (id(), expect()).prop_map(|(id, expect)| Change::DeleteSecret(DeleteObject { id, expect })),
@@ -168,8 +168,9 @@ fn command() -> impl Strategy<Value = CommandV1> {
     let at = Timestamp(5);
     let key = prop::option::weighted(0.5, prop_oneof![4 => "[kl]", 1 => Just(String::new()), 1 => Just("k".repeat(129))]);
     let time = prop_oneof![8 => 0..30u64, 1 => Just(limits::ANSWER_KEPT_MILLIS + 20)];
-    let user = (change(), time, "[ab]", key)
-        .prop_map(|(change, at, by, key)| CommandV1::User(UserCommand { at: Timestamp(at), by, from: "10.0.0.1:9".into(), key, change }));
+    let user = (change(), time, "[ab]", key).prop_map(|(change, at, by, key)| {
+        CommandV1::User(UserCommand { at: Timestamp(at), by, token: None, from: "10.0.0.1:9".into(), key, change })
+    });
     let attest = (node(), 0..3u64, 0..2u8)
         .prop_map(|(node, checkpoint, hash)| CommandV1::Attest(Attest { node, index: Index(checkpoint * 500), hash: [hash; 32] }));
     prop_oneof![
@@ -219,6 +220,25 @@ proptest! {
         }
         a_snapshot_is_the_state(&leader)?;
     }
+}
+
+/// Commands in the log of `past.rs`.
+const PAST: usize = 300;
+
+/// Makes a log for `past.rs` when `WRITE_PAST` is set. Only for a vocabulary that was never released: what is in that file was written by somebody once, and stays.
+#[test]
+fn a_past_is_written() {
+    if std::env::var_os("WRITE_PAST").is_none() {
+        return;
+    }
+    let mut runner = TestRunner::deterministic();
+    let commands = prop::collection::vec(command(), 4 * PAST).new_tree(&mut runner).expect("commands are made").current();
+    let short = |bytes: &Vec<u8>| bytes.len() < 1_000;
+    let encode = |command| bincode::serde::encode_to_vec(Command::V1(command), bincode::config::standard()).expect("encodes");
+    let founding = std::iter::once(support::founding(support::facts("a")));
+    let line = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    let lines: String = founding.chain(commands).map(encode).filter(short).take(PAST).map(line).collect();
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/past/log.hex"), lines).expect("written");
 }
 
 /// What somebody sees who lists everything: every object, and what it is.

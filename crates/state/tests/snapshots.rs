@@ -43,7 +43,14 @@ fn small() -> State {
         .expect("observes");
     let undo = Change::Undo(Undo { app: support::app("hello"), to: None });
     let again = |change| {
-        CommandV1::User(UserCommand { at: Timestamp(4), by: "ann".into(), from: "10.0.0.1:9".into(), key: Some("k".into()), change })
+        CommandV1::User(UserCommand {
+            at: Timestamp(4),
+            by: "ann".into(),
+            token: Some("t1".parse().expect("an id")),
+            from: "10.0.0.1:9".into(),
+            key: Some("k".into()),
+            change,
+        })
     };
     cluster.wish(again(undo)).expect_err("there is nothing to go back to");
     cluster.wish(again(Change::RevokeJoinToken(RevokeJoinToken { id: support::token("w") }))).expect("revokes");
@@ -92,16 +99,17 @@ fn the_bytes_of_every_record() {
         - 000b07020b010568656c6c6f0b68656c6c6f2f7765622e31077231206f6e2061                                 .......hello.hello/web.1.r1 on a
         - 000b08020e010568656c6c6f0b68656c6c6f2f7765622e3103776879                                         .......hello.hello/web.1.why
         - 000b09030d010568656c6c6f0b68656c6c6f2f7765622e310e4530333031206f6e20613a206e6f                   .......hello.hello/web.1.E0301 on a: no
-        - 000c01020103616e6e00066372656174650c6a6f696e2d746f6b656e2f7700                                   ......ann..create.join-token/w.
-        - 000c02030103616e6e000663726561746508746f6b656e2f636900                                           ......ann..create.token/ci.
-        - 000c03040103616e6e00066465706c6f79096170702f68656c6c6f00                                         ......ann..deploy.app/hello.
-        - 000c04050103616e6e00037075740f636f6e6669672f73657474696e677300                                   ......ann..put.config/settings.
-        - 000c05060103616e6e00037075740b7365637265742f6365727400                                           ......ann..put.secret/cert.
-        - 000c06070103616e6e00037075740e6e616d6573706163652f7465616d00                                     ......ann..put.namespace/team.
-        - 000c070a0403616e6e0a31302e302e302e313a3904756e646f096170702f68656c6c6f01054530343032256170702060 ......ann.10.0.0.1:9.undo.app/hello..E0402%app `
-          68656c6c6f6020686173206e6f207265766973696f6e206265666f7265207231                                 hello` has no revision before r1
-        - 000c080b0403616e6e0a31302e302e302e313a39067265766f6b650c6a6f696e2d746f6b656e2f7700               ......ann.10.0.0.1:9.revoke.join-token/w.
-        - 000d03616e6e016b040b4bdb2d46f93ec93ef48cd637d9ff004fce45bd94f865849aac716d35cf66061d0b0177       ...ann.k..K.-F.>.>...7...O.E...e...qm5.f....w
+        - 000c01020103616e6e0000066372656174650c6a6f696e2d746f6b656e2f7700                                 ......ann...create.join-token/w.
+        - 000c02030103616e6e00000663726561746508746f6b656e2f636900                                         ......ann...create.token/ci.
+        - 000c03040103616e6e0000066465706c6f79096170702f68656c6c6f00                                       ......ann...deploy.app/hello.
+        - 000c04050103616e6e0000037075740f636f6e6669672f73657474696e677300                                 ......ann...put.config/settings.
+        - 000c05060103616e6e0000037075740b7365637265742f6365727400                                         ......ann...put.secret/cert.
+        - 000c06070103616e6e0000037075740e6e616d6573706163652f7465616d00                                   ......ann...put.namespace/team.
+        - 000c070a0403616e6e010274310a31302e302e302e313a3904756e646f096170702f68656c6c6f010545303430322561 ......ann..t1.10.0.0.1:9.undo.app/hello..E0402%a
+          7070206068656c6c6f6020686173206e6f207265766973696f6e206265666f7265207231                         pp `hello` has no revision before r1
+        - 000c080b0403616e6e010274310a31302e302e302e313a39067265766f6b650c6a6f696e2d746f6b656e2f7700       ......ann..t1.10.0.0.1:9.revoke.join-token/w.
+        - 000df4daca35c548fd4562ef128b11339793040b4bdb2d46f93ec93ef48cd637d9ff004fce45bd94f865849aac716d35 .....5.H.Eb....3....K.-F.>.>...7...O.E...e...qm5
+          cf66061d0b0177                                                                                   .f....w
         - 000e00010505050505050505050505050505050505050505050505050505050505050505                         ....................................
         - 000f1d                                                                                           ...
     "#]].assert_eq(&dump(&small()));

@@ -7,7 +7,7 @@ use model::id::{Index, PlacementId, RevisionNumber};
 use state::{
     Applied, FOUNDER, PutOutcome, Refused, SecretNeed,
     command::{Ceilings, Change, Delete, DeleteNamespace, DeleteObject, Described, PutConfig, PutSecret, Sealed, SecretKind, Step, Undo},
-    limits::{SEALED_BYTES_MAX, SECRET_VERSIONS_KEPT},
+    limits::{SEALED_BYTES_MAX, SECRET_BYTES_MAX, SECRET_VERSIONS_KEPT},
 };
 use support::{Cluster, Uses, Wish, config, deploy, namespace, object, route, secret, text};
 
@@ -51,6 +51,22 @@ fn a_config_is_put_compared_and_deleted() {
         help: `shoal get configs`, `shoal get secrets` and `shoal get namespaces` list what there is
     "#]]
     .assert_eq(&text(&cluster.ask(gone()).expect_err("it is gone")));
+}
+
+#[test]
+fn values_alone_leave_what_was_said_beside_them() {
+    let mut cluster = Cluster::new();
+    let beside = Described { protected: true, ..Described::default() };
+    let put = |value: &str, described: Option<Described>| {
+        let data = [("k".to_owned(), value.to_owned())].into();
+        Change::PutConfig(PutConfig { id: object("settings"), described, data, expect: None })
+    };
+    cluster.ask(put("v", Some(beside.clone()))).expect("puts");
+    cluster.ask(put("w", None)).expect("puts");
+    assert_eq!(cluster.state.config(&object("settings")).expect("it is there").described, beside);
+    assert!(matches!(cluster.ask(put("w", None)), Ok(Applied::Put { outcome: PutOutcome::Unchanged, .. })));
+    cluster.ask(put("w", Some(Described::default()))).expect("puts");
+    assert!(!cluster.state.config(&object("settings")).expect("it is there").described.protected);
 }
 
 #[test]
@@ -140,7 +156,7 @@ fn the_last_versions_are_kept_and_those_that_are_named() {
     assert_eq!(kept.len() as u64, SECRET_VERSIONS_KEPT + 1);
     let long = PutSecret {
         id: object("long"),
-        described: Described::default(),
+        described: None,
         kind: SecretKind::Opaque,
         keys: Default::default(),
         sealed: Sealed(vec![0; SEALED_BYTES_MAX + 1]),
@@ -221,6 +237,32 @@ fn whoever_deploys_is_held_against_the_ceilings_of_the_namespace() {
     cluster.join_workers(&["b"]);
     let again = cluster.deploy(Wish { version: 2, ..wish("team/b", &[], Uses::default()) });
     assert!(matches!(again, Err(Refused::Ceiling { component: None, .. })));
+}
+
+#[test]
+fn a_secret_is_bounded_with_all_its_versions_and_their_keys() {
+    let mut cluster = Cluster::new();
+    let mut put = PutSecret {
+        id: object("cert"),
+        described: None,
+        kind: SecretKind::Opaque,
+        keys: ["k".to_owned(), "l".repeat(90_000)].into(),
+        sealed: Sealed(vec![1; 90_000]),
+        expect: None,
+    };
+    // Every version is named by a revision, so that none of them goes.
+    let refused = (1..).find_map(|number: u64| {
+        put.sealed.0[0] = number as u8;
+        if let Err(refused) = cluster.ask(Change::PutSecret(put.clone())) {
+            return Some((number, refused));
+        }
+        let uses = reads("cert", "k", Some(number));
+        cluster.deploy(Wish { uses, ..deploy(&format!("app-{}", number / 40), number as u8, 1, &[]) }).expect("deploys");
+        None
+    });
+    let (number, refused) = refused.expect("there is a bound");
+    assert_eq!(refused.code(), "E0405", "{refused}");
+    assert_eq!(number, SECRET_BYTES_MAX / 180_001 + 1);
 }
 
 #[test]

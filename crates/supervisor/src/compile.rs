@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    limits::{CODE_BYTES_MAX, COMPILE_ADDRESS_BYTES_MAX, COMPILE_CPU_SECONDS_MAX},
+    limits::{CODE_BYTES_MAX, COMPILE_ADDRESS_BYTES_MAX, COMPILE_CPU_GRACE_SECONDS, COMPILE_CPU_SECONDS_MAX},
     node::Node,
     options::LogOptions,
     sandbox_process::{self, Hardening},
@@ -118,7 +118,9 @@ fn read_artifact(path: &Path) -> io::Result<Vec<u8>> {
 fn limit_ourselves() -> rustix::io::Result<()> {
     let set = |resource, most: u64| rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     set(Resource::As, COMPILE_ADDRESS_BYTES_MAX)?;
-    set(Resource::Cpu, COMPILE_CPU_SECONDS_MAX)?;
+    // The lower limit ends it with a signal of its own; at the higher one it would be killed, as by whoever has to free memory.
+    let most = COMPILE_CPU_SECONDS_MAX;
+    rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(most), maximum: Some(most + COMPILE_CPU_GRACE_SECONDS) })?;
     set(Resource::Fsize, CODE_BYTES_MAX)?;
     set(Resource::Core, 0)?;
     rustix::process::nice(19).map(drop)

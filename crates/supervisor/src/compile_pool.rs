@@ -7,13 +7,13 @@ use certificates::Bundle;
 use futures_util::StreamExt;
 use model::id::Digest;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::UnixStream,
+    io::{AsyncRead, AsyncReadExt},
+    net::{UnixStream, unix::OwnedReadHalf},
     sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::codec::{FramedRead, LinesCodec};
-use worker::lifeline::{ToSupervisor, ToWorker};
+use worker::lifeline::{LINES_WAITING_MAX, ToSupervisor, ToWorker, line_of, write_lines};
 
 use super::{
     child::command_of,
@@ -29,15 +29,26 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// Answers a worker until its lifeline ends, which its own end does. Compile children die with the future.
 pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<Event>) -> io::Result<()> {
-    let (reader, mut writer) = lifeline.into_split();
+    let (reader, writer) = lifeline.into_split();
+    let (out, outgoing) = mpsc::channel(LINES_WAITING_MAX);
+    // A worker reads at all times, so that this ends a wait for room too.
+    tokio::select! {
+        ended = answer(node, reader, &out, events) => ended,
+        written = write_lines(writer, outgoing) => written,
+    }
+}
+
+/// Takes what the worker says, and answers it, as long as there is room for answers.
+async fn answer(node: Arc<Node>, reader: OwnedReadHalf, out: &mpsc::Sender<Vec<u8>>, events: mpsc::Sender<Event>) -> io::Result<()> {
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
     let mut compiles: JoinSet<ToWorker> = JoinSet::new();
     let mut sets = node.certificates.as_ref().map(|keeper| keeper.subscribe());
     if node.sockets.worker.as_ref().is_some_and(|sockets| sockets.https.is_some()) {
         let bundle = sets.as_mut().map(|sets| sets.borrow_and_update().clone()).unwrap_or_default();
-        say(&mut writer, &message(&bundle)).await?;
+        out.send(line_of(&message(&bundle))?).await.map_err(io::Error::other)?;
     }
     loop {
+        let room = out.reserve().await.map_err(io::Error::other)?;
         let answer = tokio::select! {
             bundle = next_certificates(&mut sets) => message(&bundle),
             line = lines.next() => {
@@ -69,19 +80,13 @@ pub async fn serve(node: Arc<Node>, lifeline: UnixStream, events: mpsc::Sender<E
                 Err(error) => return Err(io::Error::other(error)),
             },
         };
-        say(&mut writer, &answer).await?;
+        room.send(line_of(&answer)?);
     }
 }
 
 /// The message that tells a worker its certificates.
 fn message(bundle: &Bundle) -> ToWorker {
     ToWorker::Certificates { pairs: bundle.pairs.clone(), broken: bundle.broken.clone() }
-}
-
-async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &ToWorker) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    writer.write_all(&line).await
 }
 
 /// The certificates once they are others; never without a directory of them.
@@ -134,13 +139,16 @@ async fn run_child(node: &Node, digest: Digest) -> io::Result<ToWorker> {
     }
 }
 
-/// What an end without a word means: its limits ended it, or it crashed on its input. Either way the next try ends the same.
+/// What an end without a word means. Where its own limits ended it, or it crashed on its input, the next try ends the same; who kills it has other reasons.
 fn explain(digest: Digest, status: std::process::ExitStatus) -> ToWorker {
     use std::os::unix::process::ExitStatusExt;
     match status.signal() {
-        Some(libc::SIGXCPU | libc::SIGKILL) => failed(digest, "E0309", "compiling took too much processor time".into(), false),
+        Some(libc::SIGXCPU) => failed(digest, "E0309", "compiling took too much processor time".into(), false),
         Some(libc::SIGABRT | libc::SIGSEGV) => failed(digest, "E0309", "compiling took too much memory".into(), false),
         Some(libc::SIGXFSZ) => failed(digest, "E0309", "the code is too large".into(), false),
+        Some(libc::SIGKILL) => {
+            failed(digest, "E0301", "the compiler was killed from outside, as it is when the machine has no memory left".into(), true)
+        }
         _ => failed(digest, "E0301", format!("the compiler crashed ({status})"), false),
     }
 }
@@ -158,4 +166,25 @@ async fn read(from: Option<impl AsyncRead + Unpin>) -> String {
 fn failed(digest: Digest, code: &str, message: String, passing: bool) -> ToWorker {
     tracing::warn!(artifact = %digest.short(), error.code = code, error = message, "code is not made");
     ToWorker::Failed { digest, code: code.to_owned(), message, passing }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_component_does_is_held_against_it() {
+        let check = |signal: i32, expected: (&str, bool)| match explain(Digest::of(b"x"), std::process::ExitStatus::from_raw(signal)) {
+            ToWorker::Failed { code, passing, .. } => assert_eq!((code.as_str(), passing), expected, "signal {signal}"),
+            other => panic!("{other:?}"),
+        };
+        check(libc::SIGXCPU, ("E0309", false));
+        check(libc::SIGABRT, ("E0309", false));
+        check(libc::SIGSEGV, ("E0309", false));
+        check(libc::SIGXFSZ, ("E0309", false));
+        check(libc::SIGKILL, ("E0301", true));
+        check(libc::SIGILL, ("E0301", false));
+    }
 }

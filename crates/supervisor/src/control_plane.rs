@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::{child_main, enroll, node::Node, options::LogOptions, sockets::Inherited};
+use super::{addresses, child_main, node::Node, options::LogOptions, sockets::Inherited, system_limits};
 
 /// What a control-plane process is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +26,11 @@ impl ControlPlaneConfig {
             cluster: place.cluster,
             group: place.group(),
             worker_key: place.worker_key,
-            introduction: enroll::introduction(node, None),
+            introduction: addresses::introduction(node, &addresses::of_member(place)),
             profile: node.options.profile,
             data: Node::directory_of_children().to_owned(),
             gateway_port: node.sockets.gateway_port().unwrap_or(node.options.http.port()),
+            https_port: node.sockets.https_port().map(|port| node.options.advertise_https.unwrap_or(port)),
             allowed_hosts: Vec::new(),
             artifact_bytes_max: node.options.upkeep.artifact_bytes_max,
             supervisor_pid: std::process::id(),
@@ -40,6 +41,7 @@ impl ControlPlaneConfig {
 
 /// Runs the control plane until SIGTERM or the supervisor's end.
 pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Result<ExitCode> {
+    system_limits::hide_memory();
     let _children_lock = inherited.fd("children-lock")?;
     let config_of_server = server::Config {
         api: inherited.tcp_listener("api")?,
@@ -51,6 +53,7 @@ pub fn run(config: ControlPlaneConfig, mut inherited: Inherited) -> anyhow::Resu
         settings: config.settings,
     };
     drop(inherited);
+    child_main::die_with(&config_of_server.lifeline)?;
     child_main::run("control-plane", |stop| server::run(config_of_server, stop))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::{
         fd::OwnedFd,
-        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     time::Instant,
@@ -15,6 +15,7 @@ use runtime::code_store::CodeStore;
 use rustix::fs::FlockOperation;
 
 use super::{
+    below,
     limits::{FREE_BYTES_MIN, ORPHANS_WAIT_MAX},
     sandbox_process::User,
     start_error::StartError,
@@ -41,7 +42,6 @@ impl DataDirectory {
         fs::create_dir_all(path).map_err(make)?;
         let path = fs::canonicalize(path).map_err(make)?;
         let lock = lock(&path)?;
-        check_space(&path)?;
         check_format(&path)?;
         let children = wait_for_orphans(&path)?;
         Ok(Self { path, children, _lock: lock })
@@ -51,20 +51,28 @@ impl DataDirectory {
     pub fn lay_out(&self, worker: Option<User>) -> Result<(), StartError> {
         // A worker with another user id must pass through the data directory and the code; it must see nothing else.
         let passage = if worker.is_some() { 0o711 } else { 0o700 };
-        for (name, mode) in
-            [(".", passage), ("control", 0o700), ("code", passage), ("worker", 0o700), ("worker/logs", 0o700), ("worker/incoming", 0o700)]
-        {
+        let attempt = |attempt, name: &str| {
             let path = self.path.join(name);
-            let attempt = |source| StartError::File { attempt: "make", path: path.clone(), source };
-            fs::create_dir_all(&path).map_err(attempt)?;
-            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(attempt)?;
-        }
-        let worker_directory = self.path.join("worker");
+            move |source| StartError::File { attempt, path, source }
+        };
+        let data = below::open(&self.path).and_then(|data| below::close_to(&data, passage).map(|()| data)).map_err(attempt("use", "."))?;
+        below::directory(&data, "control", 0o700).map_err(attempt("make", "control"))?;
+        below::directory(&data, "code", passage).map_err(attempt("make", "code"))?;
+        let of_worker = below::directory(&data, "worker", 0o700).map_err(attempt("make", "worker"))?;
+        below::directory(&of_worker, "logs", 0o700).map_err(attempt("make", "worker/logs"))?;
+        below::directory(&of_worker, "incoming", 0o700).map_err(attempt("make", "worker/incoming"))?;
+        // What a node writes there when it joins must not go where a worker once pointed to.
+        below::existing(&of_worker, "identity").map_err(attempt("use", "worker/identity"))?;
         if let Some(user) = worker {
-            let attempt = |source| StartError::File { attempt: "give away", path: worker_directory.clone(), source };
-            give_to(&worker_directory, user).map_err(attempt)?;
+            below::give(&of_worker, user).map_err(attempt("give away", "worker"))?;
         }
         self.lend_code(worker.is_some())
+    }
+
+    /// Closes it to everybody else until it is laid out: what is restored into it is nobody's to read meanwhile.
+    pub fn close(&self) -> Result<(), StartError> {
+        let attempt = |source| StartError::File { attempt: "protect", path: self.path.clone(), source };
+        below::open(&self.path).and_then(|data| below::close_to(&data, 0o700)).map_err(attempt)
     }
 
     /// One more handle on the children's lock, for a child.
@@ -108,7 +116,8 @@ fn lock(path: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
-fn check_space(path: &Path) -> Result<(), StartError> {
+/// Refuses when there is too little space at `path` for a log to go on.
+pub fn check_space(path: &Path) -> Result<(), StartError> {
     let attempt = |error: rustix::io::Errno| StartError::File { attempt: "measure", path: path.to_owned(), source: error.into() };
     let figures = rustix::fs::statvfs(path).map_err(attempt)?;
     let free_bytes = figures.f_bavail.saturating_mul(figures.f_frsize);
@@ -169,29 +178,6 @@ fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Makes everything in `directory` the user's. What it is not alone in naming is left: it may be a name for somebody else's file.
-pub fn give_to(directory: &Path, user: User) -> io::Result<()> {
-    own(directory, user)?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            give_to(&entry.path(), user)?;
-        } else if entry.metadata()?.nlink() == 1 {
-            own(&entry.path(), user)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes `path` itself, not what it points to, the user's.
-pub fn own(path: &Path, user: User) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.uid() == user.0 {
-        return Ok(());
-    }
-    std::os::unix::fs::lchown(path, Some(user.0), Some(user.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,8 +206,38 @@ mod tests {
         assert_eq!(DataDirectory::open(directory.path()).unwrap_err().code(), "E0603", "data without a number");
     }
 
+    /// Goal: whatever a worker that was escaped from leaves in its directory, the next start touches nothing outside.
+    #[test]
+    fn a_link_in_place_of_a_directory_is_refused_and_nothing_behind_it_is_touched() {
+        use std::os::unix::fs::{MetadataExt, symlink};
+        for name in ["worker", "worker/logs", "worker/incoming", "worker/identity", "code", "control"] {
+            let directory = tempfile::tempdir().unwrap();
+            let victim = directory.path().join("victim");
+            fs::create_dir(&victim).unwrap();
+            fs::write(victim.join("file"), "theirs").unwrap();
+            fs::set_permissions(&victim, Permissions::from_mode(0o755)).unwrap();
+            let before = fs::metadata(&victim).unwrap();
+            let data = DataDirectory::open(&directory.path().join("data")).unwrap();
+            let path = data.path.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(&victim, &path).unwrap();
+            for worker in [None, crate::sandbox_process::worker_user()] {
+                let error = data.lay_out(worker).unwrap_err();
+                assert!(matches!(&error, StartError::File { path: named, .. } if *named == path), "{name}: {error:?}");
+                let told = std::error::Error::source(&error).unwrap().to_string();
+                assert!(told.contains("no directory"), "{name}: {told}");
+            }
+            let after = fs::metadata(&victim).unwrap();
+            assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()), "{name}");
+            assert_eq!(fs::metadata(victim.join("file")).unwrap().uid(), before.uid(), "{name}");
+            fs::remove_file(&path).unwrap();
+            data.lay_out(None).unwrap();
+        }
+    }
+
     #[test]
     fn nobody_else_may_look_inside() {
+        use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(&directory.path().join("data")).unwrap();
         data.lay_out(None).unwrap();

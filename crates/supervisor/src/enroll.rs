@@ -4,25 +4,29 @@
 //! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
 //! `node.json` is written last.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    net::{IpAddr, SocketAddr, UdpSocket},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
-use api::peer::{Introduction, ServerAddress};
+use api::peer::ServerAddress;
 use formation::{Bond, with_port};
-use model::id::{Digest, NodeId};
-use serde::{Deserialize, Serialize};
-use server::{
-    founding::{self, Begun, identity_of},
+use founding::{
+    cluster::{self, Begun, identity_of},
     recovery::Recovery,
     standing::{self, Own, Unfit},
 };
+use model::{
+    id::{Digest, NodeId},
+    problem::chain,
+};
+use serde::{Deserialize, Serialize};
 use transport::{AuthorityDigest, Clock as _, ClusterId, Credentials, JoinToken, KeyPair, Role, SystemClock};
 
-use super::{form, join, node::Node, options::ServerOptions, start_error::StartError};
+use super::{
+    addresses::{self, introduction},
+    form, join,
+    node::Node,
+    options::ServerOptions,
+    start_error::StartError,
+};
 
 /// Where a node's place is kept, below its data directory.
 const FILE: &str = "node.json";
@@ -42,11 +46,26 @@ pub struct Enrolled {
     pub name: String,
     /// Servers as they were when it joined; newer ones are told to it later.
     pub servers: Vec<ServerAddress>,
+    /// The address from which it reached the server it joined through: others reach it there too. A founder has none that another machine chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
     /// The digest of its worker's key, when it has a worker.
     pub worker_key: Option<Digest>,
-    /// Whether it has just begun the cluster: nobody else is there yet.
+    /// Since when it has its place.
     #[serde(skip)]
-    pub fresh: bool,
+    pub since: Since,
+}
+
+/// Since when a node has its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Since {
+    /// It had it before it was started this time.
+    #[default]
+    Before,
+    /// It has just joined others.
+    Joined,
+    /// It has just begun the cluster: nobody else is there yet.
+    Begun,
 }
 
 impl Enrolled {
@@ -145,8 +164,18 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
         return Ok(None);
     }
     let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers };
-    let unfit =
-        standing::check(&own).await.map_err(|source| StartError::File { attempt: "read", path: data.join("control/log"), source })?;
+    let unfit = match standing::check(&own).await {
+        Ok(unfit) => unfit,
+        Err(source) => {
+            let error = StartError::File { attempt: "read", path: data.join("control/log"), source };
+            if !node.options.part.works() {
+                return Err(error);
+            }
+            // Its control plane will find the same and say more of it; its worker needs no log.
+            tracing::error!(error = chain(&error), "where this server stands is not known");
+            None
+        }
+    };
     match unfit {
         Some(unfit) if join.is_none_or(|join| join.replaces.is_none()) => Err(StartError::Unfit { name: enrolled.name.clone(), unfit }),
         unfit => Ok(unfit),
@@ -154,39 +183,52 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
 }
 
 /// Takes what a server was out of the way. The log stays beside: it may hold what nobody else has.
+///
+/// Whenever this is cut short the next start goes on: as long as the place is there, a server without its log is as unfit as before; without a place it joins,
+/// and finds no log that it could take for its own.
 fn set_aside(data: &Path) -> Result<(), StartError> {
-    let old = data.join("control/log.before");
-    let steps = [
-        ("remove", data.join(FILE)),
-        ("remove", old.clone()),
-        ("remove", data.join("control/identity")),
-        ("remove", data.join("control/cluster.key")),
-        ("remove", data.join("control/reached.json")),
-        ("remove", data.join("worker/identity")),
-        ("remove", data.join("worker/assignment.json")),
-    ];
-    for (attempt, path) in steps {
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match removed {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StartError::File { attempt, path, source }),
-            _ => {}
-        }
+    let (log, old) = (data.join("control/log"), data.join("control/log.before"));
+    if log.exists() {
+        remove(&old)?;
+        fs::rename(&log, &old).map_err(|source| StartError::File { attempt: "set aside", path: log, source })?;
+        sync(&data.join("control"))?;
     }
-    let log = data.join("control/log");
-    match fs::rename(&log, old) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StartError::File { attempt: "set aside", path: log, source }),
+    remove(&data.join("worker/assignment.json"))?;
+    sync(&data.join("worker"))?;
+    remove(&data.join(FILE))?;
+    sync(data)?;
+    // What is left of these is written over when it joins.
+    ["control/identity", "control/cluster.key", "control/reached.json", "worker/identity"]
+        .iter()
+        .try_for_each(|name| remove(&data.join(name)))
+}
+
+fn remove(path: &Path) -> Result<(), StartError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StartError::File { attempt: "remove", path: path.to_owned(), source })
+        }
         _ => Ok(()),
     }
+}
+
+/// Returns once the names in a directory are on disk.
+fn sync(directory: &Path) -> Result<(), StartError> {
+    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| StartError::File { attempt: "write", path: directory.to_owned(), source })
 }
 
 /// The only server of a cluster that was restored below its directory.
 fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
-    let begun = founding::resume(data, recovery, &introduction(node, None), node.options.part.works(), SystemClock.now());
+    let sources = addresses::of_founder(node);
+    let begun = cluster::resume(data, recovery, &introduction(node, &sources), node.options.part.works(), SystemClock.now());
     let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
     let (group, name) = (Some(recovery.group), node.options.name.clone());
-    Ok(Enrolled { cluster, group, node: recovery.node, name, servers: Vec::new(), worker_key, fresh: false })
+    let source = addresses::kept_by_founder(&sources);
+    Ok(Enrolled { cluster, group, node: recovery.node, name, servers: Vec::new(), source, worker_key, since: Since::Joined })
 }
 
 /// Begins a cluster of one.
@@ -194,37 +236,47 @@ fn found(node: &Node) -> Result<Enrolled, StartError> {
     if let Some(bond) = Bond::read(&node.directory.path)? {
         return Err(StartError::Bound { authority: bond.authority });
     }
-    founded(node, begin(node)?)
+    let sources = addresses::of_founder(node);
+    let authority = begin(node, &sources)?;
+    founded(node, authority, &sources)
 }
 
-/// Makes everything a new cluster is made of; says what its authority is called.
-pub fn begin(node: &Node) -> Result<AuthorityDigest, StartError> {
+/// Makes everything a new cluster is made of, whose first node others reach under one of `sources`; says what its authority is called.
+pub fn begin(node: &Node, sources: &[IpAddr]) -> Result<AuthorityDigest, StartError> {
     let data = &node.directory.path;
-    founding::begin(data, &introduction(node, None), node.options.part.works(), SystemClock.now()).map_err(StartError::identity)?;
+    cluster::begin(data, &introduction(node, sources), node.options.part.works(), SystemClock.now()).map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
     let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
     Ok(credentials.authority().digest())
 }
 
 /// The place of the first server of what [`begin`] made under `authority`.
-pub fn founded(node: &Node, authority: AuthorityDigest) -> Result<Enrolled, StartError> {
+pub fn founded(node: &Node, authority: AuthorityDigest, sources: &[IpAddr]) -> Result<Enrolled, StartError> {
     let read = |role| Credentials::read(&identity_of(&node.directory.path, role)).map_err(StartError::identity);
-    let worker_key = if node.options.part.works() { key_of_worker(Role::Worker, read(Role::Worker)?.key()) } else { None };
     let server = read(Role::Server)?;
     if server.authority().digest() != authority {
         return Err(StartError::Identity {
             why: format!("it is not of the cluster with the authority {authority}, which this node began"),
         });
     }
-    let (cluster, name) = (server.identity().cluster, node.options.name.clone());
-    Ok(Enrolled { cluster, group: None, node: server::FOUNDER, name, servers: Vec::new(), worker_key, fresh: true })
+    let worker_key = if node.options.part.works() { key_of_worker(Role::Worker, read(Role::Worker)?.key()) } else { None };
+    Ok(Enrolled {
+        cluster: server.identity().cluster,
+        group: None,
+        node: server::FOUNDER,
+        name: node.options.name.clone(),
+        servers: Vec::new(),
+        source: addresses::kept_by_founder(sources),
+        worker_key,
+        since: Since::Begun,
+    })
 }
 
 /// Lets a worker that has a user id of its own read what it is.
 pub fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
     let directory = identity_of(&node.directory.path, role);
     let Some(user) = node.worker_user.filter(|_| role == Role::Worker && directory.exists()) else { return Ok(()) };
-    super::data_directory::give_to(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
+    super::below::give_all(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
 }
 
 /// The digest by which the cluster knows the key of a worker.
@@ -232,60 +284,30 @@ pub fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
     (role == Role::Worker).then(|| Digest(key.digest().to_bytes()))
 }
 
-/// What the node says of itself; `source` is the address from which it reaches the others, when that is known.
-pub fn introduction(node: &Node, source: Option<IpAddr>) -> Introduction {
-    let source = source.or_else(outward);
-    let sockets = &node.sockets;
-    let bound = |listener: Option<&std::net::TcpListener>| listener.and_then(|listener| listener.local_addr().ok());
-    let place = &node.options.place;
-    let (control_plane, worker) = (sockets.control_plane.as_ref(), sockets.worker.as_ref());
-    let at = |listener, told: &Option<String>| bound(listener).map(|bound| advertised(bound, told.as_deref(), source));
-    let (memory_bytes, cpu_millis) = if worker.is_some() { server::Settings::resources_of_this_machine() } else { (0, 0) };
-    Introduction {
-        name: node.options.name.clone(),
-        peer: at(control_plane.and_then(|sockets| sockets.peer.as_ref()), &place.advertise_peer),
-        mesh: at(worker.and_then(|sockets| sockets.mesh.as_ref()), &place.advertise_mesh),
-        api: at(control_plane.map(|sockets| &sockets.api), &place.advertise_api),
-        zone: place.zone.clone(),
-        region: place.region.clone(),
-        labels: place.labels.clone(),
-        memory_bytes,
-        cpu_millis,
-    }
-}
-
-/// Under which `HOST:PORT` others reach a listener that is bound to `bound`.
-fn advertised(bound: SocketAddr, told: Option<&str>, source: Option<IpAddr>) -> String {
-    match told {
-        Some(told) if told.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => told.to_owned(),
-        Some(host) => format!("{host}:{}", bound.port()),
-        None if bound.ip().is_unspecified() => SocketAddr::new(source.unwrap_or(bound.ip()), bound.port()).to_string(),
-        None => bound.to_string(),
-    }
-}
-
-/// The address from which this machine reaches others: nothing is sent, the system only looks up its routes.
-fn outward() -> Option<IpAddr> {
-    // An address of the documentation range (RFC 5737): routed like any other, owned by nobody.
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_advertised_can_be_reached() {
-        let check = |bound: &str, told: Option<&str>, source: Option<&str>, expected: &str| {
-            let source = source.map(|text| text.parse().expect("an address"));
-            assert_eq!(advertised(bound.parse().expect("an address"), told, source), expected, "{bound} {told:?}");
+    fn what_a_server_was_is_set_aside_and_its_log_survives_however_often_that_is_cut_short() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path();
+        let write = |name: &str, text: &str| {
+            let path = data.join(name);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+            fs::write(path, text).expect("a file");
         };
-        check("127.0.0.1:7071", None, Some("10.0.0.5"), "127.0.0.1:7071");
-        check("0.0.0.0:7071", None, Some("10.0.0.5"), "10.0.0.5:7071");
-        check("[::]:7071", None, Some("fd00::5"), "[fd00::5]:7071");
-        check("0.0.0.0:7071", Some("node-a.example"), Some("10.0.0.5"), "node-a.example:7071");
-        check("0.0.0.0:7071", Some("node-a.example:17071"), None, "node-a.example:17071");
+        let old = || fs::read_to_string(data.join("control/log.before/1.wal")).expect("the old log");
+        for name in ["control/log.before/1.wal", "control/log/1.wal", "control/cluster.key", "worker/assignment.json", FILE] {
+            write(name, name);
+        }
+        set_aside(data).expect("set aside");
+        assert_eq!(old(), "control/log/1.wal", "an older one gives way");
+        assert!([FILE, "control/log", "control/cluster.key", "worker/assignment.json"].iter().all(|name| !data.join(name).exists()));
+        // Cut short behind the log: the place is there still, and the next start sets aside what is left.
+        write(FILE, FILE);
+        set_aside(data).expect("set aside");
+        assert_eq!(old(), "control/log/1.wal", "what was saved is not taken for what is in the way");
+        assert!(!data.join(FILE).exists());
     }
 }

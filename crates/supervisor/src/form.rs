@@ -1,15 +1,16 @@
 //! A node that forms a cluster with others by itself: what the crate `formation` decides, done with the files and sockets of this node. Owns that the service manager
 //! hears what is waited for; must never decide who founds.
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use formation::{Config, Doors, FormError, Next, Wait, Waiting, limits::JOIN_LIFE};
-use server::invitation::Invitation;
+use founding::invitation::Invitation;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use transport::{AuthorityDigest, FormationToken, SystemClock};
 
 use super::{
+    addresses,
     enroll::{self, Enrolled},
     join::{self, Joining, Strangers},
     limits::{START_EXTENSION, START_EXTENSION_EVERY},
@@ -30,7 +31,7 @@ pub async fn form(node: &Node, options: &FormOptions) -> Result<Enrolled, StartE
         token,
         peers: options.peers.clone(),
         name: node.options.name.clone(),
-        advertised: enroll::introduction(node, None).peer,
+        advertised: addresses::introduction(node, &addresses::outward()).peer,
         data: node.directory.path.clone(),
         clock: Arc::new(SystemClock),
     };
@@ -38,7 +39,7 @@ pub async fn form(node: &Node, options: &FormOptions) -> Result<Enrolled, StartE
     let _told = AbortOnDropHandle::new(tokio::spawn(keep_told(waiting.waits())));
     loop {
         match waiting.settle().await? {
-            Next::Begin => waiting.begun(enroll::begin(node)?)?,
+            Next::Begin => waiting.begun(enroll::begin(node, &sources(node, &waiting))?)?,
             Next::Found(authority) => return found(node, options, &waiting, authority),
             Next::Join(authority) => {
                 let (token, addresses) = (waiting.join_token(authority), waiting.others());
@@ -52,7 +53,7 @@ pub async fn form(node: &Node, options: &FormOptions) -> Result<Enrolled, StartE
 
 /// All others are bound to this cluster: it begins, and lets each of them in once.
 fn found(node: &Node, options: &FormOptions, waiting: &Waiting, authority: AuthorityDigest) -> Result<Enrolled, StartError> {
-    let enrolled = enroll::founded(node, authority)?;
+    let enrolled = enroll::founded(node, authority, &sources(node, waiting))?;
     let others = options.peers.all().len().saturating_sub(1);
     if others > 0 {
         let uses = u32::try_from(others).unwrap_or(u32::MAX);
@@ -62,6 +63,14 @@ fn found(node: &Node, options: &FormOptions, waiting: &Waiting, authority: Autho
     }
     tracing::info!(cluster.id = %enrolled.cluster, servers = others + 1, "all others are bound to it: this node founds the cluster");
     Ok(enrolled)
+}
+
+/// The addresses of a founder, best first: the others are reached from the first one, so they reach it there.
+fn sources(node: &Node, waiting: &Waiting) -> Vec<IpAddr> {
+    match waiting.source() {
+        Some(source) => std::iter::once(source).chain(addresses::outward()).collect(),
+        None => addresses::of_founder(node),
+    }
 }
 
 /// Copies of the sockets that the control plane will serve.

@@ -1,21 +1,26 @@
 //! How a node becomes part of a cluster that is there already: it checks the authority of whoever answers, shows its token, and gets certificates over keys that
 //! were on disk before. Owns the exchange and its tries; must never decide whether somebody else may join.
 
-use std::{fs, sync::Arc};
+use std::{fs, net::IpAddr, sync::Arc};
 
 use api::{
     client::ClientError,
     peer::{CertificateRequest, JoinAnswer, JoinRequest, NodeRole},
 };
 use formation::with_port;
-use server::founding::{self, identity_of};
+use founding::{
+    cluster::{self, identity_of},
+    standing,
+};
+use model::problem::chain;
 use transport::{
     AuthorityCertificate, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role, SystemClock,
 };
 
 use super::{
-    enroll::{Enrolled, give_away, introduction, key_of_worker},
-    limits::{JOIN_WAIT_MAX, JOIN_WAIT_MIN},
+    addresses::{self, introduction},
+    enroll::{Enrolled, Since, give_away, key_of_worker},
+    limits::{FORMED_REFUSALS_MAX, JOIN_WAIT_MAX, JOIN_WAIT_MIN},
     node::Node,
     options::JoinOptions,
     start_error::StartError,
@@ -60,7 +65,7 @@ pub async fn join_told(node: &Node, join: &JoinOptions) -> Result<Enrolled, Star
 /// Joins with a token; tries for ever where nobody answers, because whoever starts three machines at once starts one of them first.
 pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled, StartError> {
     let keys: Vec<(Role, KeyPair)> = roles(node).map(|role| Ok((role, kept_key(node, role)?))).collect::<Result<_, StartError>>()?;
-    let Joined { address, answer, authority } = be_let_in(node, joining, &keys).await?;
+    let Joined { address, answer, authority, source } = be_let_in(node, joining, &keys).await?;
     let refused = |why: String| StartError::Join { address: address.clone(), why };
     let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
     let group: ClusterId = answer.group.parse().map_err(|error| refused(format!("{error}")))?;
@@ -72,16 +77,18 @@ pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled
         let certified = certified.ok_or_else(|| refused(format!("the cluster gave no certificate for the role {role}")))?;
         write_credentials(node, pair, &certified.certificate, authority.clone(), role)?;
     }
+    let data = &node.directory.path;
     if node.options.part.serves() {
-        let data = &node.directory.path;
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = founding::fetch_cluster_key(&address, credentials).await;
+        let key = cluster::fetch_cluster_key(&address, credentials).await;
         let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
+    // How far the log of a server went that was here before says nothing of the one that begins.
+    standing::forget(data).map_err(|source| StartError::File { attempt: "remove", path: data.join("control/reached.json"), source })?;
     tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
     let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
-    Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, worker_key, fresh: false })
+    Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, source, worker_key, since: Since::Joined })
 }
 
 /// A server said yes.
@@ -89,6 +96,8 @@ struct Joined {
     address: String,
     answer: JoinAnswer,
     authority: AuthorityCertificate,
+    /// The address it was asked from.
+    source: Option<IpAddr>,
 }
 
 /// How one try to join ended without a place.
@@ -101,19 +110,25 @@ enum Attempt {
 
 /// Asks one server after the other, and all of them again, until one answers.
 async fn be_let_in(node: &Node, joining: &Joining<'_>, keys: &[(Role, KeyPair)]) -> Result<Joined, StartError> {
-    let mut wait = JOIN_WAIT_MIN;
+    let (mut wait, mut refusals) = (JOIN_WAIT_MIN, 0);
     loop {
         for address in &joining.addresses {
             let why = match ask(node, joining, address, keys).await {
-                Ok((answer, authority)) => return Ok(Joined { address: address.clone(), answer, authority }),
+                Ok(joined) => return Ok(joined),
+                // The founder answers a moment before it knows the token.
+                Err(Attempt::Final(why)) if joining.strangers == Strangers::Meanwhile && refusals < FORMED_REFUSALS_MAX => {
+                    refusals += 1;
+                    why
+                }
                 Err(Attempt::Final(why)) => return Err(StartError::Join { address: address.clone(), why }),
                 Err(Attempt::Again(why)) => why,
             };
             let message = "the cluster cannot be joined yet; it is tried again";
-            match joining.strangers {
-                Strangers::Never => tracing::warn!(join.address = address, error = why, retry.ms = wait.as_millis(), message),
-                // The founder takes a moment to begin, and the others never let anybody in before they are in.
-                Strangers::Meanwhile => tracing::debug!(join.address = address, error = why, retry.ms = wait.as_millis(), message),
+            // The founder takes a moment to begin, and the others let nobody in before they are in themselves.
+            if joining.strangers == Strangers::Meanwhile && wait < JOIN_WAIT_MAX {
+                tracing::debug!(join.address = address, error = why, retry.ms = wait.as_millis(), message);
+            } else {
+                tracing::warn!(join.address = address, error = why, retry.ms = wait.as_millis(), message);
             }
         }
         tokio::time::sleep(wait).await;
@@ -121,33 +136,30 @@ async fn be_let_in(node: &Node, joining: &Joining<'_>, keys: &[(Role, KeyPair)])
     }
 }
 
-async fn ask(
-    node: &Node,
-    joining: &Joining<'_>,
-    address: &str,
-    keys: &[(Role, KeyPair)],
-) -> Result<(JoinAnswer, AuthorityCertificate), Attempt> {
+async fn ask(node: &Node, joining: &Joining<'_>, address: &str, keys: &[(Role, KeyPair)]) -> Result<Joined, Attempt> {
     let authority = joining.token.authority;
     let pin = Pin { authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
     let pinned = transport::dial_pinned(address, &pin).await.map_err(|error| {
-        let why = server::chain(&error);
+        let why = chain(&error);
         // Who answers is not of the token's cluster, and the next try would find the same.
         let is_stranger = matches!(error, DialError::Refused { .. } | DialError::NotTls { .. });
         if is_stranger && joining.strangers == Strangers::Never { Attempt::Final(why) } else { Attempt::Again(why) }
     })?;
-    let source = pinned.stream.get_ref().0.local_addr().ok().map(|address| address.ip());
+    let (source, elsewhere) = addresses::of_connection(pinned.stream.get_ref().0);
+    let sources: Vec<IpAddr> = source.into_iter().chain(addresses::outward()).collect();
     let request = JoinRequest {
         token: joining.token.to_string(),
-        node: introduction(node, source),
+        node: introduction(node, &sources),
         requests: keys.iter().map(|(role, key)| CertificateRequest { role: wire_role(*role), request: key.request() }).collect(),
         replaces: joining.replaces.map(str::to_owned),
+        source: elsewhere,
     };
     match api::client::join(pinned.stream, address, &request).await {
-        Ok(answer) => Ok((answer, pinned.authority)),
+        Ok(answer) => Ok(Joined { address: address.to_owned(), answer, authority: pinned.authority, source }),
         Err(ClientError::Refused { status, error }) if status.is_client_error() || status == http::StatusCode::UNPROCESSABLE_ENTITY => {
             Err(Attempt::Final(if error.help.is_empty() { error.message } else { format!("{}; {}", error.message, error.help) }))
         }
-        Err(error) => Err(Attempt::Again(server::chain(&error))),
+        Err(error) => Err(Attempt::Again(chain(&error))),
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! Start with [`start`], then `node.rs` (what can be refused), `supervisor.rs` (who runs when) and `sandbox_process.rs` (what a worker gives up).
 
+mod addresses;
+mod below;
 mod child;
 mod child_main;
 mod code_directory;
@@ -21,6 +23,8 @@ mod limits;
 mod node;
 mod notify;
 mod options;
+mod parts;
+mod readiness;
 mod ready_file;
 mod sandbox_process;
 mod sockets;
@@ -31,28 +35,37 @@ mod system_limits;
 mod telemetry;
 mod worker_process;
 
-use std::{process::ExitCode, thread};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use anyhow::Context;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
+    time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use formation::{InvalidPeers, Peers};
+pub use founding::{
+    fitness::Profile,
+    recovery::{Other, Survivor},
+    restore::Restored,
+};
 pub use kernel::FileRules;
 pub use limits::FREE_BYTES_MIN;
 pub use options::{
     FormOptions, InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep,
 };
-pub use server::{
-    Profile,
-    recovery::{Other, Survivor},
-    restore::Restored,
-};
 pub use stopped::{Stopped, restore};
 
+use limits::STOPPED_WAIT_MAX;
 use node::Node;
 use sockets::Inherited;
 use start_error::StartError;
@@ -92,20 +105,56 @@ impl Running {
 /// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611, E0619, E0620,
 /// E0621.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
+    begin(options)?.ready().await
+}
+
+/// A node that is not ready yet.
+struct Starting {
+    told: oneshot::Receiver<Result<Ready, StartError>>,
+    stop: Option<DropGuard>,
+    ended: watch::Receiver<NodeEnd>,
+    /// Whether it may have children: nobody is waited for before.
+    prepared: Arc<AtomicBool>,
+}
+
+impl Starting {
+    /// Waits until it is. One that will not be has stopped what it started when this returns.
+    async fn ready(&mut self) -> anyhow::Result<Running> {
+        match (&mut self.told).await {
+            Ok(Ok(ready)) => Ok(Running { ready, stop: self.stop.take(), ended: self.ended.clone() }),
+            Ok(Err(error)) => {
+                self.stopped().await;
+                Err(explain(error))
+            }
+            Err(_) => Err(anyhow::anyhow!(last_words(self.ended.clone()).await)),
+        }
+    }
+
+    /// Has it stop, and waits until its children have ended, for as long as these may take.
+    async fn stopped(&mut self) {
+        drop(self.stop.take());
+        if !self.prepared.load(Ordering::Acquire) {
+            return;
+        }
+        if timeout(STOPPED_WAIT_MAX, self.ended.wait_for(Option::is_some)).await.is_err() {
+            tracing::warn!(waited.seconds = STOPPED_WAIT_MAX.as_secs(), "the node does not end; its children finish by themselves");
+        }
+    }
+}
+
+fn begin(options: ServerOptions) -> anyhow::Result<Starting> {
     let (ready, told) = oneshot::channel();
     let (end, ended) = watch::channel(None);
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
+    let prepared = Arc::new(AtomicBool::new(false));
+    let is_prepared = prepared.clone();
     // A thread that lives as long as the node: the kernel kills compile children when the thread that started them ends, and a runtime's threads may.
     thread::Builder::new().name("supervisor".into()).spawn(move || {
-        let result = run_on_this_thread(options, ready, stop);
+        let result = run_on_this_thread(options, ready, &is_prepared, stop);
         end.send_replace(Some(result.map_err(|error| format!("{error:#}"))));
     })?;
-    match told.await {
-        Ok(Ok(ready)) => Ok(Running { ready, stop: Some(guard), ended }),
-        Ok(Err(error)) => Err(explain(error)),
-        Err(_) => Err(anyhow::anyhow!(last_words(ended).await)),
-    }
+    Ok(Starting { told, stop: Some(guard), ended, prepared })
 }
 
 /// Runs a node until SIGTERM or SIGINT. Starts its own runtime and the process's log, so the caller must have neither.
@@ -114,10 +163,19 @@ pub fn run_server(options: ServerOptions) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut running = tokio::select! {
-            started = start(options) => started?,
-            // The supervisor's thread finds the channel closed and stops what it started.
-            _ = first(&mut term, &mut interrupt) => return Ok(ExitCode::SUCCESS),
+        let mut starting = begin(options)?;
+        let started = tokio::select! {
+            started = starting.ready() => Some(started?),
+            name = first(&mut term, &mut interrupt) => {
+                tracing::info!(signal = name, "the node is told to stop before it is ready");
+                None
+            }
+        };
+        let Some(mut running) = started else {
+            tokio::select! {
+                () = starting.stopped() => return Ok(ExitCode::SUCCESS),
+                _ = first(&mut term, &mut interrupt) => return Ok(ExitCode::FAILURE),
+            }
         };
         tokio::select! {
             ended = running.wait() => { ended?; return Ok(ExitCode::FAILURE) }
@@ -165,6 +223,7 @@ fn enter(log: &LogOptions, name: &std::ffi::CStr) -> anyhow::Result<()> {
 fn run_on_this_thread(
     options: ServerOptions,
     ready: oneshot::Sender<Result<Ready, StartError>>,
+    prepared: &AtomicBool,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let node = match Node::prepare(options) {
@@ -175,6 +234,7 @@ fn run_on_this_thread(
             return Ok(());
         }
     };
+    prepared.store(true, Ordering::Release);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(supervisor::supervise(node, ready, stop));
     Ok(())

@@ -5,8 +5,12 @@ use std::time::Duration;
 /// Least free space a node starts with: below it the log could not take one write and the next checkpoint.
 pub const FREE_BYTES_MIN: u64 = 16 << 20;
 
-/// How long a new supervisor waits for the children of the last one; they drain 30 s at most.
-pub const ORPHANS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a child may live once its supervisor is gone. It drains for 30 s at most; what is written and closed after that takes some seconds, and the control
+/// plane hands leadership over before.
+pub const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(55);
+
+/// How long a new supervisor waits for the children of the last one, which have all ended by then.
+pub const ORPHANS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// First wait before a child that died young is started again.
 pub const RESTART_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -26,7 +30,19 @@ pub const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Between looks at whether the API answers.
 pub const READY_LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Ends of a child before the node was ever ready, until the start is given up: a fault of the machine, not of a moment.
+/// Between looks at whether a control plane that failed answers after all; its restarts are five seconds apart by then.
+pub const PART_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the service manager is asked for more time while a node starts.
+pub const EXTEND_EVERY: Duration = Duration::from_secs(10);
+
+/// For how much time it is asked: three times as long, so that a busy machine does not end a start that goes on.
+pub const EXTENSION: Duration = Duration::from_secs(30);
+
+/// How long the children of a node that stops may take: a worker and then a control plane, 35 s each, and a moment.
+pub const STOPPED_WAIT_MAX: Duration = Duration::from_secs(75);
+
+/// Ends of a child before the node was ever ready, until the start is given up or goes on without it: a fault of the machine, not of a moment.
 pub const STARTS_MAX: u32 = 5;
 
 /// Connections that wait while a worker is replaced: at 10,000 per second, 400 ms.
@@ -37,6 +53,9 @@ pub const COMPILE_ADDRESS_BYTES_MAX: u64 = 4 << 30;
 
 /// CPU time of a compile child in seconds.
 pub const COMPILE_CPU_SECONDS_MAX: u64 = 300;
+
+/// CPU time in seconds between the signal that says it is used up and the kill, which would say something else.
+pub const COMPILE_CPU_GRACE_SECONDS: u64 = 5;
 
 /// Wall time of a compile child: twice its CPU time, because it runs at idle priority.
 pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(600);
@@ -66,6 +85,9 @@ pub const JOIN_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest such wait.
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Refusals after which a server that forms a cluster with others gives up: the founder answers a moment before its log has their token, a flush or two.
+pub const FORMED_REFUSALS_MAX: u32 = 5;
+
 /// How long the tokens that a new cluster prints are good for: long enough to set up the other machines, short enough to be harmless in a scrollback.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);
 
@@ -74,3 +96,7 @@ pub const START_EXTENSION: Duration = Duration::from_secs(120);
 
 /// Between two such requests: one may be late, and the start still goes on.
 pub const START_EXTENSION_EVERY: Duration = Duration::from_secs(30);
+
+/// Directories in each other below the worker's: a guest's file lies at a path of 2,048 bytes at most, so as deep as half of that. Whoever makes them deeper
+/// wants the walk to fail.
+pub const DEPTH_MAX: usize = 1_100;

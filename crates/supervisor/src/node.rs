@@ -17,10 +17,11 @@ use super::{
     code_directory::{Bounds, CodeDirectory},
     compile::CompileConfig,
     control_plane::ControlPlaneConfig,
-    data_directory::DataDirectory,
+    data_directory::{self, DataDirectory},
     enroll::Enrolled,
     kept_secrets::KeptSecrets,
     options::{Ready, ServerOptions},
+    ready_file,
     sandbox_process::{self, User},
     sockets::{Lent, Sockets},
     start_error::StartError,
@@ -39,7 +40,7 @@ pub struct Node {
     pub sockets: Sockets,
     /// Who its worker is, when that is not us.
     pub worker_user: Option<User>,
-    /// Its certificates, when it has a directory of them.
+    /// The certificates of its directory, when it has one; those of routes come with what the worker is assigned.
     pub certificates: Option<Arc<Keeper>>,
     /// One permit per compile child that may run at once: one per core.
     pub compiles: Semaphore,
@@ -54,21 +55,26 @@ pub struct Node {
 impl Node {
     /// Takes the directory and binds the sockets: everything that can be refused.
     pub fn prepare(options: ServerOptions) -> Result<Self, StartError> {
+        system_limits::forbid_cores();
+        system_limits::hide_memory();
         for text in &options.trusted_proxies {
             text.parse::<gateway::Cidr>().map_err(|_| StartError::Network { text: text.clone() })?;
         }
         let certificates = options.certificate_directory.clone().map(Keeper::open).transpose()?.map(Arc::new);
-        if options.https.is_some() && certificates.is_none() {
-            tracing::warn!(
-                help = "name their directory with   --cert-dir DIR",
-                "there are no certificates: every TLS handshake is refused"
-            );
-        }
         let directory = DataDirectory::open(&options.data_directory)?;
+        if options.part.serves() {
+            // Only a log must be able to grow; a worker goes on with what it has.
+            data_directory::check_space(&directory.path)?;
+        }
+        if let Some(path) = &options.ready_file {
+            // What the last run said is over, and who waits for the file waits for this one.
+            ready_file::remove(path).map_err(|source| StartError::File { attempt: "remove", path: path.clone(), source })?;
+        }
         system_limits::prepare()?;
         let mut worker_user = sandbox_process::worker_user();
         if let Err(error) = directory.lay_out(worker_user) {
-            let Some(user) = worker_user.take() else { return Err(error) };
+            // Only what a file system cannot do: whatever else stands in the way may have been put there so that the next worker is root.
+            let Some(user) = worker_user.take().filter(|_| error.is_about_owners()) else { return Err(error) };
             tracing::warn!(error = %error, user.id = user.0, "the worker cannot have its own user id on this file system");
             directory.lay_out(None)?;
         }

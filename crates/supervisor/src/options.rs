@@ -94,7 +94,7 @@ pub struct ServerOptions {
     /// Zone, labels, advertised addresses.
     pub place: Place,
     /// How long members wait for each other.
-    pub profile: server::Profile,
+    pub profile: founding::fitness::Profile,
     /// Where the node keeps everything; made when absent.
     pub data_directory: PathBuf,
     /// The node's name, unique in the cluster.
@@ -103,9 +103,11 @@ pub struct ServerOptions {
     pub api: SocketAddr,
     /// Where the gateway listens [0.0.0.0:8080, `shoal dev` 127.0.0.1:8080]. Port 0 takes a free one.
     pub http: SocketAddr,
-    /// Where the gateway speaks TLS, when at all [with certificates 0.0.0.0:8443, `shoal dev` 127.0.0.1:8443]. Port 0 takes a free one.
+    /// Where the gateway speaks TLS, when at all [with a directory of certificates 0.0.0.0:8443, `shoal dev` 127.0.0.1:8443]. Port 0 takes a free one.
     pub https: Option<SocketAddr>,
-    /// Where the certificates and their keys are; only the supervisor reads them.
+    /// The port at which clients reach it, when something in front maps another one onto it.
+    pub advertise_https: Option<u16>,
+    /// Where certificates and their keys are, besides those of Secrets; only the supervisor reads them.
     pub certificate_directory: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
     pub metrics: Option<SocketAddr>,

@@ -1,4 +1,5 @@
-//! The file that says a node is ready and where it listens. Written once, whole; must never be changed afterwards.
+//! The file that says a node is ready and where it listens. Written whole, when the node is ready and once more when what was missing serves too; removed by
+//! the next start. Must never hold what does not serve.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,15 +15,20 @@ pub fn write(path: &Path, ready: &Ready) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let aside = path.with_file_name(name);
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(&aside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     serde_json::to_writer(&mut file, ready)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
     fs::rename(&aside, path)
+}
+
+/// Removes what is at `path`; nothing there is as good.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -51,5 +57,8 @@ mod tests {
         .assert_eq(&fs::read_to_string(&path).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         write(&path, &ready).expect("a later start replaces it");
+        remove(&path).expect("removed");
+        remove(&path).expect("it is gone already");
+        assert!(!path.exists());
     }
 }

@@ -6,15 +6,14 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, FromRawFd, OwnedFd, RawFd},
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
 
-use super::{data_directory, limits::ACCEPT_QUEUE, options::ServerOptions, sandbox_process::User, start_error::StartError};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::{below, limits::ACCEPT_QUEUE, options::ServerOptions, sandbox_process::User, start_error::StartError};
 
 /// The first descriptor a child is lent, as systemd has it.
 const FIRST_FD: RawFd = 3;
@@ -86,16 +85,28 @@ impl Sockets {
         })
     }
 
-    /// Where this node answers over TCP: what guests must not reach by accident.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    /// Where the gateway answers over TCP: what guests must not reach by accident.
+    pub fn gateway_addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.worker.iter().flat_map(|sockets| std::iter::once(&sockets.http).chain(&sockets.https));
+        listeners.filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The ports by which this node is run and asked about: what guests must never reach.
+    pub fn closed_ports(&self) -> Vec<u16> {
         let control_plane = self.control_plane.iter().flat_map(|sockets| std::iter::once(&sockets.api).chain(&sockets.peer));
-        let worker = self.worker.iter().flat_map(|sockets| std::iter::once(&sockets.http).chain(&sockets.https).chain(&sockets.mesh));
-        control_plane.chain(worker).chain(&self.metrics).filter_map(|listener| listener.local_addr().ok()).collect()
+        let worker = self.worker.iter().flat_map(|sockets| &sockets.mesh);
+        let listeners = control_plane.chain(worker).chain(&self.metrics);
+        listeners.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
     }
 
     /// The gateway's port, when there is one.
     pub fn gateway_port(&self) -> Option<u16> {
         self.worker.as_ref().and_then(|sockets| sockets.http.local_addr().ok()).map(|address| address.port())
+    }
+
+    /// Where it speaks TLS, when it does.
+    pub fn https_port(&self) -> Option<u16> {
+        self.worker.as_ref()?.https.as_ref().and_then(|https| https.local_addr().ok()).map(|address| address.port())
     }
 }
 
@@ -204,11 +215,10 @@ fn unix(directory: &Path, name: &str, user: Option<User>) -> Result<UnixListener
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(attempt(error)),
         _ => {}
     }
-    let listener = if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX { UnixListener::bind(&path) } else { bind_below(directory, name) }
-        .map_err(attempt)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(attempt)?;
+    let listener =
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX { bind(&path) } else { bind_below(directory, name) }.map_err(attempt)?;
     if let Some(user) = user {
-        data_directory::own(&path, user).map_err(attempt)?;
+        below::give_one(&path, user).map_err(attempt)?;
     }
     rustix::net::listen(&listener, ACCEPT_QUEUE).map_err(|error| attempt(error.into()))?;
     Ok(listener)
@@ -240,11 +250,20 @@ pub fn connectable(socket: &Path) -> io::Result<Connectable> {
     Ok(Connectable { path, _directory: Some(directory) })
 }
 
+/// Binds a socket that is its owner's alone from its first moment: a name that is opened later may be another file's by then.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // What is bound has the permissions of the socket (unix(7)).
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixListener::from(socket))
+}
+
 /// Binds a socket whose whole path is too long for one, through a descriptor of its directory.
 fn bind_below(directory: &Path, name: &str) -> io::Result<UnixListener> {
     use std::os::fd::AsRawFd;
     let directory = fs::File::open(directory)?;
-    UnixListener::bind(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
+    bind(Path::new(&format!("/proc/self/fd/{}/{name}", directory.as_raw_fd())))
 }
 
 /// Whose the listening `port` is, as far as /proc tells: `nginx (process 812)`.
@@ -296,6 +315,8 @@ mod tests {
         fs::create_dir(&deep).unwrap();
         let _listener = unix(&deep, "api.sock", None).unwrap();
         UnixStream::connect(connectable(&deep.join("api.sock")).unwrap().path()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(deep.join("api.sock")).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "nobody else's");
         let _again = unix(&deep, "api.sock", None).expect("what a dead server left is replaced");
     }
 

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use model::problem::Problem;
+use rustix::io::Errno;
 
 /// A node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +83,7 @@ pub enum StartError {
         /// Its name.
         name: String,
         /// Why not.
-        unfit: server::standing::Unfit,
+        unfit: founding::standing::Unfit,
     },
     /// A snapshot is not restored.
     #[error("cannot restore {}: {why}", path.display())]
@@ -164,9 +165,15 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Whether it says that the file system does not let files be given away.
+    pub fn is_about_owners(&self) -> bool {
+        let Self::File { source, .. } = self else { return false };
+        matches!(Errno::from_io_error(source), Some(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS))
+    }
+
     /// Something is wrong with keys or certificates.
     pub fn identity(error: impl std::error::Error) -> Self {
-        Self::Identity { why: server::chain(&error) }
+        Self::Identity { why: model::problem::chain(&error) }
     }
 
     /// The code of the refusal; empty where there is only the machine's own word.
@@ -184,7 +191,8 @@ impl StartError {
             Self::Unfit { .. } => "E0611",
             Self::Restore { .. } => "E0612",
             Self::Recover { .. } => "E0613",
-            Self::Bind { .. } | Self::File { .. } | Self::Network { .. } | Self::ChildFails { .. } | Self::Late { .. } => "",
+            Self::ChildFails { .. } | Self::Late { .. } => "E0617",
+            Self::Bind { .. } | Self::File { .. } | Self::Network { .. } => "",
         }
     }
 
@@ -212,6 +220,7 @@ impl StartError {
             Self::Restore { remedy, .. } | Self::Recover { remedy, .. } => (*remedy).to_owned(),
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
+            Self::ChildFails { .. } | Self::Late { .. } => "the log above says what it complained of".to_owned(),
             Self::Certificates(_) => {
                 "put pairs into it that this user may read: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key (PEM)".to_owned()
             }

@@ -7,12 +7,18 @@ use std::{
     path::Path,
 };
 
-use server::{
+use founding::{
     recovery::{Survivor, SurvivorError},
-    restore::{RestoreError, Restored},
+    restore::{self, RestoreError, Restored},
 };
+use model::problem::chain;
 
-use crate::{data_directory::DataDirectory, enroll::Enrolled, explain, start_error::StartError};
+use crate::{
+    data_directory::{DataDirectory, check_space},
+    enroll::Enrolled,
+    explain,
+    start_error::StartError,
+};
 
 /// What every data directory has that was opened once, and that means nothing.
 const EMPTY: [&str; 4] = ["lock", "format", "children.lock", "lost+found"];
@@ -32,11 +38,13 @@ pub fn restore(file: &Path, data: &Path, key: Option<&Path>) -> anyhow::Result<R
     }
     let from = File::open(file).map_err(|error| refused(error.to_string(), "name a file that `shoal snapshot save` wrote"))?;
     let directory = DataDirectory::open(data).map_err(explain)?;
-    let restored = server::restore::restore(from, &directory.path, key).inspect_err(|_| {
+    check_space(&directory.path).map_err(explain)?;
+    directory.close().map_err(explain)?;
+    let restored = restore::restore(from, &directory.path, key).inspect_err(|_| {
         // What was written is unproven; the next try begins with an empty directory.
         let _ = fs::remove_dir_all(directory.path.join("control"));
     });
-    restored.map_err(|error| refused(server::chain(&error), remedy(&error)))
+    restored.map_err(|error| refused(chain(&error), remedy(&error)))
 }
 
 fn remedy(error: &RestoreError) -> &'static str {
@@ -89,7 +97,7 @@ impl Stopped {
         let enrolled = Enrolled::read(&directory.path).map_err(explain)?;
         let enrolled = enrolled.ok_or_else(|| refused("the server in it belongs to no cluster".to_owned(), NO_SERVER))?;
         let survivor = Survivor::read(&directory.path, enrolled.node, enrolled.cluster).await;
-        let survivor = survivor.map_err(|error| refused(server::chain(&error), remedy_of_log(&error)))?;
+        let survivor = survivor.map_err(|error| refused(chain(&error), remedy_of_log(&error)))?;
         if survivor.has_quorum() {
             let there: Vec<&str> = survivor.others.iter().filter(|other| other.index.is_some()).map(|other| other.name.as_str()).collect();
             let why = match there.as_slice() {

@@ -1,11 +1,7 @@
 //! The parent of a node's processes: starts them, restarts them, stops them in order. Must never serve a request or know what an app is.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -14,13 +10,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     child::{self, Ended, Restarts, Role},
-    compile_pool, enroll, invite,
-    limits::{READY_LOOK_EVERY, READY_WAIT_MAX, STARTS_MAX},
+    compile_pool, enroll,
     node::Node,
     notify::notify,
     options::Ready,
-    ready_file,
-    sockets::connectable,
+    readiness::Readiness,
     start_error::StartError,
 };
 
@@ -58,29 +52,18 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     let keeper = node.certificates.clone();
     let _certificates = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(certificates::keep(keeper))));
 
+    let mut readiness = Readiness::new(&node);
     let outcome = tokio::select! {
-        outcome = wait_ready(&node, &mut seen) => Some(outcome),
+        outcome = readiness.first(&mut seen) => Some(outcome),
         () = stop.cancelled() => None,
     };
     match outcome {
         Some(Ok(said)) => {
-            tracing::info!(
-                api = said.api,
-                http = said.http,
-                https = said.https,
-                peer = said.peer,
-                node.name = said.node,
-                "the node is ready"
-            );
-            notify("READY=1");
             // Whoever started the node may have stopped waiting for it.
             let _ = ready.send(Ok(said));
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    // Restarts go on by themselves; what is seen here was already logged.
-                    event = seen.recv() => if event.is_none() { break },
-                }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = readiness.follow(&mut seen) => {}
             }
         }
         Some(Err(error)) => {
@@ -171,74 +154,4 @@ async fn live(node: &Arc<Node>, role: Role, events: &mpsc::Sender<Event>, stop: 
             Ok(ended)
         }
     }
-}
-
-/// Waits until the worker listens and the API answers.
-async fn wait_ready(node: &Node, seen: &mut mpsc::Receiver<Event>) -> Result<Ready, StartError> {
-    let late = |what| StartError::Late { what, waited_seconds: READY_WAIT_MAX.as_secs() };
-    let start = Instant::now();
-    let mut ends = [0_u32; 2];
-    let mut listens = !node.options.part.works();
-    while !listens {
-        let left = READY_WAIT_MAX.saturating_sub(start.elapsed());
-        match tokio::time::timeout(left, seen.recv()).await {
-            Err(_) | Ok(None) => return Err(late("the worker")),
-            Ok(Some(Event::Listening)) => listens = true,
-            Ok(Some(Event::Ended(role, status))) => count_end(&mut ends, role, status)?,
-        }
-    }
-    let api = async {
-        if node.options.part.serves() {
-            api_answers(node).await;
-        }
-    };
-    tokio::pin!(api);
-    loop {
-        tokio::select! {
-            () = &mut api => break,
-            event = seen.recv() => match event {
-                None => return Err(late("the API")),
-                Some(Event::Listening) => {}
-                Some(Event::Ended(role, status)) => count_end(&mut ends, role, status)?,
-            },
-            () = tokio::time::sleep(READY_WAIT_MAX.saturating_sub(start.elapsed())) => return Err(late("the API")),
-        }
-    }
-    let unwritten = |source| StartError::File { attempt: "write", path: node.options.ready_file.clone().unwrap_or_default(), source };
-    let mut ready = node.ready().map_err(unwritten)?;
-    if node.place().fresh && ready.peer.is_some() {
-        invite::invite(node, &mut ready).await;
-    }
-    if let Some(path) = &node.options.ready_file {
-        ready_file::write(path, &ready).map_err(unwritten)?;
-    }
-    Ok(ready)
-}
-
-fn count_end(ends: &mut [u32; 2], role: Role, status: String) -> Result<(), StartError> {
-    let times = &mut ends[usize::from(role == Role::Worker)];
-    *times += 1;
-    if *times < STARTS_MAX { Ok(()) } else { Err(StartError::ChildFails { role: role.noun(), times: *times, status }) }
-}
-
-/// Returns once the API says on its socket that it is ready.
-async fn api_answers(node: &Node) {
-    let path = node.directory.path.join("api.sock");
-    while !is_ready(&path).await.unwrap_or(false) {
-        tokio::time::sleep(READY_LOOK_EVERY).await;
-    }
-}
-
-async fn is_ready(socket: &std::path::Path) -> anyhow::Result<bool> {
-    let ask = async {
-        let reachable = connectable(socket)?;
-        let stream = tokio::net::UnixStream::connect(reachable.path()).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let request = http::Request::get("/readyz").header("host", "localhost").body(http_body_util::Empty::<bytes::Bytes>::new())?;
-        tokio::select! {
-            response = sender.send_request(request) => Ok(response?.status().is_success()),
-            _ = connection => Ok(false),
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), ask).await?
 }

@@ -4,12 +4,15 @@
 use std::fs;
 
 use runtime::{Settings, SystemNeeds};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
 use super::start_error::StartError;
 
 /// Sandboxes a worker has where nothing is in the way; with fewer, start says what is.
 const SLOTS_WISHED: u32 = 1_000;
+
+/// Longest core: too short for one.
+const CORE_BYTES: u64 = 1;
 
 /// The line that lets a worker have as many memory maps as it wants.
 const MAPS_REMEDY: &str = "sysctl -w vm.max_map_count=1048576";
@@ -22,6 +25,24 @@ const FILES_REMEDY: &str = "raise the hard limit: LimitNOFILE=1048576 in the sys
 struct Allowed {
     maps: u64,
     files: u64,
+}
+
+/// Has the kernel write no memory of this process and its children to disk when one of them crashes: secrets, keys and guests' data are in it. One byte says so to
+/// programs that cores are piped to as well; a zero does not (core(5)).
+pub fn forbid_cores() {
+    let hard = getrlimit(Resource::Core).maximum;
+    let most = hard.map_or(CORE_BYTES, |hard| hard.min(CORE_BYTES));
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) }) {
+        tracing::warn!(error = %error, "a crash may write memory to disk");
+    }
+}
+
+/// Closes the memory of this process to others of its user: no debugger, no core, and files in /proc that are root's. For whoever holds keys and need not look
+/// at its own pages; a worker must.
+pub fn hide_memory() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(error = %error, "other processes of this user may read the memory of this one");
+    }
 }
 
 /// Raises what may be raised, logs the sum, and refuses when not even the smallest worker fits.
@@ -103,5 +124,14 @@ mod tests {
         raise_files();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
+    }
+
+    #[test]
+    fn no_core_is_long_enough_for_one_and_nobody_may_have_a_longer_one() {
+        forbid_cores();
+        let limit = getrlimit(Resource::Core);
+        assert!(limit.current.is_some_and(|bytes| bytes <= CORE_BYTES) && limit.current == limit.maximum, "{limit:?}");
+        forbid_cores();
+        assert_eq!(getrlimit(Resource::Core), limit, "again, as every node of a process does");
     }
 }

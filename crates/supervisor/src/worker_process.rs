@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use api::peer::Introduction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    child_main,
+    addresses, child_main,
     node::Node,
     options::LogOptions,
     sandbox_process::{self, Hardening, User},
@@ -32,13 +33,22 @@ impl WorkerConfig {
             servers: if node.options.part.serves() { Vec::new() } else { node.place().addresses(&node.options) },
             data: Node::directory_of_children().to_owned(),
             trusted_proxies: node.options.trusted_proxies.clone(),
-            cluster_sockets: node.sockets.addresses(),
+            cluster_sockets: node.sockets.gateway_addresses(),
+            closed_ports: node.sockets.closed_ports(),
+            closed: closed(node),
+            advertise_https: node.options.advertise_https,
             guest_log: node.options.guest_log,
             traces: node.options.traces.clone(),
             unload_after: node.options.upkeep.unload_after,
         };
         Self { settings, user: node.worker_user, log: node.options.log.clone() }
     }
+}
+
+/// Where the cluster is run besides this machine's own sockets: under which addresses others reach this node, and where servers were when it joined.
+fn closed(node: &Node) -> Vec<String> {
+    let Introduction { peer, mesh, api, .. } = addresses::introduction(node, &addresses::of_member(node.place()));
+    [peer, mesh, api].into_iter().flatten().chain(node.place().addresses(&node.options)).collect()
 }
 
 /// Runs the worker until SIGTERM or the supervisor's end. Must be called before the process has a second thread.
@@ -64,6 +74,8 @@ pub fn run(config: WorkerConfig, mut inherited: Inherited) -> anyhow::Result<Exi
             tracing::warn!(missing = missing.join("; "), user.id = config.user.map(|user| user.0), "the worker is separated only in part")
         }
     }
+    // After what must happen before there is a second thread.
+    child_main::die_with(&config_of_worker.lifeline)?;
     child_main::run("worker", |stop| worker::run(config_of_worker, stop))?;
     Ok(ExitCode::SUCCESS)
 }

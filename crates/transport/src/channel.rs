@@ -3,7 +3,15 @@
 
 mod owner;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -165,10 +173,10 @@ impl Channel {
     /// # Errors
     /// There is no answer `within` that time, or none will come; [`ChannelError::sent`] says whether the request may have arrived.
     pub async fn request(&self, request: Request<Body>, within: Duration) -> Result<Response<Incoming>, ChannelError> {
-        self.request_unless(request, within, std::future::pending()).await
+        self.request_unless(request, within, std::future::pending(), Duration::ZERO).await
     }
 
-    /// As [`Self::request`], but gives up as soon as `pointless` ends.
+    /// As [`Self::request`], but gives up once `pointless` ends: at once what is not sent yet, after `grace` what the peer may have and be about to answer.
     ///
     /// # Errors
     /// The same, and that it was given up.
@@ -177,41 +185,46 @@ impl Channel {
         request: Request<Body>,
         within: Duration,
         pointless: impl Future<Output = ()>,
+        grace: Duration,
     ) -> Result<Response<Incoming>, ChannelError> {
-        let mut sent = Sent::Never;
+        let may_have_come = AtomicBool::new(false);
+        let sent = || if may_have_come.load(Ordering::Relaxed) { Sent::Perhaps } else { Sent::Never };
         let finished = {
-            let attempt = timeout(within, self.attempt(request, &mut sent));
+            let attempt = timeout(within, self.attempt(request, &may_have_come));
+            tokio::pin!(attempt);
             tokio::select! {
                 biased;
-                finished = attempt => Some(finished),
-                () = pointless => None,
+                finished = &mut attempt => Some(finished),
+                () = pointless => match sent() {
+                    Sent::Never => None,
+                    Sent::Perhaps => timeout(grace, attempt).await.ok(),
+                },
             }
         };
         match finished {
             Some(Ok(answered)) => answered,
-            Some(Err(_)) => Err(ChannelError::Late { to: self.0.to.clone(), within, sent }),
-            None => Err(ChannelError::GivenUp { to: self.0.to.clone(), sent }),
+            Some(Err(_)) => Err(ChannelError::Late { to: self.0.to.clone(), within, sent: sent() }),
+            None => Err(ChannelError::GivenUp { to: self.0.to.clone(), sent: sent() }),
         }
     }
 
-    async fn attempt(&self, mut request: Request<Body>, sent: &mut Sent) -> Result<Response<Incoming>, ChannelError> {
+    async fn attempt(&self, mut request: Request<Body>, may_have_come: &AtomicBool) -> Result<Response<Incoming>, ChannelError> {
         self.address(&mut request);
         let mut is_first = true;
         loop {
             let mut connection = self.connection().await?;
-            *sent = Sent::Perhaps;
+            may_have_come.store(true, Ordering::Relaxed);
             let mut failed = match connection.try_send_request(request).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             // A request that comes back was queued on a connection that had just ended.
             let unsent = failed.take_message();
-            if unsent.is_some() {
-                *sent = Sent::Never;
-            }
+            let sent = if unsent.is_some() { Sent::Never } else { Sent::Perhaps };
+            may_have_come.store(sent == Sent::Perhaps, Ordering::Relaxed);
             match unsent {
                 Some(unsent) if is_first => request = unsent,
-                _ => return Err(ChannelError::Broken { to: self.0.to.clone(), source: failed.into_error(), sent: *sent }),
+                _ => return Err(ChannelError::Broken { to: self.0.to.clone(), source: failed.into_error(), sent }),
             }
             is_first = false;
         }

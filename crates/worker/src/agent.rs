@@ -23,7 +23,7 @@ use crate::{
     next_step::{Seen, Step},
     programs::{Programs, Slot},
     roster::{ProgramKey, Roster, is_same},
-    secrets::{Brought, Missing, RouteCertificates, SecretValues, Vault, WAITS_FOR_SECRETS, taken_from},
+    secrets::{Brought, Missing, RouteCertificates, SecretValues, Vault, taken_from},
     table::table,
 };
 
@@ -205,14 +205,16 @@ impl<E: Engine> Work<E> {
         }
     }
 
-    /// A job of a program, once its secrets are here; says whether they are.
-    fn start(&mut self, job: Job) -> bool {
-        let (Job::Start(key) | Job::Renew(key)) = &job else { return false };
-        let Some(assigned) = self.roster.program(key).cloned() else { return false };
+    /// A job of a program, once its secrets are here; how far its placements are then.
+    fn start(&mut self, job: Job) -> Seen {
+        let unknown = || Seen::Withheld { message: "waits for what a server says of it".to_owned() };
+        let (Job::Start(key) | Job::Renew(key)) = &job else { return unknown() };
+        let Some(assigned) = self.roster.program(key).cloned() else { return unknown() };
         let secrets = self.vault.values(&assigned);
-        if secrets == Err(Missing::NotHere) {
-            tracing::warn!(component = %key.component, "{WAITS_FOR_SECRETS}");
-            return false;
+        if let Err(missing @ Missing::NotHere { .. }) = &secrets {
+            let message = missing.to_string();
+            tracing::warn!(component = %key.component, waits = message, "a program waits for secrets");
+            return Seen::Withheld { message };
         }
         if self.busy.insert(job.clone()) {
             let (jobs, programs) = (self.agent.jobs.clone(), self.agent.programs.clone());
@@ -221,7 +223,7 @@ impl<E: Engine> Work<E> {
                 (job, result)
             });
         }
-        true
+        Seen::Starting
     }
 
     /// How a renewal ended: what answers stays when it did not work, and it is tried again where that may help.
@@ -293,8 +295,7 @@ impl<E: Engine> Work<E> {
             Step::Fetch if self.agent.jobs.has_artifact(digest) => Seen::Fetched,
             Step::Fetch => self.begin(Job::Fetch(digest), Seen::Fetching),
             Step::Compile => self.begin(Job::Compile(digest), Seen::Compiling),
-            Step::Start if self.start(Job::Start(key.clone())) => Seen::Starting,
-            Step::Start => Seen::Withheld,
+            Step::Start => self.start(Job::Start(key.clone())),
             Step::Publish => {
                 self.stale_table = true;
                 Seen::Ready

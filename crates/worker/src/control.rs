@@ -28,13 +28,12 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     agent::Seat,
     chronicle::Chronicle,
     limits::{CONTROL_WAIT_MAX, REPORT_EVERY, RETRY_WAIT_MAX, RETRY_WAIT_MIN},
-    way::Way,
+    way::{Answer, Way},
 };
 
 /// What went wrong between this worker and its control plane.
@@ -82,12 +81,27 @@ pub enum ControlError {
     },
 }
 
+/// What the stream of assignments is called.
+const STREAM: &str = "the assignment stream";
+
+/// What came of a stream of assignments so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    /// No whole assignment.
+    Nothing,
+    /// One that was older than what this node has.
+    Refused,
+    /// The newest was taken.
+    Taken,
+}
+
 /// The way to the control plane. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
     way: Way,
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
+    closed: watch::Sender<Vec<String>>,
 }
 
 /// An assignment, or a change of one, and whom to tell when it is not taken.
@@ -108,7 +122,12 @@ pub struct Backoff {
 impl Control {
     /// The control plane behind `way`.
     pub fn new(way: Way) -> Self {
-        Self { way, fetches: Arc::default() }
+        Self { way, fetches: Arc::default(), closed: watch::Sender::default() }
+    }
+
+    /// The sockets that no guest may reach, as the last report was answered.
+    pub fn closed(&self) -> watch::Receiver<Vec<String>> {
+        self.closed.subscribe()
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -123,47 +142,26 @@ impl Control {
         }
     }
 
+    /// One stream, and on to another server when it brought nothing: the server may be behind, or cut off.
     async fn stream_once(
         &self,
         offers: &mpsc::Sender<Offer>,
         connected: &watch::Sender<bool>,
         backoff: &mut Backoff,
     ) -> Result<(), ControlError> {
-        let what = "the assignment stream";
-        let broken = |source: io::Error| ControlError::Broken { what: what.into(), source };
-        let (response, _driver) = self.ask(Method::GET, "/node/v1/assignments", Bytes::new()).await?;
-        let mut body = expect_success(what, response).await?.into_body();
+        let answer = self.ask(Method::GET, "/node/v1/assignments", Bytes::new()).await?;
+        let body = expect_success(STREAM, answer.response).await?.into_body();
         connected.send_replace(true);
-        *backoff = Backoff::default();
-        let (mut held, mut parts) = (Vec::new(), Parts::default());
-        loop {
-            let frame = timeout(STREAM_SILENCE_MAX, body.frame()).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
-            let Some(frame) = frame else { return Ok(()) };
-            let Ok(data) = frame.map_err(|error| broken(io::Error::other(error)))?.into_data() else { continue };
-            for piece in data.split_inclusive(|byte| *byte == b'\n') {
-                held.extend_from_slice(piece);
-                if held.len() > LINE_BYTES_MAX {
-                    return Err(broken(io::Error::other("a line is too long")));
-                }
-                if piece.ends_with(b"\n") {
-                    let line = std::mem::take(&mut held);
-                    if line.iter().all(u8::is_ascii_whitespace) {
-                        continue;
-                    }
-                    let part = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
-                    let Some(part) = parts.take(part) else { continue };
-                    let (refused, is_refused) = oneshot::channel();
-                    if offers.send(Offer { part, refused }).await.is_err() {
-                        return Ok(());
-                    }
-                    if is_refused.await.is_ok() {
-                        // As long as the control plane is older than this node is it stays refused, so this is not done in haste.
-                        tokio::time::sleep(RETRY_WAIT_MAX).await;
-                        return Ok(());
-                    }
-                }
-            }
+        let mut brought = Brought::Nothing;
+        let ended = take_parts(body, offers, &mut brought, backoff).await;
+        if brought != Brought::Taken || ended.is_err() {
+            answer.through.leave();
         }
+        if brought == Brought::Refused {
+            // As long as the control plane is older than this node is it stays refused, so this is not done in haste.
+            tokio::time::sleep(RETRY_WAIT_MAX).await;
+        }
+        ended
     }
 
     /// Sends the newest report whenever it changes, and every few seconds as a sign of life; ends when the agent does. A report waits until `kept`
@@ -215,6 +213,11 @@ impl Control {
 
     async fn report(&self, report: &Report) -> Result<(), ControlError> {
         let answer: ReportAnswer = self.exchange("a report", REPORT_PATH, report).await?;
+        self.closed.send_if_modified(|closed| {
+            let news = *closed != answer.closed;
+            closed.clone_from(&answer.closed);
+            news
+        });
         self.way.learn(answer);
         Ok(())
     }
@@ -227,8 +230,8 @@ impl Control {
     async fn exchange<A: DeserializeOwned>(&self, what: &str, path: &str, question: &impl Serialize) -> Result<A, ControlError> {
         let broken = |source: io::Error| ControlError::Broken { what: what.into(), source };
         let body = serde_json::to_vec(question).map_err(|error| broken(error.into()))?;
-        let (response, _driver) = self.ask(Method::POST, path, body.into()).await?;
-        let body = Limited::new(expect_success(what, response).await?.into_body(), JSON_BYTES_MAX).collect();
+        let answer = self.ask(Method::POST, path, body.into()).await?;
+        let body = Limited::new(expect_success(what, answer.response).await?.into_body(), JSON_BYTES_MAX).collect();
         let body = timeout(CONTROL_WAIT_MAX, body).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
         let body = body.map_err(|error| broken(io::Error::other(error)))?.to_bytes();
         serde_json::from_slice(&body).map_err(|error| broken(error.into()))
@@ -248,8 +251,8 @@ impl Control {
 
     async fn fetch_aside(&self, digest: Digest, aside: &Path) -> Result<(), ControlError> {
         let what = format!("artifact {digest}");
-        let (response, _driver) = self.ask(Method::GET, &format!("/node/v1/artifacts/{digest}"), Bytes::new()).await?;
-        let mut body = expect_success(&what, response).await?.into_body();
+        let answer = self.ask(Method::GET, &format!("/node/v1/artifacts/{digest}"), Bytes::new()).await?;
+        let mut body = expect_success(&what, answer.response).await?.into_body();
         let write = |source| ControlError::Write { path: aside.to_owned(), source };
         let mut file = tokio::fs::File::create(aside).await.map_err(write)?;
         let mut hash = sha2::Sha256::new();
@@ -273,13 +276,8 @@ impl Control {
         Ok(())
     }
 
-    /// Sends one request; a connection of its own lives as long as the handle beside the response.
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(Response<Incoming>, Option<AbortOnDropHandle<()>>), ControlError> {
+    /// Sends one request.
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ControlError> {
         let unreachable = |source: io::Error| ControlError::Unreachable { at: self.way.to_string(), source };
         let request = Request::builder()
             .method(method)
@@ -290,6 +288,46 @@ impl Control {
             .map_err(|error| unreachable(io::Error::other(error)))?;
         let answer = timeout(CONTROL_WAIT_MAX, self.way.send(request)).await;
         answer.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?.map_err(unreachable)
+    }
+}
+
+/// Takes the parts of a stream until it ends, or one is refused.
+async fn take_parts(
+    mut body: Incoming,
+    offers: &mpsc::Sender<Offer>,
+    brought: &mut Brought,
+    backoff: &mut Backoff,
+) -> Result<(), ControlError> {
+    let broken = |source: io::Error| ControlError::Broken { what: STREAM.into(), source };
+    let (mut held, mut parts) = (Vec::new(), Parts::default());
+    loop {
+        let frame = timeout(STREAM_SILENCE_MAX, body.frame()).await.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?;
+        let Some(frame) = frame else { return Ok(()) };
+        let Ok(data) = frame.map_err(|error| broken(io::Error::other(error)))?.into_data() else { continue };
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            held.extend_from_slice(piece);
+            if held.len() > LINE_BYTES_MAX {
+                return Err(broken(io::Error::other("a line is too long")));
+            }
+            if piece.ends_with(b"\n") {
+                let line = std::mem::take(&mut held);
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                let part = serde_json::from_slice(&line).map_err(|error| broken(error.into()))?;
+                let Some(part) = parts.take(part) else { continue };
+                let (refused, is_refused) = oneshot::channel();
+                if offers.send(Offer { part, refused }).await.is_err() {
+                    return Ok(());
+                }
+                if is_refused.await.is_ok() {
+                    *brought = Brought::Refused;
+                    return Ok(());
+                }
+                *brought = Brought::Taken;
+                *backoff = Backoff::default();
+            }
+        }
     }
 }
 

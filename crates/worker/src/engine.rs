@@ -33,6 +33,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Starts a probe sandbox of `program`.
     fn probe(&self, program: &Arc<Self::Program>) -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Keeps every guest from these sockets, each `HOST:PORT`, and from no others that were named before.
+    fn close_to_guests(&self, places: &[String]);
+
     /// Lets go of what was kept for `component`, of which no program is left on this node.
     fn forget(&self, component: &ComponentId);
 

@@ -75,7 +75,8 @@ impl Files {
         let laid_out = fill(&aside, list, artifacts).and_then(|()| {
             // Somebody else may have been faster with the same files.
             let renamed = fs::rename(&aside, &directory).or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error) });
-            renamed.map_err(|source| FilesError::Write { path: directory.clone(), source })
+            // The name is on disk too before anybody counts on it: `has` asks for no more than the name.
+            renamed.and_then(|()| sync(&self.root)).map_err(|source| FilesError::Write { path: directory.clone(), source })
         });
         if let Err(error) = remove(&aside) {
             tracing::warn!(path = %aside.display(), error = %error, "a directory stays behind");
@@ -134,13 +135,18 @@ fn fill(directory: &Path, list: &[AssignedFile], artifacts: &BTreeMap<Digest, Pa
             return Err(FilesError::Place { path: file.to.clone() });
         }
         fs::copy(artifact, &path).map_err(write(&path))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(FILE_MODE)).map_err(write(&path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(FILE_MODE)).and_then(|()| sync(&path)).map_err(write(&path))?;
     }
-    // The deepest first: a directory that is closed cannot be worked in.
+    // The deepest first: a directory that is closed cannot be worked in, and what is in it is on disk before its name is.
     for path in directories.iter().rev() {
-        fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)).map_err(write(path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)).and_then(|()| sync(path)).map_err(write(path))?;
     }
     Ok(())
+}
+
+/// Returns once the file or directory at `path` is on disk: a power cut leaves all of a list or nothing of it.
+fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 /// `to` below the directory, when it is absolute and normal.

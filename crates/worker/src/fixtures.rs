@@ -2,7 +2,7 @@
 
 use api::node::{AssignedPlacement, AssignedProgram, AssignedRoute, Assignment, Wanted};
 use model::{
-    app::Resources,
+    app::{Https, Resources},
     id::{Digest, Generation, NodeId, PlacementId, RevisionNumber},
     quantity::{Bytes, CpuMillis, Millis},
 };
@@ -54,5 +54,6 @@ pub fn route(host: &str, component: &str, revision: u64) -> AssignedRoute {
         idle_timeout: Millis(300_000),
         max_body: Bytes(10 << 20),
         certificate: None,
+        https: Https::Both,
     }
 }

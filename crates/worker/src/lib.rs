@@ -36,6 +36,7 @@ mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upkeep;
 mod way;
 
@@ -74,12 +75,12 @@ use handover::Handover;
 use jobs::Jobs;
 use lifeline::Lifeline;
 pub use limits::UNLOAD_AFTER;
-use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX};
+use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX, SETTLE_WAIT_MAX};
 use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
 use sandboxes::Sandboxes;
-use secrets::{RouteCertificates, Vault};
+use secrets::Vault;
 use spans::Spans;
 use standing::Standing;
 use upkeep::Upkeep;
@@ -97,9 +98,18 @@ pub struct Settings {
     pub data: PathBuf,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,
-    /// Sockets of the cluster itself: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
+    /// Sockets of the gateway: guests reach them only by a rule that names the address. An unspecified address means every one of this machine.
     #[serde(default)]
     pub cluster_sockets: Vec<SocketAddr>,
+    /// The port at which clients reach the TLS listener, when it is another one.
+    #[serde(default)]
+    pub advertise_https: Option<u16>,
+    /// Ports of this machine by which the cluster is run: no guest reaches them.
+    #[serde(default)]
+    pub closed_ports: Vec<u16>,
+    /// `HOST:PORT` of others that no guest reaches, as far as they are known at start.
+    #[serde(default)]
+    pub closed: Vec<String>,
     /// How fast one component may write its log.
     pub guest_log: LogRate,
     /// Where spans go; absent: none are made.
@@ -175,8 +185,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let directories = Directories::new(&config.settings.data);
     let logs = LogConfig::new(directories.logs(), config.settings.node.clone(), config.settings.guest_log);
     let logs = Arc::new(LogStore::start(logs).map_err(|source| RunError::Io { attempt: "open the logs", source })?);
-    let cluster_sockets = config.settings.cluster_sockets.clone();
-    let settings = runtime::Settings { cluster_sockets, ..runtime::Settings::for_this_machine() };
+    let (cluster_sockets, closed_ports) = (config.settings.cluster_sockets.clone(), config.settings.closed_ports.clone());
+    let settings = runtime::Settings { cluster_sockets, closed_ports, ..runtime::Settings::for_this_machine() };
     let engine = Sandboxes::start(&settings, &directories, logs.clone())?;
     let runtime = engine.runtime().clone();
     let mut registry = Registry::with_prefix("shoal");
@@ -208,6 +218,7 @@ where
     let (lifeline, lifeline_task) = Lifeline::new(UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?, stop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(lifeline_task);
+    tasks.spawn(close_to_guests(settings.closed.clone(), control.closed(), engine.clone()));
     let mesh_socket = tokio::net::UnixListener::from_std(mesh_socket).map_err(io("listen for the control plane"))?;
 
     let counts = register(&mut registry, &engine, &logs);
@@ -216,11 +227,11 @@ where
     let programs = Arc::new(Programs::new(jobs.clone()));
     registry.register_collector(Box::new(ProgramFigures { programs: programs.clone() }));
     let (route_certificates, for_routes) = watch::channel(Arc::default());
-    let doors = Doors { http, tls: tls_of(https, &lifeline, for_routes, &mut tasks).await? };
+    let tls = tls::config(https, settings.advertise_https, (&lifeline, for_routes), &mut tasks).await?;
     let traffic = gateway::Metrics::register(&mut registry);
     let tracing = settings.traces.as_ref().map(|traces| Tracing::start(traces, &settings.node, &mut registry));
     let spans = tracing.as_ref().map(|tracing| tracing.spans.clone());
-    let (gateway, handle) = gateway_of(doors, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
+    let (gateway, handle) = gateway_of(Doors { http, tls }, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
     let figures = figures::Sources::new(&settings.node, (traffic, handle.clone()), engine.clone(), programs.clone(), logs.clone());
 
     let (seat, seats) = watch::channel(Seat::default());
@@ -241,8 +252,7 @@ where
     tasks.spawn(agent.run((saved, left), offers, CancellationToken::new()));
     let stream = control.clone();
     tasks.spawn(async move { stream.stream_assignments(offer, connect).await });
-    let reports = seats.clone();
-    let told = chronicle.clone();
+    let (reports, told) = (seats.clone(), chronicle.clone());
     tasks.spawn(standing.clone().keep_renewed(control.clone()));
     tasks.spawn(async move { control.send_reports(reports, kept, &told).await });
     tasks.spawn(upkeep.run());
@@ -251,12 +261,24 @@ where
     tasks.spawn(mesh::serve(mesh_socket, mesh_state.clone()));
     listen_to_others(&mut tasks, (mesh, metrics), &standing, mesh_state).map_err(io("listen for other machines"))?;
 
-    open(&lifeline, resuming.then(|| seats.clone()), started_at).await;
+    open(resuming.then(|| seats.clone()), started_at).await;
+    tasks.spawn(announce(lifeline, resuming.then(|| seats.clone())));
     tell_start(&chronicle, &seats);
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
     Tracing::end(tracing).await;
     result
+}
+
+/// Has the engine keep guests from the sockets by which the cluster is run: those known at start and those that the control plane names.
+async fn close_to_guests<E: Engine>(known: Vec<String>, mut named: watch::Receiver<Vec<String>>, engine: Arc<E>) {
+    loop {
+        let named_now = named.borrow_and_update().clone();
+        engine.close_to_guests(&[known.as_slice(), named_now.as_slice()].concat());
+        if named.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Leaves every new set of secrets to the next worker; returns what the one before left.
@@ -320,47 +342,6 @@ struct Doors {
     tls: Option<gateway::TlsConfig>,
 }
 
-/// The certificates for `https`: nobody is let in there before they have come.
-async fn tls_of(
-    https: Option<TcpListener>,
-    lifeline: &Lifeline,
-    for_routes: watch::Receiver<Arc<RouteCertificates>>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Option<gateway::TlsConfig>, RunError> {
-    let Some(listener) = https else { return Ok(None) };
-    match timeout(CERTIFICATES_WAIT_MAX, lifeline.certificates()).await {
-        Ok(Ok(from_directory)) => {
-            let (joined, certificates) = watch::channel(from_directory.borrow().clone());
-            tasks.spawn(join_certificates(from_directory, for_routes, joined));
-            Ok(Some(gateway::TlsConfig { listener, certificates }))
-        }
-        Ok(Err(_)) | Err(_) => Err(RunError::Certificates),
-    }
-}
-
-/// Puts those of routes before those of the directory, whenever either changes; ends with the worker.
-async fn join_certificates(
-    mut from_directory: watch::Receiver<Arc<gateway::CertificateSet>>,
-    mut for_routes: watch::Receiver<Arc<RouteCertificates>>,
-    joined: watch::Sender<Arc<gateway::CertificateSet>>,
-) {
-    for_routes.mark_changed();
-    loop {
-        tokio::select! {
-            Ok(()) = from_directory.changed() => {}
-            Ok(()) = for_routes.changed() => {}
-            // Both are gone: what is there stays in use until the worker ends.
-            else => return std::future::pending().await,
-        }
-        let routes = for_routes.borrow_and_update().clone();
-        let (set, refused) = from_directory.borrow_and_update().with_hosts(&routes);
-        for (name, error) in refused {
-            tracing::error!(error.code = "E0513", certificate.name = name, error = %error, "the certificate of a route cannot be used");
-        }
-        joined.send_replace(Arc::new(set));
-    }
-}
-
 fn gateway_of<E: Engine<Program: Answers>>(
     doors: Doors,
     settings: &Settings,
@@ -408,14 +389,30 @@ fn words_of(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
     }
 }
 
-/// Says that connections are accepted, once the last assignment is served again where there is one.
-async fn open(lifeline: &Lifeline, seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
+/// Waits until connections can be accepted: soon, and if possible not before the last assignment is served again where there is one.
+async fn open(seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
     let resuming = seats.is_some();
-    if let Some(seats) = seats {
-        resume(seats).await;
+    if let Some(seats) = seats
+        && !is_resumed(seats, RESUME_WAIT_MAX).await
+    {
+        tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
+    }
+    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+}
+
+/// Tells the supervisor that the worker serves, once the last assignment is served again as a whole: after an upgrade all code may have to be made anew, and a
+/// node is not ready before. Lives as long as the worker, as its parts do.
+async fn announce(lifeline: Lifeline, seats: Option<watch::Receiver<Seat>>) {
+    if let Some(seats) = seats
+        && !is_resumed(seats, SETTLE_WAIT_MAX).await
+    {
+        tracing::warn!(
+            waited.ms = SETTLE_WAIT_MAX.as_millis(),
+            "not everything assigned is ready again; the node counts as ready all the same"
+        );
     }
     lifeline.listening().await;
-    tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
+    std::future::pending().await
 }
 
 fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
@@ -425,11 +422,9 @@ fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
     chronicle.tell(ReportedEventKind::WorkerStarted, None, message);
 }
 
-/// Waits until the last assignment is served again, so that connections which wait in the accept queue meet instances; not for ever.
-async fn resume(mut seats: watch::Receiver<Seat>) {
-    if timeout(RESUME_WAIT_MAX, seats.wait_for(|seat| seat.settled && seat.roster.is_assigned())).await.is_err() {
-        tracing::warn!(waited.ms = RESUME_WAIT_MAX.as_millis(), "not everything assigned is ready again; serving what is");
-    }
+/// Whether the last assignment is served again `within` that time, so that connections which wait in the accept queue meet instances.
+async fn is_resumed(mut seats: watch::Receiver<Seat>, within: Duration) -> bool {
+    timeout(within, seats.wait_for(|seat| seat.settled && seat.roster.is_assigned())).await.is_ok()
 }
 
 fn networks(texts: &[String]) -> Result<Vec<gateway::Cidr>, RunError> {

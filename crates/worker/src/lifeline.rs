@@ -8,8 +8,8 @@ use gateway::{CertificatePair, CertificateSet};
 use model::id::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::AsyncWriteExt,
-    net::{UnixStream, unix::OwnedWriteHalf},
+    io::{AsyncWrite, AsyncWriteExt},
+    net::{UnixStream, unix::OwnedReadHalf},
     sync::{mpsc, oneshot, watch},
 };
 use tokio_util::{
@@ -18,6 +18,7 @@ use tokio_util::{
 };
 
 pub use crate::limits::LIFELINE_LINE_BYTES_MAX as LINE_BYTES_MAX;
+pub use crate::limits::LIFELINE_LINES_WAITING_MAX as LINES_WAITING_MAX;
 use crate::limits::NEEDS_PER_LINE;
 
 /// Requests waiting to be written: one per program that is being prepared.
@@ -148,43 +149,94 @@ impl Lifeline {
     }
 }
 
-async fn talk(
-    stream: UnixStream,
+async fn talk(stream: UnixStream, requests: mpsc::Receiver<Request>, certificates: watch::Sender<Arc<CertificateSet>>) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    let (out, outgoing) = mpsc::channel(LINES_WAITING_MAX);
+    // Neither waits for the other: two ends that both write before they read would wait for each other for ever.
+    tokio::select! {
+        ended = listen(reader, requests, &out, certificates) => ended,
+        written = write_lines(writer, outgoing) => written,
+    }
+}
+
+/// Takes what the supervisor says at all times, and what it is asked as long as there is room for it.
+async fn listen(
+    reader: OwnedReadHalf,
     mut requests: mpsc::Receiver<Request>,
+    out: &mpsc::Sender<Vec<u8>>,
     certificates: watch::Sender<Arc<CertificateSet>>,
 ) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
     let mut waiting = Waiting::new();
     loop {
+        let next = async {
+            let room = out.reserve().await;
+            (room, requests.recv().await)
+        };
         tokio::select! {
             line = lines.next() => match line {
                 None => return Ok(()),
                 Some(line) => settle(&mut waiting, &certificates, &line.map_err(io::Error::other)?)?,
             },
-            Some(request) = requests.recv() => {
-                let message = match request {
-                    Request::Compile { digest, answer } => {
-                        let askers = waiting.entry(digest).or_default();
-                        askers.push(answer);
-                        if askers.len() > 1 {
-                            continue;
-                        }
-                        ToSupervisor::Compile { digest }
-                    }
-                    Request::Listening => ToSupervisor::Listening {},
-                    Request::Needs(digests) => {
-                        let (last, parts) = parts_of(&digests);
-                        for part in parts {
-                            say(&mut writer, &ToSupervisor::Needs { digests: part.to_vec(), more: true }).await?;
-                        }
-                        ToSupervisor::Needs { digests: last.to_vec(), more: false }
-                    }
-                };
-                say(&mut writer, &message).await?;
+            (room, Some(request)) = next => {
+                let room = room.map_err(io::Error::other)?;
+                if let Some(text) = text_of(request, &mut waiting)? {
+                    room.send(text);
+                }
             }
         }
     }
+}
+
+/// The lines of a request; none when somebody has asked the same already.
+fn text_of(request: Request, waiting: &mut Waiting) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    match request {
+        Request::Compile { digest, answer } => {
+            let askers = waiting.entry(digest).or_default();
+            askers.push(answer);
+            if askers.len() > 1 {
+                return Ok(None);
+            }
+            add_line(&mut text, &ToSupervisor::Compile { digest })?;
+        }
+        Request::Listening => add_line(&mut text, &ToSupervisor::Listening {})?,
+        Request::Needs(digests) => {
+            let (last, parts) = parts_of(&digests);
+            for part in parts {
+                add_line(&mut text, &ToSupervisor::Needs { digests: part.to_vec(), more: true })?;
+            }
+            add_line(&mut text, &ToSupervisor::Needs { digests: last.to_vec(), more: false })?;
+        }
+    }
+    Ok(Some(text))
+}
+
+/// Adds `message` to `text` as a line.
+fn add_line(text: &mut Vec<u8>, message: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, message)?;
+    text.push(b'\n');
+    Ok(())
+}
+
+/// `message` as a line.
+///
+/// # Errors
+/// It cannot be JSON.
+pub fn line_of(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    add_line(&mut text, message).map(|()| text)
+}
+
+/// Writes what comes until nothing will; for both ends, each of which reads meanwhile.
+///
+/// # Errors
+/// The other end is gone.
+pub async fn write_lines(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(text) = outgoing.recv().await {
+        writer.write_all(&text).await?;
+    }
+    Ok(())
 }
 
 /// The last part of a list, and those before it.
@@ -192,12 +244,6 @@ fn parts_of(digests: &[Digest]) -> (&[Digest], std::slice::Chunks<'_, Digest>) {
     let whole = digests.len() / NEEDS_PER_LINE * NEEDS_PER_LINE;
     let (parts, last) = digests.split_at(whole);
     (last, parts.chunks(NEEDS_PER_LINE))
-}
-
-async fn say(writer: &mut OwnedWriteHalf, message: &ToSupervisor) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    writer.write_all(&line).await
 }
 
 fn settle(waiting: &mut Waiting, certificates: &watch::Sender<Arc<CertificateSet>>, line: &str) -> io::Result<()> {
@@ -256,6 +302,20 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_worker_hears_a_supervisor_that_does_not_read() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (lifeline, task) = Lifeline::new(ours, CancellationToken::new());
+        let _task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(task));
+        // More than a socket holds, so that whoever writes it waits.
+        let wanted: Vec<Digest> = (0..32_768_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+        lifeline.needs(wanted).await;
+        let certificates = line_of(&ToWorker::Certificates { pairs: Vec::new(), broken: vec!["one".into()] }).unwrap();
+        theirs.write_all(&certificates).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(20), lifeline.certificates()).await.expect("it is heard");
+        assert_eq!(heard.unwrap().borrow().broken(), ["one"]);
+    }
 
     #[tokio::test]
     async fn one_question_serves_everyone_who_asks_for_the_same_code() {

@@ -5,8 +5,14 @@ use std::time::Duration;
 /// Longest line from the supervisor: 4 MiB of certificates, of which each line feed takes two bytes.
 pub const LIFELINE_LINE_BYTES_MAX: usize = 8 << 20;
 
+/// Messages that wait to be written to the other end of a lifeline: more than a moment of a busy start, and few enough that certificates of 4 MiB are no burden.
+pub const LIFELINE_LINES_WAITING_MAX: usize = 16;
+
 /// How long a worker that shall speak TLS waits for its certificates: the supervisor has them, and sends them first.
 pub const CERTIFICATES_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Between looks at the dates of the certificates of routes: a warning of days does not depend on an hour.
+pub const DATES_LOOK_EVERY: Duration = Duration::from_secs(3600);
 
 /// Artifacts named in one line to the supervisor: 75 bytes each, and a line has room for ten times as many.
 pub const NEEDS_PER_LINE: usize = 80;
@@ -74,6 +80,10 @@ pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// How long a restarted worker prepares its last assignment before it accepts connections; they wait in the accept queue meanwhile.
 pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a node that starts counts as starting while its last assignment is prepared: the compiler makes what a full node runs, and the supervisor waits a
+/// little longer than this.
+pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(110);
 
 /// One log file; with the one before it a component keeps at most twice this, for guest lines and for its access log each.
 pub const LOG_FILE_BYTES_MAX: u64 = 8 << 20;
@@ -162,3 +172,12 @@ pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Bytes of all secret values of a node as they are handed to the next worker: what all Configs and Secrets of a cluster may have, with room for keys.
 pub const HANDOVER_BYTES_MAX: u64 = 256 << 20;
+
+/// Connections for metrics at once: a few Prometheus servers, and people who look. More wait in the accept queue.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+
+/// Until the head of a request for metrics is there, also between two of one connection.
+pub const METRICS_HEADER_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection for metrics lasts: several scrapes, and an end for whoever reads slowly.
+pub const METRICS_CONNECTION_LIFE_MAX: Duration = Duration::from_secs(120);

@@ -1,6 +1,12 @@
 //! What a worker answers its control plane: logs, metrics, why, status. Owns these handlers; must never change anything.
 
-use std::{convert::Infallible, net::SocketAddr, process, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    process,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::{
     mesh::{FIGURES_PATH, FiguresQuery, InstanceLoad, LOGS_PATH, METRICS_PATH, STATUS_PATH, WHY_PATH, WorkerFigures, WorkerStatus},
@@ -15,12 +21,13 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::quantity::Millis;
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tower::ServiceExt;
 use transport::{Acceptor, Caller, Protocol, Role};
@@ -28,7 +35,7 @@ use transport::{Acceptor, Caller, Protocol, Role};
 use crate::{
     agent::Seat,
     figures::Read,
-    limits::{MESH_CONNECTIONS_MAX, RETRY_WAIT_MIN},
+    limits::{MESH_CONNECTIONS_MAX, METRICS_CONNECTION_LIFE_MAX, METRICS_CONNECTIONS_MAX, METRICS_HEADER_MAX, RETRY_WAIT_MIN},
     logs::{Filter, LogStore},
 };
 
@@ -107,11 +114,46 @@ async fn converse(
     }
 }
 
-/// Answers Prometheus, where no control plane does.
+/// Answers Prometheus, where no control plane does. Anybody may call here, so that connections are few and short.
 pub async fn serve_metrics(listener: tokio::net::TcpListener, mesh: Mesh) {
     let router = Router::new().route("/metrics", get(metrics)).with_state(mesh);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(error = %error, "the metrics listener ended");
+    let bounds = MetricsBounds { connections: METRICS_CONNECTIONS_MAX, life: METRICS_CONNECTION_LIFE_MAX };
+    serve_few(listener, router, bounds).await;
+}
+
+/// How many connections there are at once, and for how long each.
+#[derive(Debug, Clone, Copy)]
+struct MetricsBounds {
+    connections: usize,
+    life: Duration,
+}
+
+async fn serve_few(listener: tokio::net::TcpListener, router: Router, bounds: MetricsBounds) {
+    let places = Arc::new(Semaphore::new(bounds.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the places are never closed");
+        tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let router = router.clone();
+                    connections.spawn(async move {
+                        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| router.clone().oneshot(request));
+                        let mut builder = hyper::server::conn::http1::Builder::new();
+                        builder.timer(TokioTimer::new()).header_read_timeout(METRICS_HEADER_MAX);
+                        // How it ends matters to nobody: the next scrape connects anew.
+                        let _ = timeout(bounds.life, builder.serve_connection(TokioIo::new(stream), service)).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection cannot be accepted");
+                    tokio::time::sleep(RETRY_WAIT_MIN).await;
+                }
+            },
+        }
     }
 }
 
@@ -203,4 +245,37 @@ fn explain(subject: String, walk: gateway::WhyAnswer) -> WhyAnswer {
 fn refusal(status: StatusCode, code: &str, message: String) -> Response {
     let error = ErrorDetail { code: code.to_owned(), message, help: String::new(), details: Details::default() };
     (status, Json(ErrorBody { error })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// Goal: silent callers hold the few places for as long as they may, and no longer; whoever waits is answered then.
+    #[tokio::test]
+    async fn silent_callers_give_their_places_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = MetricsBounds { connections: 2, life: Duration::from_secs(1) };
+        let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(serve_few(
+            listener,
+            Router::new().route("/metrics", get(|| async { "figures" })),
+            bounds,
+        )));
+        let _silent = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let asked = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = timeout(Duration::from_secs(20), asked).await.expect("a place comes free");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("figures"), "{answer}");
+    }
 }

@@ -2,8 +2,6 @@
 
 use api::node::{Phase, Wanted};
 
-use crate::secrets::WAITS_FOR_SECRETS;
-
 /// How far a placement is on this node. Only ever moves down this list, except that a step that failed for a passing reason is taken again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -18,7 +16,10 @@ pub enum Seen {
     /// Its code is in the store.
     Compiled,
     /// Its code is in the store; its secrets have not come.
-    Withheld,
+    Withheld {
+        /// What it waits for, in the words everybody uses.
+        message: String,
+    },
     /// Its code is being opened and a probe sandbox started.
     Starting,
     /// A sandbox of it has started; the gateway does not know yet.
@@ -64,7 +65,7 @@ pub fn next_step(wanted: Wanted, seen: &Seen) -> Option<Step> {
         (Wanted::Run, Seen::Fetched) => Some(Step::Compile),
         (Wanted::Run, Seen::Compiled) => Some(Step::Start),
         (Wanted::Run, Seen::Started) => Some(Step::Publish),
-        (Wanted::Run, Seen::Fetching | Seen::Compiling | Seen::Withheld | Seen::Starting | Seen::Ready) => None,
+        (Wanted::Run, Seen::Fetching | Seen::Compiling | Seen::Withheld { .. } | Seen::Starting | Seen::Ready) => None,
         // A placement never comes back: whoever wants the instance again makes another placement.
         (Wanted::Run, Seen::Draining | Seen::Drained | Seen::Stopped | Seen::Failed { .. }) => None,
         (Wanted::Stop, Seen::Ready) => Some(Step::Withdraw),
@@ -80,7 +81,7 @@ impl Seen {
             Self::Absent => Phase::Assigned,
             Self::Fetching | Self::Fetched => Phase::Fetching,
             Self::Compiling | Self::Compiled => Phase::Compiling { since: None, bytes: None },
-            Self::Withheld => Phase::Waiting { message: WAITS_FOR_SECRETS.to_owned() },
+            Self::Withheld { message } => Phase::Waiting { message: message.clone() },
             Self::Starting | Self::Started => Phase::Starting,
             Self::Ready => Phase::Ready,
             Self::Draining | Self::Drained => Phase::Draining,
@@ -104,7 +105,7 @@ mod tests {
             (Seen::Fetched, Some(Step::Compile), Some(Step::Drop)),
             (Seen::Compiling, None, Some(Step::Drop)),
             (Seen::Compiled, Some(Step::Start), Some(Step::Drop)),
-            (Seen::Withheld, None, Some(Step::Drop)),
+            (Seen::Withheld { message: "waits".into() }, None, Some(Step::Drop)),
             (Seen::Starting, None, Some(Step::Drop)),
             (Seen::Started, Some(Step::Publish), Some(Step::Drop)),
             (Seen::Ready, None, Some(Step::Withdraw)),

@@ -227,7 +227,8 @@ impl Roster {
 
     /// Lets what waits for its secrets try again.
     pub fn release(&mut self) {
-        let withheld: Vec<_> = self.placements.iter().filter(|(_, held)| held.seen == Seen::Withheld).map(|(id, _)| *id).collect();
+        let withheld: Vec<_> =
+            self.placements.iter().filter(|(_, held)| matches!(held.seen, Seen::Withheld { .. })).map(|(id, _)| *id).collect();
         withheld.into_iter().for_each(|id| self.set(id, Seen::Compiled));
     }
 
@@ -306,7 +307,7 @@ pub fn is_same(one: &AssignedProgram, other: &AssignedProgram) -> bool {
 
 impl Held {
     fn is_settled(&self) -> bool {
-        self.wanted == Wanted::Stop || matches!(self.seen, Seen::Ready | Seen::Withheld | Seen::Failed { .. })
+        self.wanted == Wanted::Stop || matches!(self.seen, Seen::Ready | Seen::Withheld { .. } | Seen::Failed { .. })
     }
 
     /// The instance as the gateway names it.

@@ -79,6 +79,10 @@ impl Engine for Sandboxes {
         }
     }
 
+    fn close_to_guests(&self, places: &[String]) {
+        self.runtime.close_to_guests(places);
+    }
+
     fn counters(&self) -> Vec<(ComponentId, ComponentReading)> {
         let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.iter().map(|(component, figures)| (component.clone(), figures.read())).collect()

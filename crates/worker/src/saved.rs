@@ -9,9 +9,9 @@ use std::{
 use api::node::{AssignedProgram, AssignedRoute, Assignment};
 use model::id::{Generation, NodeId};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
-use crate::{agent::chain, roster::Roster};
+use crate::{agent::chain, control::Backoff, roster::Roster};
 
 /// What is written to the file at once.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
@@ -87,15 +87,34 @@ pub fn save(path: &Path, roster: &Roster) -> Result<(), SavedError> {
 }
 
 /// Saves the newest of `wishes` whenever it changes, one after the other, and says in `kept` how far it is; ends when there will be no more. Routing
-/// never waits for the disk, reports do; a failure costs only what a restart could have used, so `kept` goes on.
+/// never waits for the disk, reports do; a failure costs only what a restart could have used, so `kept` goes on. What could not be saved is tried again.
 pub async fn keep(path: PathBuf, mut wishes: watch::Receiver<Option<Roster>>, kept: watch::Sender<Generation>) {
-    while wishes.changed().await.is_ok() {
+    // Present while the newest is not on disk.
+    let mut failing: Option<Backoff> = None;
+    loop {
+        let changed = match &mut failing {
+            None => wishes.changed().await,
+            // A newer one takes its place, and is no reason to wait.
+            Some(backoff) => timeout(backoff.wait(), wishes.changed()).await.unwrap_or(Ok(())),
+        };
+        if changed.is_err() {
+            return;
+        }
         let Some(newest) = wishes.borrow_and_update().clone() else { continue };
         let (path, generation) = (path.clone(), newest.generation());
-        match tokio::task::spawn_blocking(move || save(&path, &newest)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %chain(&error), "the assignment is not kept for a restart"),
-            Err(error) => tracing::error!(error = %error, "the assignment is not kept for a restart"),
+        let saved = tokio::task::spawn_blocking(move || save(&path, &newest)).await;
+        let saved = saved.map_err(|error| error.to_string()).and_then(|saved| saved.map_err(|error| chain(&error)));
+        match saved {
+            Ok(()) => {
+                if failing.take().is_some() {
+                    tracing::info!("the assignment is kept for a restart again");
+                }
+            }
+            Err(error) if failing.is_none() => {
+                tracing::error!(error, "the assignment is not kept for a restart; it is tried again and again");
+                failing = Some(Backoff::default());
+            }
+            Err(error) => tracing::debug!(error, "the assignment is not kept for a restart yet"),
         }
         kept.send_replace(generation);
     }
@@ -127,5 +146,29 @@ mod tests {
         let path = directory.path().join("assignment.json");
         fs::write(&path, b"[]").unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("assignment.json"));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_saved_is_saved_once_it_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("worker/assignment.json");
+        let (wish, wishes) = watch::channel(None);
+        let (keeping, mut kept) = watch::channel(Generation::default());
+        let _keeper = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep(path.clone(), wishes, keeping)));
+        let mut roster = Roster::default();
+        roster.accept(assignment(3, vec![place("hello/web", 1, 7, Wanted::Run)]).into()).unwrap();
+        wish.send_replace(Some(roster));
+        let deadline = std::time::Duration::from_secs(20);
+        timeout(deadline, kept.wait_for(|kept| *kept == Generation(3))).await.expect("it goes on").unwrap();
+        assert!(!path.exists(), "there is no directory for it");
+        fs::create_dir(directory.path().join("worker")).unwrap();
+        let saved = async {
+            while !path.exists() {
+                // Each try says how far it is.
+                kept.changed().await.unwrap();
+            }
+        };
+        timeout(deadline, saved).await.expect("it is tried again");
+        assert_eq!(load(&path).unwrap().map(|saved| saved.generation), Some(Generation(3)));
     }
 }

@@ -1,9 +1,13 @@
 //! Secret values of what this node runs: in memory, by app, as the assignment brought them. Owns which program and which route gets which; must never write
 //! one to a disk or show one.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
-use api::node::{AssignedProgram, AssignedSecret, AssignmentPart, CertificateUse, SecretText};
+use api::node::{AssignedProgram, AssignedSecret, AssignmentPart, CertificateUse, SecretText, SecretUse};
 use gateway::{CertificatePair, KeyText};
 use model::{
     id::{AppId, Name},
@@ -15,9 +19,6 @@ use crate::{
     engine::{Again, Failure},
     roster::Roster,
 };
-
-/// What a placement whose secrets are not here waits for, in the words everybody uses.
-pub const WAITS_FOR_SECRETS: &str = "waits for secrets from a server";
 
 /// Secret values of one program by the name its guest knows.
 pub type SecretValues = BTreeMap<String, SecretText>;
@@ -43,7 +44,10 @@ pub struct Brought {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// A server has not sent them since this worker's memory was lost.
-    NotHere,
+    NotHere {
+        /// The Secrets, in order and once each.
+        secrets: Vec<Name>,
+    },
     /// A value is there and no text.
     NoText {
         /// Its Secret.
@@ -56,7 +60,11 @@ pub enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotHere => out.write_str(WAITS_FOR_SECRETS),
+            Self::NotHere { secrets } => {
+                let names: Vec<_> = secrets.iter().map(|name| format!("`{name}`")).collect();
+                let word = if let [_] = names.as_slice() { "secret" } else { "secrets" };
+                write!(out, "waits for the {word} {} from a server", names.join(", "))
+            }
             Self::NoText { secret, key } => write!(out, "the value `{key}` of the Secret `{secret}` is not text, and guests get texts"),
         }
     }
@@ -64,7 +72,7 @@ impl fmt::Display for Missing {
 
 impl From<Missing> for Failure {
     fn from(missing: Missing) -> Self {
-        let again = if missing == Missing::NotHere { Again::Always } else { Again::Never };
+        let again = if matches!(missing, Missing::NotHere { .. }) { Again::Always } else { Again::Never };
         Self::new(again, "E0303", missing)
     }
 }
@@ -108,10 +116,15 @@ impl Vault {
     /// The values of `program`.
     pub fn values(&self, program: &AssignedProgram) -> Result<SecretValues, Missing> {
         let app = &program.component.app;
-        let value = |wanted: &api::node::SecretUse| {
-            let of = self.version(app, &wanted.secret, wanted.version).ok_or(Missing::NotHere)?;
+        let found = |wanted: &SecretUse| self.version(app, &wanted.secret, wanted.version);
+        let absent: BTreeSet<_> = program.secrets.iter().filter(|wanted| found(wanted).is_none()).map(|wanted| &wanted.secret).collect();
+        if !absent.is_empty() {
+            return Err(Missing::NotHere { secrets: absent.into_iter().cloned().collect() });
+        }
+        let value = |wanted: &SecretUse| {
+            let value = found(wanted).and_then(|of| of.values.get(&wanted.key)).cloned();
             let no_text = || Missing::NoText { secret: wanted.secret.clone(), key: wanted.key.clone() };
-            Ok((wanted.name.clone(), of.values.get(&wanted.key).cloned().ok_or_else(no_text)?))
+            Ok((wanted.name.clone(), value.ok_or_else(no_text)?))
         };
         program.secrets.iter().map(value).collect()
     }
@@ -139,7 +152,7 @@ impl Vault {
 
 #[cfg(test)]
 mod tests {
-    use api::node::{SecretUse, Wanted};
+    use api::node::Wanted;
     use model::id::Generation;
 
     use super::*;
@@ -161,16 +174,30 @@ mod tests {
         part
     }
 
+    fn not_here() -> Missing {
+        Missing::NotHere { secrets: vec!["db".parse().unwrap()] }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named_once() {
+        let mut program = wanting(1, "password");
+        program.secrets.push(SecretUse { name: "USER".into(), key: "user".into(), ..program.secrets[0].clone() });
+        let told = |program: &AssignedProgram| Vault::default().values(program).unwrap_err().to_string();
+        assert_eq!(told(&program), "waits for the secret `db` from a server");
+        program.secrets.push(SecretUse { name: "KEY".into(), secret: "api".parse().unwrap(), ..program.secrets[0].clone() });
+        assert_eq!(told(&program), "waits for the secrets `api`, `db` from a server");
+    }
+
     #[test]
     fn values_are_taken_out_of_the_assignment_and_found_by_version() {
         let mut offered = part(1, wanting(2, "password"), vec![secret(2, "canary")]);
         let brought = taken_from(&mut offered);
         assert!(!serde_json::to_string(&offered).unwrap().contains("canary"), "what is kept on disk has none");
         let mut vault = Vault::default();
-        assert_eq!(vault.values(&wanting(2, "password")), Err(Missing::NotHere));
+        assert_eq!(vault.values(&wanting(2, "password")), Err(not_here()));
         assert!(vault.learn(brought));
         assert_eq!(vault.values(&wanting(2, "password")).unwrap()["PASSWORD"].reveal(), "canary");
-        assert_eq!(vault.values(&wanting(1, "password")), Err(Missing::NotHere));
+        assert_eq!(vault.values(&wanting(1, "password")), Err(not_here()));
         assert!(matches!(vault.values(&wanting(2, "picture")), Err(Missing::NoText { .. })));
         assert!(!format!("{vault:?}").contains("canary"), "a value is not shown");
         let mut saved = part(1, wanting(2, "password"), Vec::new());

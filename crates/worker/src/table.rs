@@ -48,6 +48,7 @@ fn rule(route: &AssignedRoute) -> RouteRule {
         timeout: route.timeout.duration(),
         idle_timeout: route.idle_timeout.duration(),
         max_body_bytes: route.max_body.0,
+        https: route.https,
     }
 }
 

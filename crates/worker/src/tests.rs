@@ -66,6 +66,7 @@ struct Stub {
     code: Mutex<HashSet<Digest>>,
     opened: AtomicU64,
     forgotten: Mutex<Vec<String>>,
+    closed: watch::Sender<Vec<String>>,
 }
 
 impl Engine for Stub {
@@ -96,6 +97,10 @@ impl Engine for Stub {
 
     fn held_bytes(&self, _: &Echo, ordinal: u32) -> u64 {
         u64::from(ordinal) << 16
+    }
+
+    fn close_to_guests(&self, places: &[String]) {
+        self.closed.send_replace(places.to_vec());
     }
 
     fn forget(&self, component: &ComponentId) {
@@ -168,7 +173,7 @@ async fn assignments(State(state): State<ControlState>) -> Body {
 
 async fn take_report(State(state): State<ControlState>, Json(report): Json<Report>) -> Json<ReportAnswer> {
     state.report.send_replace(Some(report));
-    Json(ReportAnswer::default())
+    Json(ReportAnswer { closed: vec!["10.0.0.9:7070".into()], ..ReportAnswer::default() })
 }
 
 async fn artifact(axum::extract::Path(digest): axum::extract::Path<String>) -> Response<Body> {
@@ -207,6 +212,9 @@ impl Fixture {
             data: directory.to_owned(),
             trusted_proxies: Vec::new(),
             cluster_sockets: Vec::new(),
+            advertise_https: None,
+            closed_ports: Vec::new(),
+            closed: vec!["own.test:7071".into()],
             guest_log: LogRate::standard(),
             traces: None,
             unload_after: UNLOAD_AFTER,
@@ -353,4 +361,18 @@ async fn the_end_of_the_supervisor_is_the_end_of_the_worker() {
     let worker = Fixture::start(directory.path(), Arc::default()).await;
     worker._supervisor.abort();
     timeout(DEADLINE, worker.worker).await.expect("the worker ends").unwrap().unwrap();
+}
+
+/// Goal: guests are kept from the servers the moment a report says where they are, and from what was known before all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cluster_is_run_by_is_closed_to_guests() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Arc::<Stub>::default();
+    let mut closed = engine.closed.subscribe();
+    let control = Control::listen(directory.path());
+    let worker = Fixture::start(directory.path(), engine).await;
+    control.assign.send_replace(Some(serving(7, vec![place("hello/web", 1, 1, Wanted::Run)], 1).into()));
+    let both = ["own.test:7071", "10.0.0.9:7070"];
+    timeout(DEADLINE, closed.wait_for(|closed| *closed == both)).await.expect("the answer to a report is heard").unwrap();
+    worker.end().await;
 }

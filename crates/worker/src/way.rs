@@ -28,6 +28,22 @@ pub enum Way {
     Servers(Arc<Servers>),
 }
 
+/// An answer whose body is still to come.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head, and its body as it comes.
+    pub response: Response<Incoming>,
+    /// Where it comes from; the connection may end with it.
+    pub through: Through,
+}
+
+/// The connection an answer came over.
+#[derive(Debug)]
+pub struct Through {
+    _driver: Option<AbortOnDropHandle<()>>,
+    server: Option<(Arc<Servers>, usize)>,
+}
+
 /// The servers of the cluster, of which one is talked to until it does not answer.
 #[derive(Debug)]
 pub struct Servers {
@@ -99,8 +115,8 @@ impl Servers {
 }
 
 impl Way {
-    /// Sends one request; a connection of its own lives as long as the handle beside the response.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> io::Result<(Response<Incoming>, Option<AbortOnDropHandle<()>>)> {
+    /// Sends one request.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> io::Result<Answer> {
         match self {
             Self::Socket(path) => {
                 let stream = UnixStream::connect(path).await?;
@@ -110,18 +126,20 @@ impl Way {
                     // Whoever reads the response sees the same error, with more context.
                     let _ = connection.await;
                 }));
-                Ok((sender.send_request(request).await.map_err(io::Error::other)?, Some(driver)))
+                let response = sender.send_request(request).await.map_err(io::Error::other)?;
+                Ok(Answer { response, through: Through { _driver: Some(driver), server: None } })
             }
             Self::Servers(servers) => {
                 let (number, channel) = servers.channel()?;
                 let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
                 let answer = channel.request(request, CONTROL_WAIT_MAX / 2).await;
-                let answer = answer.inspect_err(|_| servers.leave(number)).map_err(io::Error::other)?;
-                if answer.status().is_server_error() {
+                let response = answer.inspect_err(|_| servers.leave(number)).map_err(io::Error::other)?;
+                let through = Through { _driver: None, server: Some((servers.clone(), number)) };
+                if response.status().is_server_error() {
                     // It is there and cannot help: another one may.
-                    servers.leave(number);
+                    through.leave();
                 }
-                Ok((answer, None))
+                Ok(Answer { response, through })
             }
         }
     }
@@ -130,6 +148,15 @@ impl Way {
     pub fn learn(&self, answer: ReportAnswer) {
         if let Self::Servers(servers) = self {
             servers.learn(&answer);
+        }
+    }
+}
+
+impl Through {
+    /// What comes this way is of no use: the next request goes to the next server, where there are several.
+    pub fn leave(&self) {
+        if let Some((servers, number)) = &self.server {
+            servers.leave(*number);
         }
     }
 }
@@ -144,5 +171,44 @@ impl fmt::Display for Way {
                 write!(out, "{}", all.join(", "))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use transport::{Authority, ClusterId, Credentials, Identity, Issue, KeyPair, Known, NODE_LIFETIME, SystemClock};
+
+    use super::*;
+
+    fn dialer() -> Dialer {
+        let clock = SystemClock;
+        let now = transport::Clock::now(&clock);
+        let authority = Authority::create(ClusterId::from_bytes([1; 16]), now).expect("an authority");
+        let (key, identity) =
+            (KeyPair::generate(), NodeIdentity { cluster: authority.cluster(), node: model::id::NodeId(5), role: Role::Worker });
+        let issue = Issue { identity, key: &key.public(), names: &[], now, lifetime: NODE_LIFETIME };
+        let certificate = authority.issue(&issue).expect("a certificate");
+        let credentials = Credentials::new(key, &certificate, authority.certificate().clone()).expect("a pair");
+        Dialer {
+            identity: Identity::new(credentials),
+            known: Known::new(Members::default()),
+            clock: Arc::new(clock),
+            connect_max: CONTROL_WAIT_MAX,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_left_once_however_many_say_so() {
+        let addresses = vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()];
+        let servers = Arc::new(Servers::new(dialer(), addresses, PathBuf::from("members.json")));
+        let (first, _) = servers.channel().expect("a server");
+        let through = Through { _driver: None, server: Some((servers.clone(), first)) };
+        through.leave();
+        let (second, _) = servers.channel().expect("the next server");
+        assert_eq!(second, first + 1);
+        through.leave();
+        assert_eq!(servers.channel().expect("the same").0, second, "whoever is late does not drive it from the next one");
     }
 }

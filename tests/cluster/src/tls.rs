@@ -32,11 +32,18 @@ impl Authority {
 
     /// Writes `HOST.crt` and `HOST.key` into `directory`.
     pub fn write(&self, directory: &Path, host: &str) {
+        let (chain, key) = self.issue(&[host], 2100);
+        fs::write(directory.join(format!("{host}.crt")), chain).expect("the directory is writable");
+        fs::write(directory.join(format!("{host}.key")), key).expect("the directory is writable");
+    }
+
+    /// The chain and the key of a certificate for `hosts` that ends with the beginning of `year`, as PEM.
+    pub fn issue(&self, hosts: &[&str], year: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let certificate =
-            CertificateParams::new(vec![host.to_owned()]).and_then(|params| params.signed_by(&key, &self.0)).expect("a certificate");
-        fs::write(directory.join(format!("{host}.crt")), certificate.pem()).expect("the directory is writable");
-        fs::write(directory.join(format!("{host}.key")), key.serialize_pem()).expect("the directory is writable");
+        let mut params = CertificateParams::new(hosts.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        (params.signed_by(&key, &self.0).expect("a certificate").pem(), key.serialize_pem())
     }
 
     /// The settings of a client that trusts this authority alone and offers `protocols` by ALPN.

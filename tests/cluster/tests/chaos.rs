@@ -164,6 +164,33 @@ async fn a_network_that_is_cut_loses_nothing_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_leaves_a_server_that_is_cut_off() {
+    let (mut cluster, network) = Cluster::behind_doors(3).await;
+    // It joins through the first server, and asks that one first.
+    cluster.join_worker("node-d").await;
+    let (first, second) = (hello(&guest("hello"), ""), hello(&guest("hello"), "").replace("name: hello", "name: other"));
+    cluster.nodes[0].apply(&first).expect(0);
+    let worker = cluster.nodes.last().expect("the worker");
+    assert_eq!(raw::get(&worker.http, "hello.localhost", "/").await.expect("it serves").status, 200);
+    network.isolate(0);
+    let manifest = cluster.nodes[1].write("other.yaml", &second.replace("hello.localhost", "other.localhost"));
+    let manifest = manifest.to_str().expect("a temporary path is text");
+    eventually("a majority that takes an app", || {
+        let said = cluster.nodes[1].shoal(&["apply", "-f", manifest, "--detach"]);
+        async move { (said.code == 0).then_some(()) }
+    })
+    .await;
+    eventually("the app at the worker", || async {
+        let answer = raw::get(&worker.http, "other.localhost", "/").await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(raw::get(&worker.http, "hello.localhost", "/").await.expect("it serves").status, 200, "what ran runs");
+    network.heal();
+    cluster.until_all_answer().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_slow_and_break_lose_nothing() {
     let (cluster, network) = Cluster::behind_doors(3).await;
     let clients = Clients::start(&workload(&cluster));

@@ -6,7 +6,8 @@ use cluster_tests::{
     node::{self, Node},
     raw,
 };
-use std::sync::atomic::Ordering::Relaxed;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{fs, process::Stdio, sync::atomic::Ordering::Relaxed};
 
 const CLIENTS: usize = 8;
 
@@ -72,6 +73,49 @@ async fn a_killed_supervisor_leaves_no_orphan_and_the_next_one_serves_again() {
     })
     .await;
     assert!(!answer.body.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_stopped_before_it_is_ready_leaves_nobody_behind() {
+    let directory = serving().await.cut_power();
+    let mut command = node::server_command(&directory.path().join("data"), &directory.path().join("ready.json"));
+    let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the node starts");
+    let pid = Pid::from_child(&supervisor);
+    let children = eventually("its children", || async { Some(node::children_of(pid)).filter(|children| children.len() == 2) }).await;
+    kill_process(pid, Signal::TERM).expect("it lives");
+    eventually("its end", || {
+        let ended = supervisor.try_wait().expect("a child can be waited for");
+        async move { ended }
+    })
+    .await;
+    assert!(!children.into_iter().any(node::lives));
+}
+
+/// What the ready file of `node` says by now under `key`.
+fn told(node: &Node, key: &str) -> Option<String> {
+    let text = fs::read_to_string(node.data().with_file_name("ready.json")).ok()?;
+    let said: serde_json::Value = serde_json::from_str(&text).ok()?;
+    said[key].as_str().map(|url| url.trim_start_matches("http://").to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_start_takes_no_other_down_and_is_waited_for() {
+    for (broken, missing) in [("control/cluster.key", "api"), ("worker/identity", "http")] {
+        let directory = serving().await.cut_power();
+        let (path, away) = (directory.path().join("data").join(broken), directory.path().join("away"));
+        fs::rename(&path, &away).expect("it is there");
+        let node = Node::start_in(directory, &[]).await;
+        assert_eq!(told(&node, missing), None, "{broken}");
+        assert!(node.log().contains("E0617"), "{}", node.log());
+        match told(&node, "http") {
+            Some(http) => assert_eq!(raw::get(&http, "hello.localhost", "/").await.expect("it serves").status, 200),
+            None => drop(node.shoal(&["get", "apps"]).expect(0)),
+        }
+        fs::rename(&away, &path).expect("it is mended");
+        let http = eventually("a node that serves whole", || async { told(&node, missing).and(told(&node, "http")) }).await;
+        eventually("the app", || async { raw::get(&http, "hello.localhost", "/").await.ok().filter(|answer| answer.status == 200) }).await;
+        assert!(told(&node, "api").is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

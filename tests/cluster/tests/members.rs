@@ -84,8 +84,31 @@ async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gon
     cluster.until_members(2, 2).await;
     let nodes = cluster.nodes[another].shoal(&["get", "nodes"]).expect(0).out;
     assert!(!nodes.contains(&name), "{nodes}");
+    let audit = cluster.nodes[another].shoal(&["audit", "-o", "json"]).expect(0).out;
+    assert!(audit.contains(&format!("member/{name}")) && audit.contains("begun"), "{audit}");
+    let object = format!("member/{name}");
+    let journal = eventually("the entry in the leader's log", || {
+        let log = cluster.nodes[another].log();
+        let is_there = log.contains(&object);
+        async move { is_there.then_some(log) }
+    });
+    assert!(journal.await.contains("somebody changed something"));
     let last = cluster.nodes[another].shoal(&["member", "remove", "nobody", "--yes"]);
     assert_eq!(last.code, 6, "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_whichever_server_is_asked() {
+    let cluster = Cluster::start(3, 0).await;
+    for turn in 0..6 {
+        let leader = cluster.leader().await;
+        // The leader itself, a follower that stays one, and the follower that takes over are all asked.
+        let (asked, next) = (&cluster.nodes[turn % 3], &cluster.nodes[(leader + 1) % 3]);
+        let name = next.ready()["node"].as_str().expect("a name").to_owned();
+        let said = asked.shoal(&["member", "transfer", &name]).expect(0);
+        assert!(said.err.contains(&name) || said.out.contains(&name), "{said:?}");
+        eventually("the other one to lead", || async { (cluster.leader().await == (leader + 1) % 3).then_some(()) }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,5 +157,8 @@ async fn a_token_lets_in_whom_it_names_and_nobody_else() {
     let id = tokens.iter().find(|token| token["role"] == "worker").expect("one for workers")["id"].as_str().expect("an id").to_owned();
     cluster.nodes[0].shoal(&["join-token", "revoke", &id]).expect(0);
     let said = refused("worker", &worker).await;
-    assert!(said.contains("E0609"), "{said}");
+    assert!(said.contains("E0609") && said.contains("not one of this cluster"), "{said}");
+    // Who was turned away has left nothing in the log.
+    let audit = cluster.nodes[0].shoal(&["audit", "-o", "json"]).expect(0).out;
+    assert!(audit.contains("revoke") && !audit.contains("not one of this cluster"), "{audit}");
 }

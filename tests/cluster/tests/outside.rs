@@ -61,6 +61,27 @@ async fn the_line_in_the_log_is_the_line_that_allows_the_call() {
     answers(&node, &format!("/?url=http://localhost:{port}/"), 502, "HttpRequestDenied").await;
     let answer = raw::get(&node.http, "caller.localhost", &format!("/?url=http://{}/v1/apps", node.api)).await.unwrap();
     assert!(answer.status == 502 && answer.body.contains("HttpRequestDenied"), "{answer:?}");
+
+    // Not even by a rule that names the address: whoever reaches the API on loopback is its owner.
+    let (api, http) = (node.api.clone(), node.http.clone());
+    node.accept(&app(
+        "caller",
+        &format!("      egress: {{allow: [\"http://{api}\", \"http://{http}\", \"http://0.0.0.0:{}\"]}}\n", port_of(&api)),
+    ))
+    .expect(0);
+    answers(&node, &format!("/?url=http://{http}/"), 404, "").await;
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        answers(&node, &format!("/?url=http://{host}:{}/v1/apps", port_of(&api)), 502, "HttpRequestDenied").await;
+    }
+    eventually("that no rule opens it, in the log", || {
+        let said = node.shoal(&["logs", "caller"]).out;
+        async move { said.contains("no rule opens it").then_some(()) }
+    })
+    .await;
+}
+
+fn port_of(address: &str) -> &str {
+    address.rsplit_once(':').expect("an address has a port").1
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 /// What no index, id or placement reaches before a group begins anew.
@@ -30,11 +31,16 @@ fn offline(args: &[&str]) -> Said {
     said(command)
 }
 
+/// How long a server may take to say that it does not start. It asks the others first; one that starts after all never ends.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
+
 /// A server that is expected not to start.
 async fn refused(directory: &Path, flags: &[&str]) -> Said {
     let mut command = node::server_command(&directory.join("data"), &directory.join("ready.json"));
     command.args(flags);
-    let said = tokio::task::spawn_blocking(move || said(command)).await.expect("it ends");
+    let mut command = tokio::process::Command::from(command);
+    let ended = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let said = Said::from(tokio::time::timeout(REFUSED_MAX, ended).await.expect("it ends by itself").expect("shoal runs"));
     assert_ne!(said.code, 0, "{said:?}");
     said
 }
@@ -83,7 +89,10 @@ async fn a_snapshot_becomes_the_same_cluster_on_another_machine() {
     before.apply(&hello(&guest("hello"), "")).expect(0);
     let place = tempfile::tempdir().expect("a directory");
     let (file, bare, data) = (place.path().join("all"), place.path().join("bare"), place.path().join("data"));
-    let saved = before.shoal(&["snapshot", "save", text(&file), "--with-artifacts", "--with-keys"]).expect(0).out;
+    let saved = before
+        .shoal(&["snapshot", "save", text(&file), "--with-artifacts", "--with-keys", "--data-dir", text(&before.data())])
+        .expect(0)
+        .out;
     before.shoal(&["snapshot", "save", text(&bare)]).expect(0);
     let key = place.path().join("cluster.key");
     fs::copy(before.data().join("control/cluster.key"), &key).expect("copied");

@@ -223,3 +223,33 @@ async fn a_namespace_holds_apps_back_and_can_be_applied_as_it_is_printed() {
     }
     node.shoal(&["delete", "namespace", "team", "--yes"]).expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_its_namespaces_unless_an_admin_shares_it() {
+    let node = Node::start().await;
+    let app = |namespace: &str, host: &str, path: &str| {
+        let hello = guest("hello");
+        format!(
+            "apiVersion: shoal.dev/v1\nkind: App\nmetadata: {{name: web, namespace: {namespace}}}\nspec:\n  components:\n    web:\n      \
+             source: {}\n      routes: [{{host: {host}, path: {path}}}]\n",
+            hello.display()
+        )
+    };
+    run(&node, "apply", &app("bank", "\"*.bank.test\"", "/")).expect(0);
+    for command in ["plan", "apply"] {
+        let refused = run(&node, command, &app("team", "pay.bank.test", "/login")).expect(7);
+        for word in ["E0419", "pay.bank.test", "*.bank.test", "`bank`"] {
+            assert!(refused.err.contains(word), "`{word}` is not in {}", refused.err);
+        }
+    }
+    let shared = "apiVersion: shoal.dev/v1\nkind: Namespace\nmetadata: {name: team}\nspec: {hosts: [pay.bank.test]}\n";
+    run(&node, "apply", &format!("{}---\n{shared}", app("team", "pay.bank.test", "/login"))).expect(0);
+    run(&node, "apply", &app("bank", "\"*.bank.test\"", "/new")).expect(0);
+    let answer = eventually("both are served", || async {
+        let theirs = raw::get(&node.http, "pay.bank.test", "/login").await.ok().filter(|answer| answer.status == 200);
+        let own = raw::get(&node.http, "shop.bank.test", "/new").await.ok().filter(|answer| answer.status == 200);
+        theirs.zip(own)
+    })
+    .await;
+    assert_eq!((answer.0.status, answer.1.status), (200, 200));
+}

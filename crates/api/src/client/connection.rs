@@ -17,7 +17,10 @@ use tokio::{
 };
 use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
 
-use super::ClientError;
+use super::{
+    ClientError,
+    found::{self, Found},
+};
 use crate::{limits::CONNECT_MAX, time::Time};
 
 /// A request's body.
@@ -32,6 +35,8 @@ pub enum Server {
     Http(String),
     /// `HOST:PORT` of a server of the cluster with this authority.
     Https(String, AuthorityDigest),
+    /// Where one may be that nobody named: spoken to only when root or the user of this process runs it.
+    Found(Found),
 }
 
 impl Server {
@@ -71,6 +76,7 @@ impl fmt::Display for Server {
             Self::Socket(path) => write!(out, "unix:{}", path.display()),
             Self::Http(authority) => write!(out, "http://{authority}"),
             Self::Https(authority, _) => write!(out, "https://{authority}"),
+            Self::Found(found) => found.fmt(out),
         }
     }
 }
@@ -127,8 +133,8 @@ impl Server {
     /// `Unreachable` when nobody listens, `Broken` when the connection ends early.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Tied>, ClientError> {
         let host = match self {
-            Self::Socket(_) => "localhost",
-            Self::Http(authority) | Self::Https(authority, _) => authority.as_str(),
+            Self::Socket(_) | Self::Found(Found::Socket(_)) => "localhost",
+            Self::Found(Found::Http(authority)) | Self::Http(authority) | Self::Https(authority, _) => authority.as_str(),
         };
         let host = HeaderValue::from_str(host).map_err(|_| ClientError::Address { text: host.to_owned() })?;
         request.headers_mut().insert(header::HOST, host);
@@ -147,6 +153,17 @@ impl Server {
             }
             Self::Http(authority) => {
                 let stream = timeout(CONNECT_MAX, TcpStream::connect(authority)).await.map_err(late)?.map_err(unreachable)?;
+                stream.set_nodelay(true).map_err(unreachable)?;
+                self.start(stream).await
+            }
+            Self::Found(Found::Socket(path)) => {
+                let stream = timeout(CONNECT_MAX, UnixStream::connect(path)).await.map_err(late)?.map_err(unreachable)?;
+                found::check_socket(&stream).map_err(unreachable)?;
+                self.start(stream).await
+            }
+            Self::Found(Found::Http(authority)) => {
+                let stream = timeout(CONNECT_MAX, TcpStream::connect(authority)).await.map_err(late)?.map_err(unreachable)?;
+                stream.peer_addr().and_then(found::check_listener).map_err(unreachable)?;
                 stream.set_nodelay(true).map_err(unreachable)?;
                 self.start(stream).await
             }

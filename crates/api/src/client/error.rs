@@ -49,6 +49,12 @@ pub enum ClientError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// A write broke off at every try; it may have been done.
+    #[error("it is not known whether that was done")]
+    InDoubt {
+        /// The last try.
+        source: Box<ClientError>,
+    },
     /// The server says no.
     #[error("{}", .error.message)]
     Refused {
@@ -95,7 +101,9 @@ impl ClientError {
     /// The code of the error: the server's own, or the one for what happened on the way.
     pub fn code(&self) -> &str {
         match self {
-            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => "E0605",
+            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::InDoubt { .. } => {
+                "E0605"
+            }
             Self::Untrusted { .. } => "E0610",
             Self::Refused { error, .. } => &error.code,
             Self::Unreadable { .. } | Self::Address { .. } => "E0408",
@@ -104,12 +112,22 @@ impl ClientError {
         }
     }
 
+    /// Whether the call may have had its effect although there is no answer.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Deadline { .. })
+    }
+
     /// Whether the same question may well be answered in a moment, or by another server.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => true,
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
-            Self::Untrusted { .. } | Self::Unreadable { .. } | Self::File { .. } | Self::TooLarge { .. } | Self::Address { .. } => false,
+            Self::InDoubt { .. }
+            | Self::Untrusted { .. }
+            | Self::Unreadable { .. }
+            | Self::File { .. }
+            | Self::TooLarge { .. }
+            | Self::Address { .. } => false,
         }
     }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod download;
 mod error;
+mod found;
 mod lines;
 mod node;
 mod peer;
@@ -29,6 +30,7 @@ pub use self::{
     connection::{Body, Server, Tied, empty, full},
     download::{DIGEST_HEADER, Download},
     error::ClientError,
+    found::Found,
     lines::Lines,
     node::NodeClient,
     peer::{Proven, form, join, standing},
@@ -84,6 +86,11 @@ impl Client {
     /// All its servers.
     pub fn servers(&self) -> &[Server] {
         self.servers.all()
+    }
+
+    /// The next call begins at the server behind the one that answered last: that one is away.
+    pub fn pass_over(&self) {
+        self.servers.pass_over();
     }
 
     /// As [`Client::version`], and the server's clock in whole seconds, when it tells it.

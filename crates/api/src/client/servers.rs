@@ -1,5 +1,5 @@
 //! Which server a call goes to, and when it is sent again. Owns the order of the servers and the waiting; must never send a second time what may have had its
-//! effect: only a call that reached nobody, one that a server refused before it began, or a question.
+//! effect, unless servers can tell: a write carries a key that is the same over all its tries, and whoever has done it answers as it did then.
 
 use std::{
     sync::{
@@ -21,6 +21,9 @@ use crate::limits::CALL_MAX;
 
 /// What a server without a leader says; it has written nothing.
 const NO_LEADER: &str = "E0422";
+
+/// Between two tries of a call that broke off: another server leads, or the same one is back, within a second.
+const BROKEN_PAUSE: Duration = Duration::from_millis(250);
 
 /// Names one write over all its tries.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -106,7 +109,17 @@ impl Servers {
                     Ok((server, answer))
                 }
             };
-            let (server, answer) = self.first(send).await?;
+            let (server, answer) = match self.first(send).await {
+                Ok(answered) => answered,
+                // Whether it had its effect, the next server knows by its key.
+                Err(error) if error.leaves_doubt() && Instant::now() + BROKEN_PAUSE <= patient_until => {
+                    self.pass_over();
+                    sleep(BROKEN_PAUSE).await;
+                    continue;
+                }
+                Err(error) if error.leaves_doubt() && !method.is_safe() => return Err(ClientError::InDoubt { source: Box::new(error) }),
+                Err(error) => return Err(error),
+            };
             match again(&method, &answer) {
                 Some(wait) if Instant::now() + wait <= patient_until => {
                     // Another server may know a leader already; when none of them does, there is time.

@@ -122,6 +122,9 @@ pub struct ReadyView {
     pub ready: bool,
     /// What is missing for that.
     pub waits_for: Vec<String>,
+    /// What is wrong though it does not keep this server from answering.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<String>,
     /// Whether this node's worker speaks; says nothing about `ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<NodeState>,

@@ -28,6 +28,30 @@ pub struct ErrorDetail {
     pub details: Details,
 }
 
+impl ErrorDetail {
+    /// An error with `code`, in one sentence and the line that mends it.
+    pub fn new(code: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), help: help.into(), details: Details::default() }
+    }
+
+    /// `E0402`: there is no such thing.
+    pub fn not_found(what: &str) -> Self {
+        Self::new("E0402", format!("{what} does not exist"), "")
+    }
+
+    /// What is wrong with the documents of a request, each with its place among them; at least one thing.
+    pub fn problems(problems: Vec<(usize, Problem)>) -> Self {
+        let (_, first) = problems.first().expect("a refusal has a reason");
+        let message = match problems.len() {
+            1 => first.message.clone(),
+            count => format!("{} (and {} more)", first.message, count - 1),
+        };
+        let mut error = Self::new(&first.code, message, first.help.clone());
+        error.details.problems = problems.into_iter().map(|(document, problem)| DocumentProblem { document, problem }).collect();
+        error
+    }
+}
+
 /// More about an error.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

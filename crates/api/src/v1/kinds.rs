@@ -136,11 +136,28 @@ pub struct SecretView {
     pub kind: String,
     /// Names of its values.
     pub keys: Vec<String>,
+    /// What the certificate of its newest values says, when it is of type `tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateView>,
     /// Its version: what compare-and-set compares with.
     #[schema(value_type = u64)]
     pub version: Index,
     /// Its kept values, the newest first.
     pub versions: Vec<SecretVersionView>,
+}
+
+/// What everybody who connects is shown of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateView {
+    /// The host names it is for; `*.` stands for one label.
+    pub hosts: Vec<String>,
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub begins_at: Time,
+    /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Time,
 }
 
 /// One kept set of values.

@@ -246,13 +246,16 @@ pub struct AuditView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Time,
-    /// Who.
+    /// Who, and from where.
     pub by: String,
+    /// The id of the token that was shown: two may have one name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What: `deploy`, `delete`, `join-token create`.
     pub verb: String,
     /// To what.
     pub object: String,
-    /// `done`, or why not.
+    /// `done`, why not, or `begun`: what is done beside the log is written down before.
     pub outcome: String,
 }
 

@@ -20,7 +20,8 @@ pub use apply::{ApplyAnswer, ApplyRequest, DeleteAnswer, ObjectAnswer, Outcome, 
 pub use cluster::{EventQuery, EventView, List, NodeState, NodeView, ReadyView, VersionView};
 pub use error::{Details, DocumentProblem, ErrorBody, ErrorDetail};
 pub use kinds::{
-    About, ConfigRequest, ConfigView, NamespaceView, PlannedValue, SecretRequest, SecretVersionView, SecretView, ValueAnswer, WriteAnswer,
+    About, CertificateView, ConfigRequest, ConfigView, NamespaceView, PlannedValue, SecretRequest, SecretVersionView, SecretView,
+    ValueAnswer, WriteAnswer,
 };
 pub use log::{AccessLine, LogEntry, LogLine, LogQuery, LogStream};
 pub use member::{

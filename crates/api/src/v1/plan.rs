@@ -125,6 +125,12 @@ pub struct Change {
     pub after: Option<String>,
 }
 
+impl From<model::difference::Change> for Change {
+    fn from(change: model::difference::Change) -> Self {
+        Self { path: change.path, before: change.before, after: change.after }
+    }
+}
+
 /// Where an instance would start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -260,6 +260,7 @@ impl<M: StateMachine, R: AsyncRuntime> RaftStateMachine<TypesOf<M, R>> for Appli
             machine: self.machine.clone(),
             snapshots: self.snapshots.clone(),
             newest: self.newest.clone(),
+            status: self.status.clone(),
             work: self.work,
             runtime: std::marker::PhantomData,
         }
@@ -318,6 +319,7 @@ pub(crate) struct Builder<M, R> {
     machine: M,
     snapshots: Snapshots,
     newest: Newest,
+    status: Status,
     work: Work,
     runtime: std::marker::PhantomData<fn() -> R>,
 }
@@ -328,7 +330,9 @@ impl<M: StateMachine, R: AsyncRuntime> RaftSnapshotBuilder<TypesOf<M, R>> for Bu
     async fn build_snapshot(&mut self) -> io::Result<SnapshotIn<M, R>> {
         if let Some(meta) = self.meta.clone() {
             let (snapshots, machine, of) = (self.snapshots.clone(), self.machine.clone(), meta.clone());
-            match self.work.run::<R, _>(move || snapshots.save(&of, &machine)).await.flatten() {
+            let saved = self.work.run::<R, _>(move || snapshots.save(&of, &machine)).await.flatten();
+            self.status.snapshot(saved.as_ref().err().map(ToString::to_string));
+            match saved {
                 Ok(name) => set_newest(&self.newest, meta, name),
                 // Most often the disk is full. The log still has everything, and the next one is tried later.
                 Err(error) => tracing::warn!(error = %error, log.applied = meta.last.index, "a snapshot could not be written"),

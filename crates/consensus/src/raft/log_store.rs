@@ -41,9 +41,15 @@ impl<A: Send + 'static, R: AsyncRuntime> LogStore<A, R> {
         Self { log: Arc::new(Mutex::new(Some(log))), status, types: PhantomData }
     }
 
-    /// Closes the log. Whatever is asked of it later fails.
+    /// Closes the log. Whatever is asked of it later fails. After an error it is cut to what was flushed: the rest was promised to nobody, and may read well
+    /// without being there.
     pub(crate) fn close(&self) {
-        drop(self.locked().take());
+        let Some(mut log) = self.locked().take() else { return };
+        if self.status.check().is_err()
+            && let Err(error) = log.recover()
+        {
+            tracing::error!(error = %error, "the log could not be cut to what was flushed; it is written anew when it is opened");
+        }
     }
 
     /// Whether there is room for `bytes` more. A log that is closed has none.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use openraft::{
-    AsyncRuntime, ReadPolicy,
+    AsyncRuntime, Instant, ReadPolicy,
     alias::SnapshotOf,
     errors::{LinearizableReadError, RaftError},
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse},
@@ -36,6 +36,8 @@ pub(crate) struct Receiver<M: StateMachine, R: AsyncRuntime> {
     pub(crate) status: Status,
     pub(crate) work: Work,
     pub(crate) incoming: Mutex<Option<Incoming>>,
+    /// When a leader was heard last, whom this member follows.
+    pub(crate) heard: Mutex<Option<R::Instant>>,
 }
 
 /// A snapshot of which some pieces are there.
@@ -109,12 +111,14 @@ impl<M: StateMachine, R: AsyncRuntime> Receiver<M, R> {
             entries: entries.into_iter().map(entry_in::<M::Answer, R>).collect::<io::Result<_>>()?,
             leader_commit: id(committed),
         };
-        Ok(match self.raft.append_entries(request).await.map_err(|error| ended(&error))? {
+        let appended = match self.raft.append_entries(request).await.map_err(|error| ended(&error))? {
             AppendEntriesResponse::Success => Appended::Whole,
             AppendEntriesResponse::PartialSuccess(last) => Appended::Upto(last.as_ref().map(log_id_out)),
             AppendEntriesResponse::Conflict => Appended::Conflict,
-            AppendEntriesResponse::HigherVote(vote) => Appended::Higher(vote_out(&vote)),
-        })
+            AppendEntriesResponse::HigherVote(vote) => return Ok(Appended::Higher(vote_out(&vote))),
+        };
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(R::Instant::now());
+        Ok(appended)
     }
 
     async fn transfer(&self, request: TransferLeaderRequest<TypesOf<M, R>>) -> io::Result<Transferred> {

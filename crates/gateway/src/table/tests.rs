@@ -10,6 +10,7 @@ fn rule(component: &str, route: &str) -> RouteRule {
     let mut words = route.split_whitespace();
     let (host, path) = words.next().and_then(|target| target.split_once('/')).expect("a test route starts with host/path");
     let mut rule = RouteRule {
+        https: model::app::Https::Both,
         component: component.parse().expect("a valid id"),
         revision: RevisionNumber(1),
         host: host.to_owned(),

@@ -5,6 +5,7 @@ mod admission;
 mod answers;
 mod drain;
 mod framing;
+mod https;
 mod limits;
 mod protocols;
 mod support;

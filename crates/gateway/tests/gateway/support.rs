@@ -20,7 +20,7 @@ use gateway::{
 };
 use http::Response;
 use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::UnsyncBoxBody};
-use model::id::RevisionNumber;
+use model::{app::Https, id::RevisionNumber};
 use prometheus_client::registry::Registry;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -274,6 +274,7 @@ pub fn rule(component: &str, revision: u64) -> RouteRule {
         timeout: DEADLINE,
         idle_timeout: DEADLINE,
         max_body_bytes: 1024 * 1024,
+        https: Https::Both,
     }
 }
 
@@ -306,7 +307,7 @@ impl Bench {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let tls = wish.certificates.map(|certificates| {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-            TlsConfig { listener, certificates }
+            TlsConfig { listener, certificates, advertised_port: None }
         });
         let https = tls.as_ref().map(|tls| tls.listener.local_addr().expect("a bound socket"));
         let mut registry = Registry::default();

@@ -13,7 +13,7 @@ record! {
         "quota": record_of!(QUOTA),
         /// What a component gets that says nothing.
         "limits": record_of!(RESOURCES); later(),
-        /// Hosts its routes may use: `shop.example`, or `*.shop.example` for every name below it.
+        /// Hosts its routes may use, those of other namespaces too: `shop.example`, or `*.shop.example` for every name below it.
         "hosts": Shape::List(&Shape::Text),
         /// A ceiling for `egress.allow`.
         "egress": record_of!(ALLOWED_EGRESS),

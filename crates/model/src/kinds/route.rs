@@ -41,8 +41,8 @@ record! {
         "priority": Shape::Integer { min: 0, max: 1_000 }; default("0"), later(),
         /// Its certificate.
         "tls": Shape::WordOr(&["off"], &TLS); default("off"),
-        /// What plain HTTP gets when `tls` is set.
-        "https": Shape::Word(&["redirect", "both"]); default("redirect"), later(),
+        /// What plain HTTP gets: `redirect` is 308 to the same address under `https://`, `both` an answer. Left out, `redirect` where `tls` is set.
+        "https": Shape::Word(&["redirect", "both"]),
     }
 }
 

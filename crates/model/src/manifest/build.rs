@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use super::defaults::default_of;
 use crate::{
     app::{
-        App, AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, RouteTls, Scale, SecretReference, Source,
+        App, AppSpec, Build, Component, FileMount, Https, Metadata, Resources, Reuse, ReuseMode, Route, RouteTls, Scale, SecretReference,
+        Source,
     },
     egress::{Egress, EgressRule},
     id::{Digest, Index, Name},
@@ -152,6 +153,8 @@ fn route(values: &Json) -> Route {
     let mut methods: Vec<String> = fields.list("methods").iter().map(|method| method.to_ascii_uppercase()).collect();
     methods.sort();
     methods.dedup();
+    let tls = values["tls"]["secret"].as_str().and_then(|name| name.parse().ok()).map(|secret| RouteTls { secret });
+    let https = [Https::Redirect, Https::Both].into_iter().find(|known| values["https"].as_str() == Some(known.as_str()));
     Route {
         host: fields.text("host").to_ascii_lowercase(),
         path: fields.text("path"),
@@ -162,7 +165,8 @@ fn route(values: &Json) -> Route {
         timeout: Millis(fields.number("timeout")),
         idle_timeout: Millis(fields.number("idleTimeout")),
         max_body: Bytes(fields.number("maxBody")),
-        tls: values["tls"]["secret"].as_str().and_then(|name| name.parse().ok()).map(|secret| RouteTls { secret }),
+        https: https.filter(|https| *https != Https::default_of(tls.as_ref())),
+        tls,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::document::component_path;
 use crate::{
-    app::{App, Component, FileMount, Metadata, Resources, Route, Source},
+    app::{App, Component, FileMount, Https, Metadata, Resources, Route, Source},
     egress::Scheme,
     frozen::RouteKeyV1,
     limits,
@@ -96,7 +96,8 @@ pub(super) fn canonical(app: &App) -> Vec<Problem> {
         for (index, route) in component.routes.iter().enumerate() {
             if !is_canonical(route) {
                 let problem = Problem::new("E0106", format!("`routes[{index}]` of component `{name}` is not in canonical form"));
-                let help = "host and header names in lower case, methods in upper case, sorted and once each";
+                let help =
+                    "host and header names in lower case, methods in upper case, sorted and once each; no `https` that `tls` says already";
                 problems.push(problem.at(path(&format!("routes[{index}]"))).help(help));
             }
         }
@@ -110,6 +111,7 @@ fn is_canonical(route: &Route) -> bool {
         && route.headers.keys().all(|name| lower(name))
         && route.methods.iter().all(|method| !method.bytes().any(|byte| byte.is_ascii_lowercase()))
         && route.methods.is_sorted_by(|one, other| one < other)
+        && route.https.is_none_or(|https| https != Https::default_of(route.tls.as_ref()))
 }
 
 #[derive(Default)]

@@ -174,6 +174,9 @@ fn route(route: &Route) -> Json {
     if let Some(tls) = &route.tls {
         printed.out.insert("tls".into(), json!(tls));
     }
+    if let Some(https) = route.https {
+        printed.out.insert("https".into(), https.as_str().into());
+    }
     Json::Object(printed.out)
 }
 

@@ -11,12 +11,9 @@ mod logging;
 mod random;
 mod sockets;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering::Relaxed},
 };
 
 use ::http::HeaderValue;
@@ -24,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
+pub(crate) use self::http::ClusterSockets;
 use crate::{error::OpenError, logs::SandboxLog, memory::MemoryLimit, program::ProgramConfig};
 
 /// An ability of the host. Everything is denied unless a grant says otherwise.
@@ -111,8 +109,8 @@ pub(crate) fn link3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 impl Surroundings {
-    /// `cluster` are the sockets of the cluster itself, which guests reach only by a rule that names the address; `tasks` has what outlives a request.
-    pub(crate) fn new(cluster: &[SocketAddr], tasks: TaskTracker) -> Self {
+    /// `cluster` are the sockets of the cluster itself; `tasks` has what outlives a request.
+    pub(crate) fn new(cluster: Arc<ClusterSockets>, tasks: TaskTracker) -> Self {
         Self { http: Arc::new(http::HttpSurroundings::new(cluster, tasks)) }
     }
 }

@@ -11,17 +11,15 @@ use state::{
     command::{Change, Delete, Undo},
 };
 use utoipa::ToSchema;
+use wishes::{caller::Caller, decision::Wish, planned, principal};
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, AppPath, Json, Query},
     limits::{APPS_PER_PAGE_MAX, PAGE_BYTES},
-    planned, principal,
     streams::{self, Next, Wakes},
-    writer::Wish,
 };
 
 /// Which apps.
@@ -124,8 +122,7 @@ pub(crate) async fn undo(
     let wish = Wish::change(&caller, &request.by, clock::now(), Change::Undo(Undo { app: app.clone(), to: request.to }));
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
-    let urls = |id: &_| planned::applied_app(&core, id).map(|app| viewer.urls(&app)).unwrap_or_default();
-    planned::answers(&written, urls).into_iter().next().map(Answer).ok_or_else(|| unknown(&app))
+    planned::answers(&written.applied, |app| viewer.urls_of(app)).into_iter().next().map(Answer).ok_or_else(|| unknown(&app))
 }
 
 fn unknown(app: &AppId) -> ApiError {

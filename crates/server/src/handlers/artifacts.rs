@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use api::limits::ARTIFACT_BYTES_MAX;
+use artifacts::UploadError;
 use axum::{
     Extension,
     body::{Body, BodyDataStream},
@@ -14,8 +15,8 @@ use futures_util::StreamExt;
 use model::id::Digest;
 use tokio_util::io::ReaderStream;
 
-use super::peer::From;
-use crate::{api_error::ApiError, artifacts::UploadError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention, spread};
+use super::{node::Worker, peer::From};
+use crate::{api_error::ApiError, core::Core, extract::IdPath, limits::REFUSED_READ_MAX, retention, spread};
 
 /// Bytes read from disk at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -58,8 +59,17 @@ async fn read_to_end(pieces: &mut BodyDataStream) {
     }
 }
 
-/// To a worker: what lacks here another server has.
-pub(crate) async fn get(State(core): State<Arc<Core>>, IdPath(digest): IdPath<Digest>) -> Result<Response, ApiError> {
+/// To a worker, of what its placements need; what lacks here another server has.
+pub(crate) async fn get(
+    State(core): State<Arc<Core>>,
+    Extension(Worker(node)): Extension<Worker>,
+    IdPath(digest): IdPath<Digest>,
+) -> Result<Response, ApiError> {
+    if !core.state().needs(node, &digest) {
+        // Another server may have told it of a placement that this one does not know yet: it asks again.
+        let message = format!("artifact {digest} is nothing that {node} runs, as far as this server knows");
+        return Err(ApiError::new("E0407", message, "a worker gets what it is assigned; it is tried again by itself"));
+    }
     spread::bring(&core, &digest).await;
     send(&core, digest).await
 }

@@ -8,14 +8,13 @@ use api::{
 };
 use axum::{Extension, extract::State};
 use state::Placement;
+use wishes::{caller::Caller, principal};
 
 use super::apps::Selection;
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
-    principal,
 };
 
 pub(crate) async fn instances(

@@ -9,16 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::id::{AppId, Name};
+use wishes::{caller::Caller, principal};
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
-    clock,
     core::Core,
     extract::{Answer, Query},
-    principal,
     streams::{self, Next, Wakes},
-    views,
 };
 
 pub(crate) async fn events(
@@ -39,9 +36,6 @@ pub(crate) async fn events(
     if question.watch {
         return Ok(streams::lines(&core, Wakes::State, move |core| {
             let state = core.state();
-            if !caller.holds(&state, clock::now()) {
-                return Next::End;
-            }
             let lines = select(&state, after, app.as_ref(), only.as_ref());
             after = after.max(state.newest_event());
             Next::Lines(lines)
@@ -56,5 +50,5 @@ pub(crate) async fn events(
 fn select(state: &state::State, after: u64, app: Option<&AppId>, only: Option<&Name>) -> Vec<EventView> {
     let of_app = |event: &&state::Event| app.is_none_or(|app| event.app.as_ref() == Some(app));
     let within = |event: &&state::Event| only.is_none_or(|only| event.app.as_ref().is_some_and(|app| app.namespace == *only));
-    state.events_after(after).filter(of_app).filter(within).map(views::event).collect()
+    state.events_after(after).filter(of_app).filter(within).map(views::viewer::event).collect()
 }

@@ -19,6 +19,9 @@ pub(crate) async fn alive() -> &'static str {
 pub(crate) async fn ready(State(core): State<Arc<Core>>) -> Response {
     let worker = core.live.state_of(core.node, clock::now());
     let view = readiness(&core.consensus.health().borrow(), core.stop.is_cancelled(), worker, core.started.uptime());
+    let unsaved =
+        core.consensus.snapshot_error().map(|error| format!("no snapshot can be written, and the log grows until one can: {error}"));
+    let view = ReadyView { trouble: unsaved.into_iter().collect(), ..view };
     let status = if view.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Answer(view)).into_response()
 }
@@ -33,7 +36,7 @@ fn readiness(log: &Health, stopping: bool, worker: NodeState, uptime: model::qua
     if stopping {
         waits_for.push("a restart: the control plane is stopping".to_owned());
     }
-    ReadyView { ready: waits_for.is_empty(), waits_for, worker: Some(worker), uptime }
+    ReadyView { ready: waits_for.is_empty(), waits_for, trouble: Vec::new(), worker: Some(worker), uptime }
 }
 
 pub(crate) async fn metrics(State(core): State<Arc<Core>>) -> Response {

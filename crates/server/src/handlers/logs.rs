@@ -8,8 +8,9 @@ use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
+use wishes::{caller::Caller, principal};
 
-use crate::{admit::Caller, api_error::ApiError, core::Core, extract::Query, log_lines, principal};
+use crate::{api_error::ApiError, core::Core, extract::Query, log_lines};
 
 pub(crate) async fn logs(
     State(core): State<Arc<Core>>,

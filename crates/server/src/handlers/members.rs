@@ -8,23 +8,22 @@ use axum::{
     extract::{Path, State},
 };
 use consensus::{Leadership, MemberError, Peer, TransferError};
-use model::{id::NodeId, quantity::Millis};
+use model::{id::NodeId, problem::chain, quantity::Millis};
 use serde::Deserialize;
 use state::{
     NodeRecord, State as ClusterState,
-    command::{Change, RemoveNode},
+    command::{Change, Deed, RemoveNode},
 };
 use utoipa::ToSchema;
+use wishes::{caller::Caller, decision::Wish};
 
 use crate::{
-    admit::Caller,
-    api_error::{ApiError, chain},
-    clock,
+    api_error::ApiError,
+    audit, clock,
     core::Core,
     extract::{Answer, Json, Query},
     forward::no_leader,
     limits::TRANSFER_MAX,
-    writer::Wish,
 };
 
 /// How a node is removed.
@@ -78,8 +77,13 @@ pub(crate) async fn cluster(State(core): State<Arc<Core>>) -> Result<Answer<Clus
     }))
 }
 
-pub(crate) async fn promote(State(core): State<Arc<Core>>, Path(name): Path<String>) -> Result<Answer<MemberAnswer>, ApiError> {
+pub(crate) async fn promote(
+    State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Answer<MemberAnswer>, ApiError> {
     let node = server(&core.state(), &name)?;
+    audit::witness(&core, &caller, Deed::Promote, format!("member/{name}")).await?;
     core.consensus.promote(node.id.0).await.map_err(|error| refused(&name, "promoted", &error))?;
     Ok(Answer(MemberAnswer { message: format!("{name} votes"), node: name }))
 }
@@ -114,6 +118,8 @@ async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool) -> R
         return Err(ApiError::new("E0413", message, "join another server first, or stop this one and delete its data directory"));
     }
     if membership.member(node.id.0).is_some() {
+        // The entry that removes the node comes after it has lost its vote, and may never come.
+        audit::witness(core, caller, Deed::RemoveMember, format!("member/{}", node.name)).await?;
         core.consensus.remove(node.id.0).await.map_err(|error| refused(&node.name, "removed", &error))?;
     }
     let change = Change::RemoveNode(RemoveNode { node: node.id, lost });
@@ -122,9 +128,12 @@ async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool) -> R
 
 pub(crate) async fn transfer(
     State(core): State<Arc<Core>>,
+    Extension(caller): Extension<Caller>,
     Json(request): Json<TransferRequest>,
 ) -> Result<Answer<MemberAnswer>, ApiError> {
     let to = request.to.as_deref().map(|name| server(&core.state(), name)).transpose()?.map(|node| node.id.0);
+    let object = request.to.as_ref().map_or_else(|| "leadership".to_owned(), |name| format!("member/{name}"));
+    audit::witness(&core, &caller, Deed::Transfer, object).await?;
     let outcome = core.consensus.transfer_leadership(to, TRANSFER_MAX).await;
     outcome.map_err(|error| match error {
         TransferError::NotLeader { .. } | TransferError::Failed { .. } => no_leader(&chain(&error)),

@@ -6,6 +6,7 @@ pub(crate) mod artifacts;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod join;
 pub(crate) mod logs;
 pub(crate) mod members;
 pub(crate) mod node;

@@ -6,15 +6,18 @@ use api::{
     node::{KnownServer, Report, ReportAnswer},
     peer::{Certified, NodeRole, RenewRequest},
 };
-use axum::{Extension, extract::State, http::StatusCode, response::Response};
+use axum::{Extension, body::Body, extract::State, http::StatusCode, response::Response};
+use futures_util::StreamExt;
 use model::id::{Digest, NodeId};
 use state::NodeRecord;
+use views::assignment;
 
 use crate::{
     api_error::ApiError,
-    assignment, clock,
+    clock, contact,
     core::Core,
     extract::{Answer, Json},
+    forward::no_leader,
     handlers::peer,
     limits::REPORTED_MAX,
     relay,
@@ -25,9 +28,16 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Worker(pub(crate) NodeId);
 
-pub(crate) async fn assignments(State(core): State<Arc<Core>>, Extension(Worker(node)): Extension<Worker>) -> Response {
+pub(crate) async fn assignments(State(core): State<Arc<Core>>, Extension(Worker(node)): Extension<Worker>) -> Result<Response, ApiError> {
+    let is_elsewhere = node != core.node;
+    if is_elsewhere {
+        contact::check(&core)?;
+        if core.state().node(node).is_none() {
+            return Err(no_leader(&format!("the server that was asked has not heard of {node} yet")));
+        }
+    }
     let mut told = assignment::Told::default();
-    streams::lines(&core, Wakes::State, move |core| {
+    let response = streams::lines(&core, Wakes::State, move |core| {
         let state = core.state();
         if state.node(node).is_none() {
             // A server that has not caught up does not know the node yet, and one that was removed has nothing to do: nobody says it has nothing to run.
@@ -38,7 +48,12 @@ pub(crate) async fn assignments(State(core): State<Arc<Core>>, Extension(Worker(
             Some(part) if told.is_under_way() => Next::Begun(vec![part]),
             Some(part) => Next::Lines(vec![part]),
         }
-    })
+    });
+    // The worker of this node has no other way: what runs there stays either way.
+    if is_elsewhere {
+        return Ok(response.map(|body| Body::from_stream(body.into_data_stream().take_until(contact::lost(core)))));
+    }
+    Ok(response)
 }
 
 pub(crate) async fn report(
@@ -53,6 +68,9 @@ pub(crate) async fn report(
     if report.placements.len() > REPORTED_MAX {
         return Err(ApiError::new("E0405", format!("a report has more than {REPORTED_MAX} placements"), ""));
     }
+    if node != core.node {
+        contact::check(&core)?;
+    }
     relay::to_servers(&core, &report);
     core.live.report(report, clock::now());
     let state = core.state();
@@ -60,7 +78,9 @@ pub(crate) async fn report(
         let key = Digest(node.keys.server?);
         Some(KnownServer { node: node.id, peer: node.addresses.peer.clone(), key })
     };
-    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0) }))
+    let closed = state.servers().flat_map(|node| [&node.addresses.api, &node.addresses.peer, &node.addresses.mesh]);
+    let closed = closed.filter(|address| !address.is_empty()).cloned().collect();
+    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0), closed }))
 }
 
 pub(crate) async fn renew(

@@ -1,4 +1,4 @@
-//! What other nodes ask of a control plane: to be let in, a new certificate, a message of consensus, the cluster's key, an artifact.
+//! What other nodes ask of a control plane: a new certificate, a message of consensus, the cluster's key, an artifact.
 //! Owns who may ask for what: a certificate of the role server opens all of it, one of the role worker its own things, none only the door.
 
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use api::{
     node::Report,
     peer::{
-        AttestRequest, Certified, Introduction, JOIN_PATH, JoinAnswer, JoinRequest, MEMBER_PATH, MemberRequest, NodeRole as WireRole,
-        RENEW_PATH, RenewRequest, ServerAddress, StandingAnswer, StandingRequest,
+        AttestRequest, Certified, FORM_PATH, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH, RenewRequest,
+        STANDING_PATH, StandingAnswer, StandingRequest,
     },
 };
 use axum::{
@@ -17,22 +17,28 @@ use axum::{
     http::{Request, StatusCode},
 };
 use consensus::Leadership;
-use model::id::{NodeId, Timestamp};
-use state::{
-    Applied, Command, Refused, State as ClusterState,
-    command::{Addresses, Admission, CommandV1, Join, NodeFacts, NodeKeys, Place, UpdateNode},
+use founding::{
+    cluster::{names_for, open_authority},
+    introduction::{self, renewed},
 };
-use transport::{Caller as Peer, Issue, JoinToken, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
+use model::{
+    id::{NodeId, Timestamp},
+    problem::chain,
+};
+use state::{
+    Command, Refused,
+    command::{CommandV1, UpdateNode},
+};
+use transport::{Caller as Peer, Issue, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
 
 use crate::{
     agreement,
-    api_error::{ApiError, chain},
+    api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
-    founding::{certificate_names, open_authority},
-    limits::{CONSENSUS_BYTES_MAX, HANDLER_MAX, REPLACE_SILENCE_MIN},
+    limits::{ANYBODY_BYTES_MAX, CONSENSUS_BYTES_MAX, HANDLER_MAX},
     peers::Lane,
 };
 
@@ -46,6 +52,25 @@ impl From {
         match self.0 {
             Peer::Node(peer) if peer.identity.role == Role::Server => Ok(peer.identity),
             _ => Err(ApiError::new("E0421", "only servers may ask for this", "").status(StatusCode::FORBIDDEN)),
+        }
+    }
+
+    /// Whether the caller shows no certificate.
+    pub(crate) fn is_stranger(self) -> bool {
+        matches!(self.0, Peer::Anonymous)
+    }
+
+    /// Whether who calls may call `path` at all: strangers only the door, workers what is theirs. What a path opens beyond that its handler says.
+    pub(crate) fn may_call(self, path: &str) -> Result<(), ApiError> {
+        const DOOR: [&str; 2] = [JOIN_PATH, STANDING_PATH];
+        match self.0 {
+            _ if DOOR.contains(&path) => Ok(()),
+            // Whoever forms a cluster learns that there is one here, and nothing else.
+            _ if path == FORM_PATH => Err(ApiError::new("E0621", "this server belongs to a cluster already", "").status(StatusCode::CONFLICT)),
+            Peer::Anonymous => self.node().map(drop),
+            Peer::Node(_) if path.starts_with("/node/") => self.worker().map(drop),
+            Peer::Node(_) if path == RENEW_PATH => Ok(()),
+            Peer::Node(_) => self.server().map(drop),
         }
     }
 
@@ -77,58 +102,16 @@ impl From {
     }
 }
 
-pub(crate) async fn join(State(core): State<Arc<Core>>, Json(request): Json<JoinRequest>) -> Result<Answer<JoinAnswer>, ApiError> {
-    if let Some(leader) = elsewhere(&core)? {
-        return ask_leader(&core, leader, JOIN_PATH, &request).await.map(Answer);
-    }
-    let wrong = |why: String| ApiError::new("E0423", why, "make another token with   shoal join-token create server|worker");
-    let token: JoinToken = request.token.parse().map_err(|error| wrong(format!("the join token cannot be read: {error}")))?;
-    let keys = keys(&request)?;
-    let id = token.id.to_string().parse().map_err(|error: model::id::InvalidId| wrong(error.to_string()))?;
-    let admission = Admission { token: id, secret_hash: token.hash().to_bytes() };
-    let now = clock::now();
-    let join = Join { at: now, admission: Some(admission), node: facts(&request.node, keys_of(&keys)) };
-    if let Some(name) = &request.replaces {
-        if *name != request.node.name {
-            let message = format!("{} cannot take the place of {name}: it takes over its name too", request.node.name);
-            return Err(ApiError::new("E0408", message, "leave --name out, or give the name of the lost server"));
-        }
-        refuse_alive(&core, name)?;
-    }
-    let command = if request.replaces.is_some() { CommandV1::Replace(join) } else { CommandV1::Join(join) };
-    let node = match core.consensus.propose(Command::V1(command)).await?.1 {
-        Ok(Applied::Joined { node, .. }) => node,
-        Ok(other) => unreachable!("a join is answered by `Joined`, not {other:?}"),
-        Err(refused) => return Err(refusal(&refused)),
-    };
-    let certificates = keys.iter().map(|(role, key)| certify(&core, node, *role, key, &request.node, now)).collect::<Result<_, _>>()?;
-    tracing::info!(node.id = node.0, node.name = request.node.name, "a node joined");
-    let cluster = core.identity.current().identity().cluster.to_string();
-    let group = core.settings.group.to_string();
-    Ok(Answer(JoinAnswer { cluster, group, node, certificates, servers: servers(&core.state()) }))
-}
-
 /// What is known here of a server that asks before it starts. It may have lost its place, and so shows no certificate.
-pub(crate) async fn standing(State(core): State<Arc<Core>>, Json(request): Json<StandingRequest>) -> Answer<StandingAnswer> {
+pub(crate) async fn standing(
+    State(core): State<Arc<Core>>,
+    Json(request): Json<StandingRequest, ANYBODY_BYTES_MAX>,
+) -> Answer<StandingAnswer> {
     let state = core.state();
     let listed = state.node(request.node).is_some_and(|node| node.keys.server == Some(request.key.0));
     let progress = core.consensus.progress();
     let acknowledged = progress.iter().find(|known| known.id == request.node.0).and_then(|known| known.matched);
     Answer(StandingAnswer { group: core.settings.group.to_string(), index: *core.consensus.applied().borrow(), listed, acknowledged })
-}
-
-/// A server that is heard is not lost: nobody takes its place.
-fn refuse_alive(core: &Core, name: &str) -> Result<(), ApiError> {
-    let state = core.state();
-    let Some(node) = state.node_named(name).filter(|node| node.is_server()) else { return Ok(()) };
-    let heard = core.consensus.progress().iter().find(|known| known.id == node.id.0).and_then(|known| known.heard);
-    match heard.filter(|heard| *heard < REPLACE_SILENCE_MIN) {
-        Some(heard) => {
-            let message = format!("{name} cannot be replaced: it was heard {} ms ago", heard.as_millis());
-            Err(ApiError::new("E0407", message, "stop the server whose place is taken; it is tried again by itself"))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(crate) async fn renew(
@@ -163,13 +146,14 @@ pub(crate) async fn renew_of(core: &Arc<Core>, request: RenewRequest) -> Result<
         let message = format!("{node} asks for a certificate over a key that is not its own");
         return Err(ApiError::new("E0421", message, "").status(StatusCode::FORBIDDEN));
     }
-    let node_introduction = introduction(&state, node).unwrap_or_else(|| core.settings.introduction.clone());
+    let node_introduction = introduction::of(&state, node).unwrap_or_else(|| core.settings.introduction.clone());
     certify(core, node, role, &key, &node_introduction, clock::now())
 }
 
 /// A certificate for this server itself, which leads.
 pub(crate) fn renew_own(core: &Core, request: &api::peer::CertificateRequest) -> Result<Certified, ApiError> {
-    certify(core, core.node, transport_role(request.role), &public_key(&request.request)?, &core.settings.introduction, clock::now())
+    let known = introduction::of(&core.state(), core.node).unwrap_or_else(|| core.settings.introduction.clone());
+    certify(core, core.node, transport_role(request.role), &public_key(&request.request)?, &known, clock::now())
 }
 
 pub(crate) async fn consensus(
@@ -234,7 +218,7 @@ pub(crate) async fn attest(
 pub(crate) async fn introduce(core: &Core, node: NodeId, introduction: &Introduction) -> Result<(), ApiError> {
     let state = core.state();
     let record = state.node(node).ok_or_else(|| ApiError::not_found(&format!("{node}")))?;
-    let facts = facts(introduction, record.keys);
+    let facts = renewed(record, introduction);
     if record.facts() == facts {
         return Ok(());
     }
@@ -245,69 +229,19 @@ pub(crate) async fn introduce(core: &Core, node: NodeId, introduction: &Introduc
     }
 }
 
-/// Where the servers of `state` are.
-pub(crate) fn servers(state: &ClusterState) -> Vec<ServerAddress> {
-    let servers = state.nodes().filter(|node| node.is_server() && !node.addresses.peer.is_empty());
-    servers.map(|node| ServerAddress { node: node.id, peer: node.addresses.peer.clone() }).collect()
-}
-
-/// What a node says of itself, as the log has it.
-pub(crate) fn facts(node: &Introduction, keys: NodeKeys) -> NodeFacts {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    NodeFacts {
-        name: node.name.clone(),
-        keys,
-        addresses: Addresses { peer: text(&node.peer), mesh: text(&node.mesh), api: text(&node.api) },
-        place: Place { zone: text(&node.zone), region: text(&node.region) },
-        labels: node.labels.clone(),
-        memory_bytes: node.memory_bytes,
-        cpu_millis: node.cpu_millis,
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        schema: state::command::SCHEMA,
-    }
-}
-
-fn introduction(state: &ClusterState, node: NodeId) -> Option<Introduction> {
-    let record = state.node(node)?;
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    Some(Introduction {
-        name: record.name.clone(),
-        peer: text(&record.addresses.peer),
-        mesh: text(&record.addresses.mesh),
-        api: text(&record.addresses.api),
-        zone: text(&record.place.zone),
-        region: text(&record.place.region),
-        labels: record.labels.clone(),
-        memory_bytes: record.memory_bytes,
-        cpu_millis: record.cpu_millis,
-    })
-}
-
-fn keys(request: &JoinRequest) -> Result<Vec<(Role, PublicKey)>, ApiError> {
-    let keys: Vec<_> =
-        request.requests.iter().map(|one| Ok((transport_role(one.role), public_key(&one.request)?))).collect::<Result<_, ApiError>>()?;
-    let distinct = keys.len() == 1 || (keys.len() == 2 && keys[0].0 != keys[1].0);
-    if distinct { Ok(keys) } else { Err(ApiError::new("E0408", "a node joins with one key for each of its roles", "")) }
-}
-
-fn keys_of(keys: &[(Role, PublicKey)]) -> NodeKeys {
-    let of = |role| keys.iter().find(|(found, _)| *found == role).map(|(_, key)| key.digest().to_bytes());
-    NodeKeys { server: of(Role::Server), worker: of(Role::Worker) }
-}
-
-fn public_key(request: &[u8]) -> Result<PublicKey, ApiError> {
+pub(super) fn public_key(request: &[u8]) -> Result<PublicKey, ApiError> {
     PublicKey::from_request(request)
         .map_err(|error| ApiError::new("E0408", format!("the certificate request cannot be used: {}", chain(&error)), ""))
 }
 
-fn transport_role(role: WireRole) -> Role {
+pub(super) fn transport_role(role: WireRole) -> Role {
     match role {
         WireRole::Server => Role::Server,
         WireRole::Worker => Role::Worker,
     }
 }
 
-fn certify(
+pub(super) fn certify(
     core: &Core,
     node: NodeId,
     role: Role,
@@ -320,7 +254,7 @@ fn certify(
     let cluster = state.cluster().ok_or_else(|| failed("the cluster is not founded yet".into()))?;
     let authority = open_authority(&cluster.ca_certificate, &cluster.ca_key.0, &core.cluster_key).map_err(|error| failed(chain(&error)))?;
     let identity = NodeIdentity { cluster: authority.cluster(), node, role };
-    let issue = Issue { identity, key, names: &certificate_names(introduction), now, lifetime: NODE_LIFETIME };
+    let issue = Issue { identity, key, names: &names_for(role, introduction), now, lifetime: NODE_LIFETIME };
     let certificate = authority.issue(&issue).map_err(|error| failed(chain(&error)))?;
     let role = match role {
         Role::Server => WireRole::Server,
@@ -330,7 +264,7 @@ fn certify(
 }
 
 /// The leader, when it is another server.
-fn elsewhere(core: &Core) -> Result<Option<u64>, ApiError> {
+pub(super) fn elsewhere(core: &Core) -> Result<Option<u64>, ApiError> {
     match &*core.consensus.leadership().borrow() {
         Leadership::Leading { .. } => Ok(None),
         Leadership::Following { leader, .. } => Ok(Some(leader.id)),
@@ -338,7 +272,7 @@ fn elsewhere(core: &Core) -> Result<Option<u64>, ApiError> {
     }
 }
 
-async fn ask_leader<A: serde::de::DeserializeOwned>(
+pub(super) async fn ask_leader<A: serde::de::DeserializeOwned>(
     core: &Core,
     leader: u64,
     path: &str,
@@ -351,7 +285,7 @@ async fn ask_leader<A: serde::de::DeserializeOwned>(
 }
 
 /// A join that the state refuses, in the words of its reason.
-fn refusal(refused: &Refused) -> ApiError {
+pub(super) fn refusal(refused: &Refused) -> ApiError {
     let problem = refused.problem();
     ApiError::new(&problem.code, problem.message, problem.help)
 }

@@ -10,15 +10,15 @@ use axum::{Extension, extract::State};
 use model::id::{Timestamp, TokenId};
 use state::command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken};
 use transport::{ApiToken, JoinToken, Role};
+use wishes::{caller::Caller, decision::Wish};
 
 use crate::{
-    admit::{self, Caller},
+    admit,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, IdPath, Json},
     limits::{API_TOKEN_LIFE_MAX, JOIN_TOKEN_LIFE_MAX},
-    writer::Wish,
 };
 
 pub(crate) async fn create_join_token(

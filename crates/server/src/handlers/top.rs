@@ -9,15 +9,15 @@ use api::{
 use axum::{Extension, extract::State};
 use futures_util::future::join_all;
 use state::NodeRecord;
+use wishes::{caller::Caller, principal};
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Query},
     mesh::Asked,
-    principal, process,
+    process,
 };
 
 pub(crate) async fn top(
@@ -76,9 +76,9 @@ async fn nodes(core: &Arc<Core>) -> Vec<NodeUsage> {
     let viewer = core.viewer();
     let usage_of = |node: &NodeRecord| NodeUsage {
         node: node.name.clone(),
-        state: core.live.state_of(node.id, viewer.now),
+        state: viewer.reports.state_of(node.id, viewer.now),
         control_plane: (node.id == core.node).then(|| usage(std::process::id())).flatten(),
-        worker: viewer.seen.get(&node.id).filter(|_| node.id == core.node).and_then(|seen| usage(seen.pid)),
+        worker: viewer.reports.seen.get(&node.id).filter(|_| node.id == core.node).and_then(|seen| usage(seen.pid)),
         serving: told.get(&node.id).cloned().flatten().map(|told| told.worker),
     };
     viewer.state.nodes().map(usage_of).collect()

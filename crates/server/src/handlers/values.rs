@@ -1,10 +1,8 @@
 //! Configs and secrets, one at a time, and the audit log. A secret is sealed before it is written anywhere; what comes back says what there is, never a value.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use api::v1::{
-    About, AuditQuery, AuditView, ConfigRequest, ConfigView, List, NamespaceView, SecretRequest, SecretVersionView, SecretView, WriteAnswer,
-};
+use api::v1::{AuditQuery, AuditView, ConfigRequest, ConfigView, List, NamespaceView, SecretRequest, SecretView, WriteAnswer};
 use axum::{
     Extension,
     extract::{Path, State},
@@ -16,20 +14,24 @@ use model::{
 };
 use serde::Deserialize;
 use state::{
-    Applied, AuditOutcome, ConfigRecord, NamespaceRecord, SecretRecord,
-    command::{Change, DeleteNamespace, DeleteObject, Described, PutConfig, PutSecret, SecretKind},
+    Applied, ConfigRecord, NamespaceRecord, SecretRecord,
+    command::{Change, DeleteNamespace, DeleteObject, PutConfig, PutSecret, SecretKind},
 };
 use utoipa::ToSchema;
+use wishes::{
+    caller::Caller,
+    decision::{Wish, Written},
+    principal,
+    route_certificates::{Known, shown},
+    values,
+};
 
 use super::apps::Selection;
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     clock,
     core::Core,
     extract::{Answer, Json, Query},
-    principal, values,
-    writer::{Wish, Written},
 };
 
 /// Which version a deletion is about.
@@ -50,7 +52,7 @@ pub(crate) async fn configs(
     let namespace = principal::listed(&caller.principal, selection.namespace)?;
     let state = core.state();
     let within = |record: &&ConfigRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
-    let items = state.configs().filter(within).map(config_view).collect();
+    let items = state.configs().filter(within).map(views::values::config).collect();
     Ok(Answer(List { resource_version: state.index(), items, next: None }))
 }
 
@@ -60,7 +62,7 @@ pub(crate) async fn config(
     Path(names): Path<(String, String)>,
 ) -> Result<Answer<ConfigView>, ApiError> {
     let id = object(&caller, names)?;
-    core.state().config(&id).map(config_view).map(Answer).ok_or_else(|| ApiError::not_found(&format!("config `{id}`")))
+    core.state().config(&id).map(views::values::config).map(Answer).ok_or_else(|| ApiError::not_found(&format!("config `{id}`")))
 }
 
 pub(crate) async fn put_config(
@@ -70,8 +72,7 @@ pub(crate) async fn put_config(
     Json(request): Json<ConfigRequest>,
 ) -> Result<Answer<WriteAnswer>, ApiError> {
     let id = object(&caller, names)?;
-    let described = core.state().config(&id).map(|record| record.described.clone()).unwrap_or_default();
-    let change = Change::PutConfig(PutConfig { id, described, data: request.data, expect: request.expect });
+    let change = Change::PutConfig(PutConfig { id, described: None, data: request.data, expect: request.expect });
     let written = core.writer.write(Wish::change(&caller, "", clock::now(), change)).await?;
     Ok(Answer(answer(&written)))
 }
@@ -95,7 +96,7 @@ pub(crate) async fn secrets(
     let namespace = principal::listed(&caller.principal, selection.namespace)?;
     let state = core.state();
     let within = |record: &&SecretRecord| namespace.as_ref().is_none_or(|namespace| record.id.namespace == *namespace);
-    let items = state.secrets().filter(within).map(secret_view).collect();
+    let items = state.secrets().filter(within).map(|record| views::values::secret(record, shown(&core.cluster_key, record))).collect();
     Ok(Answer(List { resource_version: state.index(), items, next: None }))
 }
 
@@ -116,9 +117,11 @@ pub(crate) async fn put_secret(
     if let Some(problem) = values::unfit(&id, kind, &request.data) {
         return Err(ApiError::problems(vec![(0, problem)]));
     }
+    let parsed = |revision: &_| core.apps.of(revision);
+    Known { state: &state, parsed: &parsed, key: &core.cluster_key, now: clock::now() }.check_secret(&id, kind, &request.data)?;
     let change = Change::PutSecret(PutSecret {
         id: id.clone(),
-        described: known.map_or_else(Described::default, |known| known.described.clone()),
+        described: None,
         kind,
         keys: request.data.keys().cloned().collect(),
         sealed: values::seal(&core.cluster_key, &id, known, &request.data),
@@ -148,7 +151,7 @@ pub(crate) async fn namespaces(
     let only = principal::listed(&caller.principal, None)?;
     let state = core.state();
     let within = |record: &&NamespaceRecord| only.as_ref().is_none_or(|only| record.name == *only);
-    let items = state.namespaces().filter(within).map(namespace_view).collect();
+    let items = state.namespaces().filter(within).map(views::values::namespace).collect();
     Ok(Answer(List { resource_version: state.index(), items, next: None }))
 }
 
@@ -158,7 +161,7 @@ pub(crate) async fn namespace(
     Path(name): Path<String>,
 ) -> Result<Answer<NamespaceView>, ApiError> {
     let name = namespace_name(&caller, &name)?;
-    let found = core.state().namespace(&name).map(namespace_view);
+    let found = core.state().namespace(&name).map(views::values::namespace);
     found.map(Answer).ok_or_else(|| ApiError::not_found(&format!("namespace `{name}`")))
 }
 
@@ -175,17 +178,7 @@ pub(crate) async fn delete_namespace(
 
 pub(crate) async fn audit(State(core): State<Arc<Core>>, Query(question): Query<AuditQuery>) -> Answer<List<AuditView>> {
     let state = core.state();
-    let items = state.audit_after(question.after.unwrap_or(0)).map(|entry| AuditView {
-        sequence: entry.sequence,
-        at: entry.at.into(),
-        by: if entry.from.is_empty() { entry.by.clone() } else { format!("{} ({})", entry.by, entry.from) },
-        verb: entry.verb.clone(),
-        object: entry.object.clone(),
-        outcome: match &entry.outcome {
-            AuditOutcome::Done => "done".to_owned(),
-            AuditOutcome::Refused { message, .. } => message.clone(),
-        },
-    });
+    let items = state.audit_after(question.after.unwrap_or(0)).map(views::values::audit);
     Answer(List { resource_version: state.index(), items: items.collect(), next: None })
 }
 
@@ -202,22 +195,6 @@ fn namespace_name(caller: &Caller, text: &str) -> Result<Name, ApiError> {
     let name: Name = text.parse().map_err(|error: model::id::InvalidId| ApiError::new("E0408", error.to_string(), ""))?;
     principal::within(&caller.principal, &name)?;
     Ok(name)
-}
-
-fn about(described: &Described) -> About {
-    let Described { labels, annotations, protected } = described.clone();
-    About { labels, annotations, protected }
-}
-
-/// A namespace as its list shows it.
-pub(crate) fn namespace_view(record: &NamespaceRecord) -> NamespaceView {
-    NamespaceView {
-        name: record.name.clone(),
-        about: about(&record.described),
-        spec: record.ceilings.spec(),
-        version: record.version,
-        created_at: record.created_at.into(),
-    }
 }
 
 fn object(caller: &Caller, (namespace, name): (String, String)) -> Result<ObjectId, ApiError> {
@@ -238,36 +215,4 @@ fn kind_of(text: &str) -> Result<SecretKind, ApiError> {
     known
         .map(SecretKind::from)
         .ok_or_else(|| ApiError::new("E0408", format!("`{text}` is no type of secret"), "one of opaque, tls, registry, apiKeys"))
-}
-
-/// A config as its list shows it.
-pub(crate) fn config_view(record: &ConfigRecord) -> ConfigView {
-    ConfigView {
-        namespace: record.id.namespace.clone(),
-        name: record.id.name.clone(),
-        about: about(&record.described),
-        data: record.data.clone(),
-        version: record.version,
-        created_at: record.created_at.into(),
-        changed_at: record.changed_at.into(),
-    }
-}
-
-/// A secret as its list shows it.
-pub(crate) fn secret_view(record: &SecretRecord) -> SecretView {
-    let newest = record.versions.last();
-    let versions: BTreeMap<_, _> = record.versions.iter().map(|one| (one.number, one)).collect();
-    SecretView {
-        namespace: record.id.namespace.clone(),
-        name: record.id.name.clone(),
-        about: about(&record.described),
-        kind: values::kind_word(record.kind).to_owned(),
-        keys: newest.map(|newest| newest.keys.iter().cloned().collect()).unwrap_or_default(),
-        version: record.version,
-        versions: versions
-            .values()
-            .rev()
-            .map(|one| SecretVersionView { number: one.number, at: one.at.into(), by: one.by.clone() })
-            .collect(),
-    }
 }

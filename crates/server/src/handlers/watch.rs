@@ -10,15 +10,10 @@ use axum::{
     response::{IntoResponse, Response, Sse},
 };
 use state::OBJECT_KINDS;
+use views::watched::Selection;
+use wishes::{caller::Caller, principal};
 
-use crate::{
-    admit::Caller,
-    api_error::ApiError,
-    core::Core,
-    extract::Query,
-    principal,
-    watch::{self, Selection},
-};
+use crate::{api_error::ApiError, core::Core, extract::Query, watch};
 
 pub(crate) async fn watch(
     State(core): State<Arc<Core>>,

@@ -15,14 +15,14 @@ use axum::{
 };
 
 use model::id::Name;
+use views::why;
+use wishes::{caller::Caller, principal};
 
 use crate::{
-    admit::Caller,
     api_error::ApiError,
     core::Core,
     extract::{Answer, Query},
     mesh::Asked,
-    principal, why,
 };
 
 pub(crate) async fn why(
@@ -32,7 +32,7 @@ pub(crate) async fn why(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     if caller.principal.namespace.is_some() && question.app.is_none() {
-        return Err(principal::too_wide(&caller.principal, "why a URL or a request is answered as it is", "ask about an app"));
+        return Err(principal::too_wide(&caller.principal, "why a URL or a request is answered as it is", "ask about an app").into());
     }
     match (&question.url, &question.app, &question.request) {
         (Some(_), None, None) => {

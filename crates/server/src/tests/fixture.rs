@@ -15,17 +15,17 @@ use api::{
     peer::Introduction,
     v1::{AppView, ApplyAnswer, ApplyRequest, ErrorDetail, WatchEvent},
 };
+use founding::{
+    cluster::{self, Begun},
+    fitness::Profile,
+};
 use model::id::{AppId, Digest, Generation, NodeId};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use transport::{Credentials, Role};
 
-use crate::{
-    Config, FOUNDER, Profile, RunError, Settings, clock,
-    founding::{self, Begun},
-    run,
-};
+use crate::{Config, FOUNDER, RunError, Settings, clock, run};
 
 /// Long enough for a slow disk, short enough for a failing test.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -36,6 +36,7 @@ pub(super) struct ControlPlane {
     pub(super) node: NodeClient,
     pub(super) api: SocketAddr,
     pub(super) metrics: SocketAddr,
+    pub(super) peer: SocketAddr,
     data: PathBuf,
     task: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
@@ -53,9 +54,9 @@ impl ControlPlane {
         };
         let ((api_socket, public), (control, node)) = (bind("api.sock"), bind("control.sock"));
         let tcp = || TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let (api, metrics) = (tcp(), tcp());
+        let (api, metrics, peer) = (tcp(), tcp(), tcp());
         let address = |listener: &TcpListener| listener.local_addr().expect("bound");
-        let (api_address, metrics_address) = (address(&api), address(&metrics));
+        let (api_address, metrics_address, peer_address) = (address(&api), address(&metrics), address(&peer));
         let (lifeline, theirs) = UnixStream::pair().expect("a pair");
         theirs.set_nonblocking(true).expect("a socket");
         let begun = begin(data);
@@ -69,16 +70,26 @@ impl ControlPlane {
             profile: Profile::Lan,
             data: data.to_owned(),
             gateway_port: 8080,
+            https_port: None,
             allowed_hosts: Vec::new(),
             artifact_bytes_max: 1 << 30,
             supervisor_pid: std::process::id(),
         };
-        let config = Config { settings, api, api_socket, control, peer: None, metrics: Some(metrics), lifeline: theirs };
+        let config = Config { settings, api, api_socket, control, peer: Some(peer), metrics: Some(metrics), lifeline: theirs };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(config, stop.clone()));
         let (client, node) = (Client::new(public), NodeClient::new(node));
-        let this =
-            Self { client, node, api: api_address, metrics: metrics_address, data: data.to_owned(), task, stop, lifeline: Some(lifeline) };
+        let this = Self {
+            client,
+            node,
+            api: api_address,
+            metrics: metrics_address,
+            peer: peer_address,
+            data: data.to_owned(),
+            task,
+            stop,
+            lifeline: Some(lifeline),
+        };
         this.until("ready", async |plane| plane.client.ready().await.is_ok_and(|view| view.ready)).await;
         this
     }
@@ -164,10 +175,10 @@ fn introduction() -> Introduction {
 
 /// The cluster whose files lie in `data`, begun when there are none.
 fn begin(data: &Path) -> Begun {
-    let read = |role| Credentials::read(&founding::identity_of(data, role));
+    let read = |role| Credentials::read(&cluster::identity_of(data, role));
     match (read(Role::Server), read(Role::Worker)) {
         (Ok(server), Ok(worker)) => Begun { cluster: server.identity().cluster, worker_key: Some(Digest(worker.key_digest().to_bytes())) },
-        _ => founding::begin(data, &introduction(), true, clock::now()).expect("a directory of ours"),
+        _ => cluster::begin(data, &introduction(), true, clock::now()).expect("a directory of ours"),
     }
 }
 

@@ -89,3 +89,40 @@ async fn files_are_bytes_that_must_be_there() {
     assert!(plane.client.plan(&plan(Vec::new())).await.is_ok(), "and what will be uploaded it need not see");
     plane.stop().await;
 }
+
+/// Goal: being on the machine is no proof of anything: neither another user nor whoever has gone is the owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_of_the_machine_needs_a_token() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let plane = ControlPlane::start(directory.path()).await;
+    let ask = |path: &'static str, user: u32| {
+        let api = plane.api;
+        let asking = move || {
+            use std::io::{Read, Write};
+            // A socket is of the user of the thread that makes it.
+            let user = rustix::thread::Uid::from_raw(user);
+            rustix::thread::set_thread_res_uid(user, user, user).expect("root may");
+            let mut stream = std::net::TcpStream::connect(api).expect("it listens");
+            write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("it reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("it answers");
+            answer
+        };
+        // A thread of its own, which ends with the user it became.
+        tokio::task::spawn_blocking(move || std::thread::spawn(asking).join().expect("an answer"))
+    };
+    let answer = ask("/v1/apps", 60_773).await.expect("asked");
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("E0423") && answer.contains("user 60773"), "{answer}");
+    assert!(answer.contains("shoal login") && answer.contains("sudo") && answer.contains("--data-dir"), "{answer}");
+    let answer = ask("/healthz", 60_773).await.expect("asked");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = ask("/v1/apps", 0).await.expect("asked");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = ask("/v1/snapshot?keys=true", 0).await.expect("asked");
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("E0421"), "the key goes over the socket alone: {answer}");
+    plane.stop().await;
+}

@@ -27,6 +27,7 @@ async fn an_app_is_applied_placed_ready_and_gone() {
     let program = &assignment.programs[0];
     assert_eq!((program.component.to_string().as_str(), program.digest, program.placements.len()), ("hello/web", digest, 1));
     assert_eq!((assignment.routes[0].host.as_str(), assignment.routes[0].revision), ("hello.localhost", RevisionNumber(1)));
+    assert!(plane.node.artifact(&digest).await.is_ok(), "what it is assigned it gets");
     let progressing = plane.app("hello").await;
     assert_eq!(progressing.status.rollout.phase, RolloutPhase::Progressing, "{:?}", progressing.status);
 
@@ -161,7 +162,7 @@ async fn a_long_list_comes_in_pages_that_add_up() {
     let plane = ControlPlane::start(directory.path()).await;
     let digest = plane.upload(&component("pages")).await;
     let names: Vec<_> = (0..crate::limits::APPS_PER_PAGE_MAX + 7).map(|number| format!("app-{number:04}")).collect();
-    for batch in names.chunks(crate::limits::DOCUMENTS_MAX) {
+    for batch in names.chunks(wishes::limits::DOCUMENTS_MAX) {
         let documents = batch.iter().map(|name| document(name, &digest, &format!("{name}.test"), 1)).collect();
         let request = api::v1::ApplyRequest { documents, expect: None, by: String::new(), accept_permissions: false };
         plane.client.apply(&request).await.expect("they are new");

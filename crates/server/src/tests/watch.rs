@@ -2,7 +2,7 @@
 
 use api::{
     client::{Client, Server, Token, Watch, Watched},
-    v1::{ConfigRequest, ObjectEvent, ObjectQuery, Position},
+    v1::{ConfigRequest, EventQuery, ObjectEvent, ObjectQuery, Position},
 };
 use model::id::{Index, Name};
 
@@ -104,7 +104,9 @@ async fn a_token_for_one_namespace_hears_of_no_other_and_ends_when_it_is_revoked
     assert_eq!(what, "Config shown");
     let refused = client.watch(ObjectQuery { namespace: "other".parse().ok(), ..ObjectQuery::default() }).next().await;
     assert_eq!(refused.expect_err("another namespace").code(), "E0421");
+    let mut lines = client.watch_events(&EventQuery::default()).await.expect("a stream");
     plane.client.revoke_token(&made.id).await.expect("it is revoked");
+    within(async { while let Ok(Some(_)) = lines.next().await {} }).await;
     let ended = within(async {
         loop {
             if let Err(error) = watch.next().await {

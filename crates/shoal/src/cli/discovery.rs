@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use api::client::Server;
+use api::client::{Found, Server};
 use model::problem::Problem;
 use transport::AuthorityDigest;
 
@@ -48,8 +48,10 @@ pub fn candidates(server: Option<&str>, data_directory: Option<&Path>) -> Result
         (Some(server), _) => Ok(vec![parse(server)?]),
         (None, Some(directory)) => Ok(vec![socket(directory)]),
         (None, None) => {
-            let here = Path::new(".").join(DEV_DATA_DIRECTORY);
-            Ok(vec![socket(&here), socket(Path::new(SYSTEM_DATA_DIRECTORY)), Server::Http(DEFAULT_API.to_owned())])
+            let here = Path::new(".").join(DEV_DATA_DIRECTORY).join(API_SOCKET);
+            // Whoever owns the working directory, or was first at the port, may be anybody; only root puts something where the system keeps its data.
+            let (here, port) = (Server::Found(Found::Socket(here)), Server::Found(Found::Http(DEFAULT_API.to_owned())));
+            Ok(vec![here, socket(Path::new(SYSTEM_DATA_DIRECTORY)), port])
         }
     }
 }
@@ -66,7 +68,7 @@ pub fn first_reachable<C>(addresses: Vec<Server>, mut dial: impl FnMut(&Server) 
             Ok(connection) => return Ok((address, connection)),
             Err(error) => {
                 tried.push(format!("{address} ({})", reason(&error)));
-                if error.kind() == std::io::ErrorKind::PermissionDenied && matches!(address, Server::Socket(_)) {
+                if error.kind() == std::io::ErrorKind::PermissionDenied && matches!(address, Server::Socket(_) | Server::Found(_)) {
                     denied.get_or_insert(address);
                 }
             }
@@ -75,10 +77,13 @@ pub fn first_reachable<C>(addresses: Vec<Server>, mut dial: impl FnMut(&Server) 
     Err(denied.map_or_else(|| unreachable(&tried), |address| not_yours(&address)))
 }
 
-/// A socket that only another user may open.
+/// A server that only another user may speak to, or that another user runs and nobody named.
 fn not_yours(address: &Server) -> Failure {
-    let message = format!("{address} belongs to another user: permission denied");
-    let help = "run the command as the user the server runs as, for example with `sudo`, or name its HTTP address with --server";
+    let message = match address {
+        Server::Found(_) => format!("{address} belongs to another user, and nobody named it"),
+        _ => format!("{address} belongs to another user: permission denied"),
+    };
+    let help = "run the command as the user the server runs as, for example with `sudo`, or name the server with --server or --data-dir";
     Failure::sentence(Exit::NotAllowed, message, help)
 }
 
@@ -95,7 +100,7 @@ pub fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "no such socket".to_owned(),
         ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::PermissionDenied if error.raw_os_error().is_some() => "permission denied".to_owned(),
         ErrorKind::TimedOut => "no answer in time".to_owned(),
         _ => error.to_string(),
     }
@@ -127,23 +132,32 @@ mod tests {
     fn the_socket_of_another_user_is_said_to_be_one() {
         let dial = |address: &Server| match address {
             Server::Socket(path) if path.starts_with(SYSTEM_DATA_DIRECTORY) => Err(Error::from(ErrorKind::PermissionDenied)),
-            Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
-            Server::Http(_) | Server::Https(..) => Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)),
+            Server::Socket(_) | Server::Found(Found::Socket(_)) => Err(Error::from(ErrorKind::NotFound)),
+            Server::Http(_) | Server::Https(..) | Server::Found(_) => Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)),
         };
         let failure = first_reachable(candidates(None, None).unwrap_or_default(), dial).expect_err("nobody answers");
         assert_eq!(failure.exit as u8, 7);
         let message = failure.render(false);
         assert!(message.contains("unix:/var/lib/shoal/api.sock belongs to another user") && message.contains("sudo"), "{message}");
+        let failure = first_reachable(candidates(None, None).unwrap_or_default(), |address| match address {
+            Server::Found(Found::Socket(_)) => Err::<(), _>(Error::new(ErrorKind::PermissionDenied, "user 7 runs it")),
+            _ => Err(Error::from(ErrorKind::ConnectionRefused)),
+        });
+        let message = failure.expect_err("it is not ours").render(false);
+        assert!(
+            message.contains("./.shoal/api.sock belongs to another user, and nobody named it") && message.contains("--server"),
+            "{message}"
+        );
     }
 
     #[test]
     fn the_first_that_answers_is_taken_and_silence_names_what_was_tried() {
         let all = candidates(None, None).unwrap_or_default();
         let found = first_reachable(all.clone(), |address| match address {
-            Server::Http(_) | Server::Https(..) => Ok(7),
-            Server::Socket(_) => Err(Error::from(ErrorKind::NotFound)),
+            Server::Found(Found::Http(_)) => Ok(7),
+            _ => Err(Error::from(ErrorKind::NotFound)),
         });
-        assert_eq!(found.ok(), Some((Server::Http(DEFAULT_API.to_owned()), 7)));
+        assert_eq!(found.ok(), Some((Server::Found(Found::Http(DEFAULT_API.to_owned())), 7)));
         let failure = first_reachable(all, |_| Err::<(), _>(Error::from(ErrorKind::ConnectionRefused))).expect_err("nobody answers");
         assert_eq!(failure.exit as u8, 10);
         let message = failure.render(false);

@@ -4,6 +4,7 @@ use api::v1::EventQuery;
 use clap::Args;
 
 use super::{
+    again::Again,
     age,
     failure::{Exit, Outcome},
     listing::events_listing,
@@ -45,10 +46,23 @@ pub async fn run(args: EventsArgs, session: &Session) -> Outcome {
     }
     query.after = past.last().map(|event| event.sequence);
     query.watch = true;
-    let mut events = session.client().await?.watch_events(&query).await?;
-    while let Some(event) = events.next().await? {
-        let next = events_listing(&[event], shape());
-        terminal.data(next.news(&seen, &format, terminal.width));
+    let mut again = Again::new(session);
+    loop {
+        let client = session.client().await?;
+        let broke = match client.watch_events(&query).await {
+            Ok(mut events) => loop {
+                match events.next().await {
+                    Ok(Some(event)) => {
+                        again.went_on();
+                        query.after = Some(event.sequence);
+                        terminal.data(events_listing(&[event], shape()).news(&seen, &format, terminal.width));
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            },
+            Err(error) => Some(error),
+        };
+        again.after(broke).await?;
     }
-    Ok(Exit::Unreachable)
 }

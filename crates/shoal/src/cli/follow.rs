@@ -7,6 +7,7 @@ use model::id::{AppId, Index, RevisionNumber};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    again::Again,
     age,
     failure::{Exit, Failure},
     progress,
@@ -168,19 +169,24 @@ impl Follower<'_> {
 /// # Errors
 /// A server that refuses the watch for another reason than that the app is gone.
 pub async fn to_absence(session: &Session, app: &AppId, deadline: Instant) -> Result<bool, Failure> {
+    let mut again = Again::new(session);
     while Instant::now() < deadline {
         let Ok(opened) = timeout_at(deadline, session.client().await?.watch_app(app)).await else { return Ok(false) };
-        let mut stream = match opened.map_err(Failure::from) {
+        let mut stream = match opened {
             Ok(stream) => stream,
-            Err(failure) if failure.exit == Exit::NotFound => return Ok(true),
-            Err(failure) => return Err(failure),
+            Err(error) if error.code() == "E0402" => return Ok(true),
+            Err(error) => {
+                again.after(Some(error)).await?;
+                continue;
+            }
         };
         loop {
             match timeout_at(deadline, stream.next()).await {
                 Err(_) => return Ok(false),
                 Ok(Ok(Some(WatchEvent::Deleted { .. }))) => return Ok(true),
-                Ok(Ok(Some(WatchEvent::Status { .. }))) => {}
-                Ok(Err(_) | Ok(None)) => break,
+                Ok(Ok(Some(WatchEvent::Status { .. }))) => again.went_on(),
+                Ok(Ok(None)) => break again.after(None).await?,
+                Ok(Err(error)) => break again.after(Some(error)).await?,
             }
         }
     }

@@ -28,7 +28,7 @@ impl Requests {
     }
 }
 
-/// Shows what the app writes and answers from now on, across restarts of the server; ends only by being dropped.
+/// Shows what the app writes and answers from now on, across restarts of the server; ends by being dropped, or when nobody reads any more.
 ///
 /// # Errors
 /// Never for a connection that broke; only when no server was ever found.
@@ -39,8 +39,10 @@ pub async fn show(app: &AppId, requests: Requests, session: &Session) -> Outcome
         if let Ok(mut entries) = session.client().await?.logs(&query).await {
             let shape = log_lines::Shape { color: session.terminal.out_color, ..log_lines::Shape::default() };
             while let Ok(Some(entry)) = entries.next().await {
-                if requests.shows(&entry) {
-                    session.terminal.data(log_lines::text(&entry, shape));
+                if requests.shows(&entry)
+                    && let Err(exit) = session.terminal.offer(log_lines::text(&entry, shape))
+                {
+                    return Ok(exit);
                 }
             }
         }

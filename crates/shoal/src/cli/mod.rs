@@ -1,6 +1,7 @@
 //! The command line: which commands exist and what they share. Owns parsing, the order of output streams and exit codes.
 //! Must never hold a rule of the cluster: commands ask a server and show what it says; what is computed here is pure and tested beside its text.
 
+mod again;
 mod age;
 pub mod apply;
 mod cluster;

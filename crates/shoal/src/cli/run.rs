@@ -50,7 +50,13 @@ pub async fn run(args: RunArgs, session: &Session) -> Outcome {
         ended = serve(&wishes, &id, session) => ended,
         () = interrupt::requested() => Ok(Exit::Done),
     };
-    let gone = remove(&id, session).await;
+    let gone = tokio::select! {
+        gone = remove(&id, session) => gone,
+        () = interrupt::requested() => {
+            session.terminal.complain(format!("app/{id} may still be there; next: shoal delete app {id}"));
+            return Ok(Exit::Error);
+        }
+    };
     ended.and_then(|exit| gone.map(|()| exit))
 }
 

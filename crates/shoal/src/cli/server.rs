@@ -104,9 +104,12 @@ pub struct NodeArgs {
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http: SocketAddr,
     /// Where the gateway speaks TLS; port 0 takes a free one [default: 0.0.0.0:8443 with --cert-dir, else nowhere].
-    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS", requires = "cert_dir")]
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
     https: Option<SocketAddr>,
-    /// Where the certificates are: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key. Changes are taken over by themselves.
+    /// The port at which clients reach --https, when something in front maps it: plain HTTP is sent there.
+    #[arg(long, env = "SHOAL_ADVERTISE_HTTPS", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    advertise_https: Option<u16>,
+    /// Where certificates are, beside those of Secrets: NAME.crt and NAME.key, or NAME/tls.crt and NAME/tls.key. Changes are taken over by themselves.
     #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]
     cert_dir: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
@@ -255,6 +258,7 @@ impl NodeArgs {
             api: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             http: self.http,
             https: self.https.or(self.cert_dir.is_some().then_some(HTTPS)),
+            advertise_https: self.advertise_https,
             certificate_directory: self.cert_dir,
             metrics: self.metrics,
             ready_file: self.ready_file,

@@ -26,7 +26,7 @@ use super::{
         file::{self, Contexts},
     },
     discovery,
-    failure::Failure,
+    failure::{Exit, Failure},
     terminal::Terminal,
 };
 
@@ -34,7 +34,7 @@ use super::{
 const DIAL_MAX: Duration = Duration::from_secs(3);
 
 /// How long a call is sent again while no server leads: an election takes about a second, a machine that starts anew a few of them.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One run of a command.
 #[derive(Debug)]
@@ -179,6 +179,12 @@ impl From<ClientError> for Failure {
         let code = error.code().to_owned();
         match error {
             ClientError::Refused { error, .. } => refused(*error),
+            ClientError::InDoubt { .. } => {
+                let problem = Problem::new(&code, chain(&error))
+                    .help("look whether it was done before you do it again: `shoal events` and `shoal audit` say");
+                // Whoever repeats commands by their exit code must not repeat this one.
+                Self { exit: Exit::Error, ..Self::of(problem) }
+            }
             other if code == "E0605" => {
                 Self::of(Problem::new(&code, chain(&other)).help("try again; `shoal version` says whether the server answers"))
             }
@@ -204,6 +210,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 fn knock(server: &Server) -> std::io::Result<()> {
     match server {
         Server::Socket(path) => UnixStream::connect(path).map(drop),
+        Server::Found(found) => found.knock(),
         Server::Http(authority) | Server::Https(authority, _) => {
             let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
             for socket in authority.to_socket_addrs()? {

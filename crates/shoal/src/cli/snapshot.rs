@@ -79,6 +79,10 @@ async fn fetch(file: &Path, query: SnapshotQuery, yes: bool, session: &Session) 
         about.index,
         about.state_hash
     ));
+    if !about.missing.is_empty() {
+        let list: Vec<String> = about.missing.iter().map(ToString::to_string).collect();
+        session.terminal.complain(format!("warning: artifacts that apps name are on no server and so not in it: {}", list.join(", ")));
+    }
     session.terminal.hint(if about.with_keys {
         "it holds the key of the cluster: whoever has the file can read all secrets and sign certificates"
     } else {
@@ -200,6 +204,7 @@ mod tests {
             saved_at: 1,
             release: "0.1.0".into(),
             artifacts: None,
+            missing: Vec::new(),
             with_keys: false,
         };
         let mut writer = backup::Writer::begin(Vec::new(), &about).expect("memory takes it");

@@ -61,11 +61,19 @@ impl Terminal {
 
     /// Data: one text to stdout, with a line end. A reader that went away (`| head`) ends the process quietly.
     pub fn data(&self, text: impl Display) {
+        if let Err(exit) = self.offer(text) {
+            std::process::exit(exit as i32);
+        }
+    }
+
+    /// As [`Self::data`], for commands that clean up behind themselves.
+    ///
+    /// # Errors
+    /// How the process should end, when nobody reads any more.
+    pub fn offer(&self, text: impl Display) -> Result<(), Exit> {
         self.clear_live_line();
         let mut out = io::stdout().lock();
-        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-            std::process::exit(self.lost(&error) as i32);
-        }
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| self.lost(&error))
     }
 
     /// Bytes of data as they are.

@@ -58,7 +58,15 @@ pub async fn run(args: TopArgs, session: &Session) -> Outcome {
     let mut before = read(kind, &args, session).await?;
     loop {
         tokio::time::sleep(args.interval.max(INTERVAL_MIN)).await;
-        let now = read(kind, &args, session).await?;
+        let now = match read(kind, &args, session).await {
+            Ok(now) => now,
+            // The next reading says what the two are apart.
+            Err(failure) if args.watch && failure.exit == Exit::Unreachable => {
+                terminal.hint("the server does not answer; going on when it does");
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let listing = listing(kind, &args, &format, &before, &now);
         let over = format!("rates over {}", age::brief(usage::window(&before, &now)));
         let text = listing.text(&format, terminal.width);

@@ -52,9 +52,9 @@ pub struct DevArgs {
     #[arg(long, env = "SHOAL_HTTP", value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Where the gateway speaks TLS [default: 127.0.0.1:8443 with --cert-dir, a free port when that is in use].
-    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS", requires = "cert_dir")]
+    #[arg(long, env = "SHOAL_HTTPS", value_name = "ADDRESS")]
     https: Option<SocketAddr>,
-    /// Where the certificates are: NAME.crt and NAME.key, or NAME.pem and NAME-key.pem as mkcert writes them.
+    /// Where certificates are, beside those of Secrets: NAME.crt and NAME.key, or NAME.pem and NAME-key.pem as mkcert writes them.
     #[arg(long, env = "SHOAL_CERT_DIR", value_name = "DIR")]
     cert_dir: Option<PathBuf>,
     /// Where Prometheus metrics are served, when at all.
@@ -120,11 +120,13 @@ async fn work(project: Option<Project>, args: &DevArgs, session: &Session) -> Ou
             let session = session.again();
             logs.spawn(async move { inline_logs::show(&app, requests, &session).await });
         }
-        if args.no_watch {
-            return std::future::pending().await;
-        }
         loop {
-            changes = watch.changed().await;
+            tokio::select! {
+                next = watch.changed(), if !args.no_watch => changes = next,
+                // Nobody reads the output any more.
+                Some(Ok(ended)) = logs.join_next() => return ended,
+                else => return std::future::pending().await,
+            }
             if project.is_news(&changes) {
                 break;
             }
@@ -185,6 +187,7 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
         api: free("--api", args.api, ports::API),
         http: free("--http", args.http, ports::HTTP),
         https: (args.https.is_some() || args.cert_dir.is_some()).then(|| free("--https", args.https, ports::HTTPS)),
+        advertise_https: None,
         certificate_directory: args.cert_dir.clone(),
         metrics: args.metrics,
         ready_file: args.ready_file.clone(),

@@ -64,10 +64,12 @@ impl State {
             // Asked again, because the first answer did not arrive.
             return Ok(Applied::Joined { node: lost.id, fresh: false, replaced: lost.replaces });
         }
-        if lost.is_server() && join.node.keys.server.is_none() && self.derived.servers == 1 {
-            return Err(Refused::LastServer { name: name.clone() });
-        }
         self.refuse_newcomer(join)?;
+        // Whoever may let a worker in must not thereby take a server away: the newcomer is all that the lost one was, and its token allows all of it.
+        let fewer = lost.keys.roles().map(|(role, _)| role).find(|role| join.node.keys.roles().all(|(has, _)| has != *role));
+        if let Some(role) = fewer {
+            return Err(Refused::LesserReplacement { name: name.clone(), lost: lost.id, role });
+        }
         self.refuse_crowd(name, u64::from(!lost.is_worker()))?;
         self.use_join_token(join)?;
         self.forget_node(join.at, &lost, "was replaced");

@@ -1,6 +1,6 @@
 //! What workers saw and did. Owns `Observe` and `Note`; must never decide where anything runs.
 
-use model::id::{NodeId, PlacementId, Timestamp};
+use model::id::{ComponentId, NodeId, PlacementId, Timestamp};
 
 use crate::{
     Applied, EventKind, State,
@@ -21,15 +21,15 @@ impl State {
         Applied::Observed { changed, stale }
     }
 
-    /// Records what a worker did. Nodes and apps that are gone have no events.
+    /// Records what a worker did. Nodes and apps that are gone have no events, nor do components that the node has no placement of: a worker speaks for itself.
     pub(super) fn note(&mut self, note: &Note) -> Applied {
         let mut events = 0;
         let Some(node_name) = self.node(note.node).map(|node| node.name.clone()) else { return Applied::Noted { events } };
         for event in &note.events {
-            let app = event.component.as_ref().map(|component| component.app.clone());
-            if app.as_ref().is_some_and(|app| self.app(app).is_none()) {
+            if event.component.as_ref().is_some_and(|component| !self.runs_on(note.node, component)) {
                 continue;
             }
+            let app = event.component.as_ref().map(|component| component.app.clone());
             let kind = match event.kind {
                 NodeEventKind::WorkerStarted => EventKind::WorkerStarted,
                 NodeEventKind::CodeCompiled => EventKind::CodeCompiled,
@@ -40,6 +40,10 @@ impl State {
             events += 1;
         }
         Applied::Noted { events }
+    }
+
+    fn runs_on(&self, node: NodeId, component: &ComponentId) -> bool {
+        self.placements_of(&component.app).any(|placement| placement.node == node && placement.instance.component == *component)
     }
 
     fn see(&mut self, at: Timestamp, node: NodeId, id: PlacementId, phase: &SeenPhase) -> Seen {

@@ -1,6 +1,6 @@
 //! What lets nodes and people in. Owns tokens and their use; must never see a secret, and forgets expired ones whenever one is made.
 
-use model::id::{Timestamp, TokenId};
+use model::id::TokenId;
 
 use crate::{
     ApiTokenRecord, Applied, JoinTokenRecord, Refused, State,
@@ -115,13 +115,5 @@ impl State {
             return Err(Refused::TokenExists { id: id.clone() });
         }
         Ok(())
-    }
-
-    /// Whether a join token of that id and secret would let a node in now: what a server may say before it writes anything.
-    ///
-    /// # Errors
-    /// Why it would not.
-    pub fn admits(&self, join: &Join, now: Timestamp) -> Result<(), NotAdmitted> {
-        self.admitting_token(&Join { at: now, ..join.clone() }).map(|_| ())
     }
 }

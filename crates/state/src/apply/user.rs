@@ -4,35 +4,39 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Applied, Refused, State,
+    answers::asker,
     command::{Change, Join, UserCommand},
-    limits::{IDEMPOTENCY_KEY_BYTES_MAX, bounded},
+    limits::{ANSWERS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, bounded},
     record::{AnswerRecord, AuditEntry, AuditOutcome},
 };
 
 impl State {
     /// Does what `user` asks for, unless it was done under the same key.
     pub(super) fn user(&mut self, user: &UserCommand) -> Result<Applied, Refused> {
-        let asked = user.key.as_ref().map(|key| (key, hash(&user.change)));
-        if let Some((key, asked)) = &asked
-            && let Some(known) = self.answers.get(&bounded(&user.by), key, user.at).filter(|known| known.asked == *asked)
+        let by = bounded(&user.by);
+        let asked = user.key.as_ref().map(|key| (asker(&by, key), hash(&user.change)));
+        if let Some((asker, asked)) = &asked
+            && let Some(known) = self.answers.get(asker, user.at).filter(|known| known.asked == *asked)
         {
             return Ok(known.answer.clone());
         }
         let applied = self.refuse_wrong_key(user).and_then(|()| self.dispatch(user));
-        let by = bounded(&user.by);
-        if let (Some((key, asked)), Ok(answer)) = (asked, &applied) {
-            let (key, answer, index) = (key.clone(), answer.clone(), self.index);
-            self.answers.keep(AnswerRecord { by: by.clone(), key, at: user.at, index, asked, answer });
+        if let (Some((asker, asked)), Ok(answer)) = (asked, &applied) {
+            self.answers.keep(AnswerRecord { asker, at: user.at, index: self.index, asked, answer: answer.clone() });
         }
         let entry = AuditEntry {
             sequence: 0,
             index: self.index,
             at: user.at,
             by,
+            token: user.token.clone(),
             from: bounded(&user.from),
             verb: user.change.verb().to_owned(),
             object: bounded(&user.change.object()),
-            outcome: outcome(&applied),
+            outcome: match (&user.change, &applied) {
+                (Change::Witness(_), Ok(_)) => AuditOutcome::Begun,
+                _ => outcome(&applied),
+            },
         };
         self.audit.push(|sequence| AuditEntry { sequence, ..entry });
         applied
@@ -46,6 +50,7 @@ impl State {
             index: self.index,
             at: join.at,
             by: format!("join-token/{}", admission.token),
+            token: Some(admission.token.clone()),
             from: bounded(&join.node.addresses.peer),
             verb: verb.to_owned(),
             object: bounded(&format!("node/{}", join.node.name)),
@@ -70,18 +75,19 @@ impl State {
             Change::DeleteSecret(delete) => self.delete_secret(user, delete),
             Change::PutNamespace(put) => self.put_namespace(user, put),
             Change::DeleteNamespace(delete) => self.delete_namespace(user, delete),
+            Change::Witness(_) => Ok(Applied::Witnessed),
         }
     }
 
-    fn refuse_wrong_key(&self, user: &UserCommand) -> Result<(), Refused> {
+    fn refuse_wrong_key(&mut self, user: &UserCommand) -> Result<(), Refused> {
         let Some(key) = &user.key else { return Ok(()) };
         if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(Refused::Invalid { what: "reading the idempotency key".to_owned(), rule: "it has 1 to 128 bytes" });
         }
-        match self.answers.get(&bounded(&user.by), key, user.at) {
-            Some(_) => Err(Refused::KeyReused { key: key.clone() }),
-            None => Ok(()),
+        if self.answers.get(&asker(&bounded(&user.by), key), user.at).is_some() {
+            return Err(Refused::KeyReused { key: key.clone() });
         }
+        if self.answers.make_room(user.at) { Ok(()) } else { Err(Refused::TooManyKeys { limit: ANSWERS_MAX }) }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
     Applied, EventKind, PutOutcome, Refused, State,
     command::{DeleteNamespace, DeleteObject, Described, PutConfig, PutNamespace, PutSecret, UserCommand},
     limits::{
-        CONFIGS_MAX, NAMESPACES_MAX, NODE_TEXT_BYTES_MAX, SEALED_BYTES_MAX, SECRET_VERSIONS_KEPT, SECRETS_MAX, VALUE_BYTES_MAX, bounded,
+        CONFIGS_MAX, NAMESPACES_MAX, NODE_TEXT_BYTES_MAX, SEALED_BYTES_MAX, SECRET_BYTES_MAX, SECRET_VERSIONS_KEPT, SECRETS_MAX,
+        VALUE_BYTES_MAX, bounded,
     },
     record::{ConfigRecord, NamespaceRecord, SecretRecord, SecretVersion},
     references::Reference,
@@ -23,14 +24,15 @@ impl State {
         let object = format!("Config `{}`", put.id);
         let known = self.configs.get(&put.id).cloned();
         refuse_stale(&object, put.expect, known.as_ref().map(|known| known.version))?;
-        refuse_long(&object, &put.described)?;
+        let described = put.described.clone().or_else(|| known.as_ref().map(|known| known.described.clone())).unwrap_or_default();
+        refuse_long(&object, &described)?;
         let longest = put.data.keys().map(String::len).max().unwrap_or(0);
         refuse_above(object.clone(), "bytes in a key", longest as u64, DATA_KEY_BYTES_MAX as u64)?;
         let longest = put.data.values().map(String::len).max().unwrap_or(0);
         refuse_above(object.clone(), "bytes in a value", longest as u64, CONFIG_VALUE_BYTES_MAX as u64)?;
         let record = ConfigRecord {
             id: put.id.clone(),
-            described: put.described.clone(),
+            described: described.clone(),
             data: put.data.clone(),
             created_at: known.as_ref().map_or(user.at, |known| known.created_at),
             changed_at: user.at,
@@ -40,7 +42,7 @@ impl State {
         let before = known.as_ref().map_or(0, ConfigRecord::bytes);
         self.refuse_too_much(&object, before, record.bytes(), (known.is_none(), self.configs.size(), CONFIGS_MAX))?;
         let outcome = match &known {
-            Some(known) if (&known.data, &known.described) == (&put.data, &put.described) => {
+            Some(known) if (&known.data, &known.described) == (&put.data, &described) => {
                 return Ok(Applied::Put { version: known.version, number: None, outcome: PutOutcome::Unchanged });
             }
             Some(_) => PutOutcome::Changed,
@@ -56,7 +58,8 @@ impl State {
         let object = format!("Secret `{}`", put.id);
         let known = self.secrets.get(&put.id).cloned();
         refuse_stale(&object, put.expect, known.as_ref().map(|known| known.version))?;
-        refuse_long(&object, &put.described)?;
+        let described = put.described.clone().or_else(|| known.as_ref().map(|known| known.described.clone())).unwrap_or_default();
+        refuse_long(&object, &described)?;
         refuse_above(object.clone(), "sealed bytes", put.sealed.0.len() as u64, SEALED_BYTES_MAX as u64)?;
         let names: usize = put.keys.iter().map(String::len).sum();
         refuse_above(object.clone(), "bytes of keys", names as u64, SEALED_BYTES_MAX as u64)?;
@@ -67,7 +70,7 @@ impl State {
         let before = known.as_ref().map_or(0, SecretRecord::bytes);
         let mut record = known.clone().unwrap_or_else(|| SecretRecord {
             id: put.id.clone(),
-            described: put.described.clone(),
+            described: described.clone(),
             kind: put.kind,
             versions: Vec::new(),
             created_at: user.at,
@@ -78,8 +81,9 @@ impl State {
         record.versions.push(SecretVersion { number, at: user.at, by: bounded(&user.by), keys, sealed });
         let oldest = (number + 1).saturating_sub(SECRET_VERSIONS_KEPT);
         record.versions.retain(|version| version.number >= oldest || self.pins(&put.id, version.number));
-        record.described = put.described.clone();
+        record.described = described;
         record.version = self.index;
+        refuse_above(object.clone(), "bytes of all its versions", record.bytes(), SECRET_BYTES_MAX)?;
         self.refuse_too_much(&object, before, record.bytes(), (known.is_none(), self.secrets.size(), SECRETS_MAX))?;
         self.derived.value_bytes = self.derived.value_bytes - before + record.bytes();
         self.secrets.insert(record);

@@ -9,8 +9,9 @@ mod nodes;
 mod plan;
 mod tokens;
 mod values;
+mod witness;
 
-use model::id::Timestamp;
+use model::id::{Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -20,6 +21,7 @@ pub use self::{
     plan::{NodeEvent, NodeEventKind, Note, Observe, Plan, SeenPhase, Step},
     tokens::{ApiRole, CreateApiToken, CreateJoinToken, RevokeApiToken, RevokeJoinToken},
     values::{Ceilings, DeleteNamespace, DeleteObject, Described, PutConfig, PutNamespace, PutSecret, SecretKind},
+    witness::{Deed, Witness},
 };
 
 /// The newest vocabulary this program reads: what a node says of itself when it joins, and what the cluster writes at most.
@@ -35,7 +37,7 @@ pub enum Command {
 impl Command {
     /// What `by` asked for at `at`, from nowhere in particular and as often as it is sent.
     pub fn user(at: Timestamp, by: impl Into<String>, change: Change) -> Self {
-        Self::V1(CommandV1::User(UserCommand { at, by: by.into(), from: String::new(), key: None, change }))
+        Self::V1(CommandV1::User(UserCommand { at, by: by.into(), token: None, from: String::new(), key: None, change }))
     }
 }
 
@@ -71,6 +73,8 @@ pub struct UserCommand {
     pub at: Timestamp,
     /// Who, as the token or the socket said.
     pub by: String,
+    /// The token that was shown, if one was: names need not be unique.
+    pub token: Option<TokenId>,
     /// From which address, as the server saw it; empty when nobody asked over a network.
     pub from: String,
     /// Sent again under the same key by the same person within a day, the command is answered as it was and changes nothing.
@@ -110,6 +114,8 @@ pub enum Change {
     PutNamespace(PutNamespace),
     /// A Namespace has no ceilings any more.
     DeleteNamespace(DeleteNamespace),
+    /// Something is about to be done beside the state: it is written down, and nothing changes.
+    Witness(Witness),
 }
 
 impl Change {
@@ -124,6 +130,7 @@ impl Change {
             Self::RemoveNode(_) => "remove",
             Self::PutConfig(_) | Self::PutSecret(_) | Self::PutNamespace(_) => "put",
             Self::DeleteConfig(_) | Self::DeleteSecret(_) | Self::DeleteNamespace(_) => "delete",
+            Self::Witness(witness) => witness.deed.verb(),
         }
     }
 
@@ -136,6 +143,7 @@ impl Change {
             Self::RemoveNode(RemoveNode { node, .. }) => format!("node/{node}"),
             Self::PutConfig(PutConfig { id, .. }) | Self::DeleteConfig(DeleteObject { id, .. }) => format!("config/{id}"),
             Self::PutSecret(PutSecret { id, .. }) | Self::DeleteSecret(DeleteObject { id, .. }) => format!("secret/{id}"),
+            Self::Witness(Witness { object, .. }) => object.clone(),
             Self::PutNamespace(PutNamespace { name, .. }) | Self::DeleteNamespace(DeleteNamespace { name, .. }) => {
                 format!("namespace/{name}")
             }

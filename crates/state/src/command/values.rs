@@ -36,8 +36,8 @@ impl Described {
 pub struct PutConfig {
     /// Which.
     pub id: ObjectId,
-    /// What it says beside.
-    pub described: Described,
+    /// What it says beside; what it said before when nothing is given.
+    pub described: Option<Described>,
     /// The values by key.
     pub data: BTreeMap<String, String>,
     /// Refuse unless it still has this version; 0 means it must not exist.
@@ -49,7 +49,7 @@ impl PutConfig {
     pub fn of(config: &Config) -> Option<Self> {
         let data = config.spec.data.iter().map(|(key, value)| Some((key.clone(), value.text()?.to_owned())));
         let (id, described) = (config.id(), Described::of(&config.metadata));
-        Some(Self { id, described, data: data.collect::<Option<_>>()?, expect: config.metadata.resource_version })
+        Some(Self { id, described: Some(described), data: data.collect::<Option<_>>()?, expect: config.metadata.resource_version })
     }
 }
 
@@ -58,8 +58,8 @@ impl PutConfig {
 pub struct PutSecret {
     /// Which.
     pub id: ObjectId,
-    /// What it says beside.
-    pub described: Described,
+    /// What it says beside; what it said before when nothing is given.
+    pub described: Option<Described>,
     /// What its values are.
     pub kind: SecretKind,
     /// The keys of its values, which are no secret.
@@ -91,6 +91,13 @@ impl From<SecretType> for SecretKind {
             SecretType::Registry => Self::Registry,
             SecretType::ApiKeys => Self::ApiKeys,
         }
+    }
+}
+
+impl SecretKind {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        SecretType::ALL.into_iter().find(|known| Self::from(*known) == self).map_or("opaque", SecretType::as_str)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is held of what people did: who did what, and how it was answered. Owns these shapes; must never hold a secret or the content of an object.
 
-use model::id::{Index, Timestamp};
+use model::id::{Index, Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::Applied;
@@ -16,6 +16,8 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who asked: a principal, or `join-token/ID` for a node that joined.
     pub by: String,
+    /// The token that was shown, if one was.
+    pub token: Option<TokenId>,
     /// From which address; empty when nobody asked over a network.
     pub from: String,
     /// What was asked: `deploy`, `delete`, `create`.
@@ -38,15 +40,15 @@ pub enum AuditOutcome {
         /// Why.
         message: String,
     },
+    /// It was about to be done, beside the state, when this was written; what came of it the log does not know.
+    Begun,
 }
 
 /// The answer to a change that came with an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRecord {
-    /// Who asked.
-    pub by: String,
-    /// Under which key.
-    pub key: String,
+    /// The first half of a sha256 over who asked and under which key.
+    pub asker: [u8; 16],
     /// When.
     pub at: Timestamp,
     /// The log entry that was answered.

@@ -91,9 +91,10 @@ impl SecretRecord {
         }
     }
 
-    /// Bytes of all its versions.
+    /// Bytes of all its versions: their values, and the names of those.
     pub(crate) fn bytes(&self) -> u64 {
-        self.versions.iter().map(|version| version.sealed.0.len() as u64).sum()
+        let names = |version: &SecretVersion| version.keys.iter().map(String::len).sum::<usize>();
+        self.versions.iter().map(|version| (version.sealed.0.len() + names(version)) as u64).sum()
     }
 }
 

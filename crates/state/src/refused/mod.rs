@@ -12,6 +12,12 @@ pub enum Refused {
     /// Another component owns such a route.
     #[error("deploying `{}`: its route `{}{}` belongs to `{}`", .0.component, .0.host, .0.path, .0.owner)]
     RouteCollision(Box<Collision>),
+    /// Another namespace has the host.
+    #[error("deploying `{}`: its host `{}` is held by the namespace `{}`{}", .0.component, .0.host, .0.holder, .0.by_way())]
+    HostTaken(Box<HostTaken>),
+    /// The host has another certificate.
+    #[error("deploying `{}`: the host `{}` cannot have the certificate of the Secret `{}`, because it has that of `{}/{}`", .0.app, .0.host, .0.wanted, .0.namespace, .0.secret)]
+    OtherCertificate(Box<OtherCertificate>),
     /// No such app.
     #[error("app `{app}` does not exist")]
     UnknownApp {
@@ -124,6 +130,16 @@ pub enum Refused {
         /// Why.
         reason: NotAdmitted,
     },
+    /// Less than what it would take the place of.
+    #[error("replacing node `{name}`: {lost} is a {role}, and the new one is none")]
+    LesserReplacement {
+        /// The name.
+        name: String,
+        /// Whose place it would take.
+        lost: NodeId,
+        /// What the new one is not.
+        role: NodeRole,
+    },
     /// The program is older than what the cluster writes.
     #[error("node `{name}`: its program reads commands up to version {reads}, and the cluster writes version {writes}")]
     TooOld {
@@ -214,6 +230,12 @@ pub enum Refused {
         /// The key.
         key: String,
     },
+    /// The answer could not be kept, so that asking again would do it again.
+    #[error("{limit} changes came under an idempotency key within two minutes, and no more answers can be kept")]
+    TooManyKeys {
+        /// How many are kept.
+        limit: usize,
+    },
     /// A name cannot be used.
     #[error("{what}: {rule}")]
     Invalid {
@@ -262,4 +284,41 @@ pub struct Collision {
     pub path: String,
     /// Who has it.
     pub owner: ComponentId,
+}
+
+/// A host is somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostTaken {
+    /// Whose route was refused.
+    pub component: ComponentId,
+    /// Which of its routes, from 0.
+    pub number: usize,
+    /// The route's host.
+    pub host: String,
+    /// The host that is held: the same, or one that it covers or is covered by.
+    pub held: String,
+    /// The namespace that holds it.
+    pub holder: Name,
+}
+
+impl HostTaken {
+    /// By which host, when it is another one.
+    fn by_way(&self) -> String {
+        if self.held == self.host { String::new() } else { format!(", which serves `{}`", self.held) }
+    }
+}
+
+/// One host would have two certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherCertificate {
+    /// What was refused.
+    pub app: AppId,
+    /// The host.
+    pub host: String,
+    /// The Secret it wants for it, in its own namespace.
+    pub wanted: Name,
+    /// The namespace of the Secret that the host has.
+    pub namespace: Name,
+    /// That Secret.
+    pub secret: Name,
 }

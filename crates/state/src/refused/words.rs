@@ -10,6 +10,8 @@ impl Refused {
     pub fn code(&self) -> &'static str {
         match self {
             Self::RouteCollision(_) => "E0401",
+            Self::HostTaken(_) => "E0419",
+            Self::OtherCertificate(_) => "E0420",
             Self::Replicas { .. } => "E0107",
             Self::UnknownApp { .. }
             | Self::UnknownRevision { .. }
@@ -24,10 +26,10 @@ impl Refused {
             | Self::TokenExists { .. }
             | Self::ObjectConflict { .. } => "E0403",
             Self::Protected { .. } | Self::ObjectProtected { .. } => "E0404",
-            Self::LimitReached { .. } => "E0405",
+            Self::LimitReached { .. } | Self::TooManyKeys { .. } => "E0405",
             Self::Invalid { .. } => "E0408",
             Self::NameTaken { .. } | Self::KeyTaken { .. } => "E0411",
-            Self::NotAdmitted { .. } => "E0412",
+            Self::NotAdmitted { .. } | Self::LesserReplacement { .. } => "E0412",
             Self::LastServer { .. } => "E0413",
             Self::TooOld { .. } => "E0414",
             Self::AlreadyFounded { .. } | Self::NotFounded { .. } => "E0415",
@@ -41,6 +43,7 @@ impl Refused {
     pub fn problem(&self) -> Problem {
         let path = match self {
             Self::RouteCollision(at) => format!("spec.components.{}.routes[{}]", at.component.component, at.number),
+            Self::HostTaken(at) => format!("spec.components.{}.routes[{}].host", at.component.component, at.number),
             Self::Conflict { .. } | Self::ObjectConflict { .. } => "metadata.resourceVersion".to_owned(),
             Self::Missing { component, field, .. } => format!("spec.components.{}.{field}", component.component),
             Self::Ceiling { component: Some(component), ceiling, .. } => {
@@ -57,6 +60,7 @@ impl Refused {
         };
         let label = match self {
             Self::RouteCollision(at) => format!("belongs to `{}`", at.owner),
+            Self::HostTaken(at) => format!("held by the namespace `{}`", at.holder),
             _ => String::new(),
         };
         Problem { code: self.code().to_owned(), message: self.to_string(), path, label, help: self.help(), span: None }
@@ -67,6 +71,14 @@ impl Refused {
             Self::RouteCollision(at) => {
                 format!("choose another host or path, tell the two apart by `methods` or `headers`, or take the route from `{}`", at.owner)
             }
+            Self::HostTaken(at) => format!(
+                "choose another host, or have an admin list `{}` in `hosts` of the Namespace `{}`",
+                at.host, at.component.app.namespace
+            ),
+            Self::OtherCertificate(at) if at.namespace == at.app.namespace => {
+                format!("name the Secret `{}` in every route of the host; a new certificate is a new version of that Secret", at.secret)
+            }
+            Self::OtherCertificate(_) => "leave `tls` out: the host is answered with the certificate it has".to_owned(),
             Self::UnknownApp { .. } => "`shoal get apps` lists what there is".to_owned(),
             Self::UnknownRevision { app, oldest, newest, .. } => {
                 format!("{oldest} to {newest} are kept: `shoal rollout history {app}`")
@@ -105,11 +117,15 @@ impl Refused {
             Self::NotAdmitted { .. } => {
                 "`shoal join-token create server` or `shoal join-token create worker` on a server makes a new one".to_owned()
             }
+            Self::LesserReplacement { name, .. } => {
+                format!("start it as all that the lost one was; to do without, remove the lost one: `shoal node remove {name} --lost`")
+            }
             Self::TooOld { .. } => "start the node with the version of shoal that the servers run: `shoal version`".to_owned(),
             Self::UnknownNode { .. } => "`shoal get nodes` lists what there is".to_owned(),
             Self::LastServer { .. } => "join another server first; to end a cluster, stop it".to_owned(),
             Self::UnknownToken { .. } => "`shoal join-token list` and `shoal token list` show what there is".to_owned(),
             Self::KeyReused { .. } => "make a new key for every new request".to_owned(),
+            Self::TooManyKeys { .. } => "send it again in a minute, under the same key, and fewer changes at a time".to_owned(),
             Self::TokenExists { .. } => "ask again: ids are made at random".to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use model::{
-    frozen::{AppSpecV1, ComponentSpecV1, Frozen, RouteKeyV1, SecretUseV1},
+    frozen::{AppSpecV1, CertificateUseV1, ComponentSpecV1, Frozen, RouteKeyV1, SecretUseV1},
     id::{AppId, Digest, Index, Name, ObjectId, Timestamp, TokenId},
 };
 use state::{
@@ -59,12 +59,12 @@ fn secret_use((secret, key, version): &(String, String, Option<u64>)) -> SecretU
 
 pub fn config(id: &str, data: &[(&str, &str)]) -> Change {
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Change::PutConfig(PutConfig { id: object(id), described: Described::default(), data, expect: None })
+    Change::PutConfig(PutConfig { id: object(id), described: Some(Described::default()), data, expect: None })
 }
 
 pub fn secret(id: &str, kind: SecretKind, keys: &[&str]) -> Change {
     let (keys, sealed) = (keys.iter().map(|key| (*key).to_owned()).collect(), Sealed(vec![1; 10]));
-    Change::PutSecret(PutSecret { id: object(id), described: Described::default(), kind, keys, sealed, expect: None })
+    Change::PutSecret(PutSecret { id: object(id), described: Some(Described::default()), kind, keys, sealed, expect: None })
 }
 
 pub fn namespace(text: &str, ceilings: Ceilings) -> Change {
@@ -81,6 +81,12 @@ pub fn text(refused: &Refused) -> String {
 }
 
 impl Wish {
+    /// Every certificate named, for the host of the first route.
+    fn certificates(&self) -> Vec<CertificateUseV1> {
+        let host = self.routes.first().map_or_else(|| "a.test".to_owned(), |route| route.host.clone());
+        self.uses.certificates.iter().map(|text| CertificateUseV1 { host: host.clone(), secret: name(text) }).collect()
+    }
+
     pub fn change(&self) -> Change {
         let component = ComponentSpecV1 {
             name: "web".parse().expect("a name"),
@@ -91,7 +97,7 @@ impl Wish {
             routes: self.routes.clone(),
             config: self.uses.config.as_deref().map(name),
             secrets: self.uses.secrets.iter().map(secret_use).collect(),
-            certificates: self.uses.certificates.iter().map(|text| name(text)).collect(),
+            certificates: self.certificates(),
             egress: self.uses.egress.iter().map(|rule| rule.parse().expect("a rule")).collect(),
             imports: self.uses.imports.clone(),
         };

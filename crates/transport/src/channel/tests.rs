@@ -31,6 +31,8 @@ struct Server {
     requests: Arc<AtomicUsize>,
     /// One message for each request that gets no answer.
     hanging: mpsc::UnboundedReceiver<()>,
+    /// One sender for each request that is answered once it is told.
+    held: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     refused: mpsc::UnboundedReceiver<AcceptError>,
     tasks: JoinSet<()>,
 }
@@ -41,6 +43,7 @@ impl Server {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (hangs, hanging) = mpsc::unbounded_channel();
+        let (holds, held) = mpsc::unbounded_channel();
         let (refuses, refused) = mpsc::unbounded_channel();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let mut tasks = JoinSet::new();
@@ -53,13 +56,13 @@ impl Server {
                     Ok(accepted) => {
                         counters.0.fetch_add(1, Ordering::SeqCst);
                         assert!(matches!(accepted.caller, Caller::Node(_)));
-                        open.spawn(serve(accepted.stream, Arc::clone(&counters.1), hangs.clone()));
+                        open.spawn(serve(accepted.stream, Arc::clone(&counters.1), hangs.clone(), holds.clone()));
                     }
                     Err(error) => refuses.send(error).expect("somebody listens"),
                 }
             }
         });
-        Self { address, connections, requests, hanging, refused, tasks }
+        Self { address, connections, requests, hanging, held, refused, tasks }
     }
 
     fn seen(&self) -> (usize, usize) {
@@ -67,14 +70,24 @@ impl Server {
     }
 }
 
-async fn serve(stream: crate::Stream, requests: Arc<AtomicUsize>, hangs: mpsc::UnboundedSender<()>) {
+async fn serve(
+    stream: crate::Stream,
+    requests: Arc<AtomicUsize>,
+    hangs: mpsc::UnboundedSender<()>,
+    holds: mpsc::UnboundedSender<oneshot::Sender<()>>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         requests.fetch_add(1, Ordering::SeqCst);
-        let hangs = hangs.clone();
+        let (hangs, holds) = (hangs.clone(), holds.clone());
         async move {
             if request.uri().path() == "/hang" {
                 hangs.send(()).expect("somebody listens");
                 std::future::pending::<()>().await;
+            }
+            if request.uri().path() == "/hold" {
+                let (go_on, told) = oneshot::channel();
+                holds.send(go_on).expect("somebody listens");
+                told.await.expect("it is told");
             }
             let head = request.uri().to_string();
             let received = request.into_body().collect().await.expect("a body").to_bytes();
@@ -206,14 +219,28 @@ async fn what_became_pointless_is_given_up_and_says_whether_it_may_have_arrived(
     let channel = pair.channel(&server.address);
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let nowhere = pair.channel(&silent.local_addr().expect("an address").to_string());
-    let early = nowhere.request_unless(get("/"), HOUR, async {}).await.expect_err("given up");
+    let early = nowhere.request_unless(get("/"), HOUR, async {}, HOUR).await.expect_err("given up");
     assert!(matches!(early, ChannelError::GivenUp { .. }) && early.sent() == Sent::Never, "{early:?}");
     let (gone, pointless) = oneshot::channel::<()>();
-    let hanging = tokio::spawn(async move { channel.request_unless(get("/hang"), HOUR, async { drop(pointless.await) }).await });
+    let hanging =
+        tokio::spawn(async move { channel.request_unless(get("/hang"), HOUR, async { drop(pointless.await) }, Duration::ZERO).await });
     server.hanging.recv().await.expect("it arrived");
     drop(gone);
     let late = hanging.await.expect("no panic").expect_err("given up");
     assert!(matches!(late, ChannelError::GivenUp { .. }) && late.sent() == Sent::Perhaps, "{late:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_may_have_it_is_given_the_grace_to_answer() {
+    let pair = pair();
+    let mut server = Server::start(pair.server.acceptor(Asks::Always), "127.0.0.1:0").await;
+    let channel = pair.channel(&server.address);
+    let (gone, pointless) = oneshot::channel::<()>();
+    let asked = tokio::spawn(async move { channel.request_unless(get("/hold"), HOUR, async { drop(pointless.await) }, HOUR).await });
+    let go_on = server.held.recv().await.expect("it arrived");
+    drop(gone);
+    go_on.send(()).expect("it waits");
+    assert!(asked.await.expect("no panic").is_ok());
 }
 
 #[tokio::test]

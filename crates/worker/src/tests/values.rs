@@ -3,7 +3,6 @@
 use api::node::{AssignedSecret, SecretText, SecretUse};
 
 use super::*;
-use crate::secrets::WAITS_FOR_SECRETS;
 
 /// `hello/web` with a secret value of this version, which comes along when there is one.
 fn with_secret(generation: u64, version: u64, value: Option<&str>) -> AssignmentPart {
@@ -22,7 +21,7 @@ async fn a_program_waits_for_its_secrets_and_gets_newer_ones_while_it_answers() 
     let mut control = Control::listen(directory.path());
     let worker = Fixture::start(directory.path(), Arc::default()).await;
     control.assign.send_replace(Some(with_secret(1, 1, None)));
-    control.phase(1, Phase::Waiting { message: WAITS_FOR_SECRETS.into() }).await;
+    control.phase(1, Phase::Waiting { message: "waits for the secret `db` from a server".into() }).await;
     control.assign.send_replace(Some(with_secret(2, 1, Some("canary-one"))));
     control.phase(1, Phase::Ready).await;
     assert_eq!(worker.get("hello.localhost").await.1, "hello/web r1 PASSWORD=canary-one");

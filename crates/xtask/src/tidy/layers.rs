@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::Offence;
 
 /// From the bottom up; a crate may know only crates of layers below its own.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("grammar", &["egress"]),
     ("words", &["model"]),
-    ("truth", &["state", "inspect", "certificates", "transport", "backup"]),
+    ("truth", &["state", "inspect", "certificates", "transport", "backup", "neighbor"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
-    ("roles", &["server", "worker", "formation"]),
+    ("joints", &["artifacts", "formation", "founding", "views", "wishes"]),
+    ("roles", &["server", "worker"]),
     ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
 ];

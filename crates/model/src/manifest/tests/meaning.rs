@@ -414,10 +414,11 @@ fn canonical_json_is_held_to_the_same_rules() {
           = help: one sandbox may have 1Mi to 256Mi, which is all that its instance has
     "#]]
     .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["resources"]["memory"] = 1.into()));
-    expect![[r#"
+    let canonical = expect![[r#"
         error[E0106]: `routes[0]` of component `web` is not in canonical form
           --> spec.components.web.routes[0]
-          = help: host and header names in lower case, methods in upper case, sorted and once each
-    "#]]
-    .assert_eq(&refused(&|value| value["spec"]["components"]["web"]["routes"][0]["host"] = "A.com".into()));
+          = help: host and header names in lower case, methods in upper case, sorted and once each; no `https` that `tls` says already
+    "#]];
+    canonical.assert_eq(&refused(&|value| value["spec"]["components"]["web"]["routes"][0]["host"] = "A.com".into()));
+    canonical.assert_eq(&refused(&|value| value["spec"]["components"]["web"]["routes"][0]["https"] = "both".into()));
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    app::Https,
     frozen::freeze,
     manifest::{config_from_canonical, namespace_from_canonical, secret_from_canonical},
     object::{Given, Namespace, NamespaceSpec},
@@ -307,11 +308,33 @@ fn an_app_names_them() {
                 },
             ],
             [
-                cert,
+                CertificateUseV1 {
+                    host: "a.com",
+                    secret: cert,
+                },
+                CertificateUseV1 {
+                    host: "b.com",
+                    secret: cert,
+                },
             ],
         )
     "#]]
     .assert_debug_eq(&(frozen.config, frozen.secrets, frozen.certificates));
+}
+
+/// `redirect` is what a certificate says already, `both` what its absence does: neither is kept, and the other is.
+#[test]
+fn what_plain_http_gets_is_kept_where_it_is_not_said_already() {
+    let text = hello(
+        "\n      source: ./a.wasm\n      routes: [{host: a.com, tls: {secret: cert}, https: redirect}, {host: b.com, tls: {secret: cert}, https: both}, \
+         {host: c.com, https: redirect}, {host: d.com, tls: \"off\", https: both}]\n",
+    );
+    let Document::App(app) = one(&text) else { panic!("it is an app") };
+    let routes = &app.spec.components.values().next().expect("one component").routes;
+    let told: Vec<_> = routes.iter().map(|route| (route.host.as_str(), route.https, route.https())).collect();
+    let (redirect, both) = (Https::Redirect, Https::Both);
+    let expected = [("a.com", None, redirect), ("b.com", Some(both), both), ("c.com", Some(redirect), redirect), ("d.com", None, both)];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::{collection, option, prelude::*};
 
 use super::*;
 use crate::{
-    app::{AppSpec, Build, Component, FileMount, Metadata, Resources, Reuse, ReuseMode, Route, Scale, Source},
+    app::{AppSpec, Build, Component, FileMount, Https, Metadata, Resources, Reuse, ReuseMode, Route, RouteTls, Scale, Source},
     egress::Egress,
     id::{Digest, Index, Name},
     quantity::{Bytes, Millis},
@@ -55,8 +55,10 @@ fn route(index: usize) -> impl Strategy<Value = Route> {
     let methods = proptest::sample::subsequence(vec!["DELETE".to_owned(), "GET".to_owned(), "POST".to_owned()], 0..3);
     let headers = collection::btree_map("x-[a-z]{1,4}", "[ -~]{0,8}", 0..3);
     let times = (1..=3_600_000_u64, 1..=86_400_000_u64, 0..=(64_u64 << 30));
-    (any::<bool>(), any::<bool>(), methods, headers, option::of("(/[a-z]{1,3}){1,3}"), times).prop_map(
-        move |(wild, exact, methods, headers, rewrite, (timeout, idle_timeout, max_body))| Route {
+    // With a certificate only the one that is not said by it, and without one only the other.
+    let secure = proptest::sample::select(vec![(false, None), (false, Some(Https::Redirect)), (true, None), (true, Some(Https::Both))]);
+    (any::<bool>(), any::<bool>(), methods, headers, option::of("(/[a-z]{1,3}){1,3}"), times, secure).prop_map(
+        move |(wild, exact, methods, headers, rewrite, (timeout, idle_timeout, max_body), (tls, https))| Route {
             host: format!("{}h{index}.example", if wild { "*." } else { "" }),
             path: "/v1".to_owned(),
             exact,
@@ -64,7 +66,8 @@ fn route(index: usize) -> impl Strategy<Value = Route> {
             headers,
             rewrite,
             timeout: Millis(timeout),
-            tls: None,
+            tls: tls.then(|| RouteTls { secret: "web".parse().expect("a name") }),
+            https,
             idle_timeout: Millis(idle_timeout),
             max_body: Bytes(max_body),
         },

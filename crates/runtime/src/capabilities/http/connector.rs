@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    cluster::AtPort,
     destination::{Denied, Destination},
     stream::EgressStream,
     surroundings::{HttpSurroundings, is_own},
@@ -105,12 +106,13 @@ impl Ways {
         }
         let addresses = match destination.address() {
             Some(address) => vec![address],
-            None => self.look_up(&destination).await?,
+            None => self.look_up(&destination.host, destination.port).await?,
         };
         if addresses.is_empty() {
             return Err(ConnectError::NoAddress);
         }
-        let judged = destination.judge(&verdict, &addresses, &self.surroundings.cluster, is_own).map_err(ConnectError::Denied)?;
+        let cluster = self.cluster_at(destination.port).await;
+        let judged = destination.judge(&verdict, &addresses, &cluster, is_own).map_err(ConnectError::Denied)?;
         let closed = |_| ConnectError::Limit;
         let own = Arc::clone(&self.connections).acquire_owned().await.map_err(closed)?;
         let of_node = Arc::clone(&self.surroundings.connections).acquire_owned().await.map_err(closed)?;
@@ -127,12 +129,22 @@ impl Ways {
         Ok(EgressStream::plain(tcp, permits))
     }
 
+    /// What is the cluster's at `port`. A name of it that leads nowhere leads no guest there either.
+    async fn cluster_at(&self, port: u16) -> AtPort {
+        let mut found = self.surroundings.cluster.at(port);
+        for name in std::mem::take(&mut found.names) {
+            let addresses = self.look_up(&name, port).await.unwrap_or_default();
+            found.closed.extend(addresses.iter().map(IpAddr::to_canonical));
+        }
+        found
+    }
+
     /// Asks the system, once.
-    async fn look_up(&self, destination: &Destination) -> Result<Vec<IpAddr>, ConnectError> {
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<IpAddr>, ConnectError> {
         let deadline = Instant::now() + limits::EGRESS_LOOKUP_MAX;
         let turn = timeout_at(deadline, Arc::clone(&self.surroundings.lookups).acquire_owned()).await;
         let turn = turn.map_err(|_| ConnectError::LookupTimeout)?.map_err(|_| ConnectError::Limit)?;
-        let (host, port) = (destination.host.clone(), destination.port);
+        let host = host.to_owned();
         let lookup = tokio::task::spawn_blocking(move || {
             // A lookup cannot be stopped: its turn ends when it does, not when nobody waits any more.
             let _turn = turn;

@@ -9,6 +9,8 @@ use std::{
 use http::{Uri, uri};
 use model::egress::{Egress, EgressRule, Scheme, Verdict};
 
+use super::cluster::AtPort;
+
 /// Scheme, host and port of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {
@@ -30,11 +32,12 @@ pub(super) enum Denied {
         /// Completes "which is …".
         why: &'static str,
     },
+    /// The cluster is run by it: no rule opens it.
+    Closed {
+        /// The first of the addresses.
+        address: IpAddr,
+    },
 }
-
-/// Sockets of the cluster itself, which only a rule that names the address reaches. An address that is unspecified means every one of this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ClusterSockets(pub(super) Vec<SocketAddr>);
 
 impl Destination {
     /// Nothing when `uri` is no destination: it must have a scheme and a host, and nobody's name and password.
@@ -79,7 +82,7 @@ impl Destination {
         &self,
         verdict: &Verdict,
         addresses: &[IpAddr],
-        cluster: &ClusterSockets,
+        cluster: &AtPort,
         is_own: impl Fn(IpAddr) -> bool,
     ) -> Result<Vec<SocketAddr>, Denied> {
         let mut denied = Denied::NoRule;
@@ -88,43 +91,31 @@ impl Destination {
             let address = address.to_canonical();
             match self.judge_one(verdict, address, cluster, &is_own) {
                 Ok(()) => admitted.push(SocketAddr::new(address, self.port)),
-                Err(why) if denied == Denied::NoRule => denied = Denied::Address { address, why },
+                Err(why) if denied == Denied::NoRule => denied = why,
                 Err(_) => {}
             }
         }
         if admitted.is_empty() { Err(denied) } else { Ok(admitted) }
     }
 
-    fn judge_one(
-        &self,
-        verdict: &Verdict,
-        address: IpAddr,
-        cluster: &ClusterSockets,
-        is_own: impl Fn(IpAddr) -> bool,
-    ) -> Result<(), &'static str> {
-        verdict.admits(address)?;
-        if !names(verdict, address) && cluster.has(SocketAddr::new(address, self.port), is_own) {
-            return Err("a port of the cluster itself");
+    fn judge_one(&self, verdict: &Verdict, address: IpAddr, cluster: &AtPort, is_own: impl Fn(IpAddr) -> bool) -> Result<(), Denied> {
+        verdict.admits(address).map_err(|why| Denied::Address { address, why })?;
+        if cluster.closes(address, &is_own) {
+            return Err(Denied::Closed { address });
+        }
+        if !names(verdict, address) && cluster.guards(address, is_own) {
+            return Err(Denied::Address { address, why: "a port of the cluster itself" });
         }
         Ok(())
     }
 
-    /// The rule that would have allowed it.
+    /// The rule that would have allowed it, if one can.
     pub(super) fn rule(&self, denied: &Denied) -> Option<EgressRule> {
         match denied {
             Denied::NoRule => EgressRule::allowing(self.scheme, &self.host, self.port),
             Denied::Address { address, .. } => EgressRule::allowing(self.scheme, &address.to_string(), self.port),
+            Denied::Closed { .. } => None,
         }
-    }
-}
-
-impl ClusterSockets {
-    fn has(&self, socket: SocketAddr, is_own: impl Fn(IpAddr) -> bool) -> bool {
-        let means = |own: &SocketAddr| {
-            let ip = own.ip().to_canonical();
-            own.port() == socket.port() && (ip == socket.ip() || ip.is_unspecified() && is_own(socket.ip()))
-        };
-        self.0.iter().any(means)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod client;
+mod cluster;
 mod connector;
 mod destination;
 mod errors;
@@ -32,6 +33,7 @@ use self::{
 use super::{Capability, Denials, Host, Surroundings};
 use crate::{component_figures::ComponentFigures, error::OpenError, limits, logs::SandboxLog, program::ProgramConfig};
 
+pub(crate) use cluster::ClusterSockets;
 pub(crate) use surroundings::HttpSurroundings;
 
 pub(super) struct Http;
@@ -197,6 +199,11 @@ fn denial(outside: &Outside, log: &SandboxLog, destination: &Destination, denied
     let why = match denied {
         Denied::NoRule => format!("no rule of `{component}` allows it"),
         Denied::Address { address, why } => format!("it leads to {address}, which is {why}"),
+        Denied::Closed { address } => {
+            return format!(
+                "E0313: outbound HTTP to {destination} denied: it leads to {address}, by which the cluster is run; no rule opens it"
+            );
+        }
     };
     let Some(rule) = destination.rule(denied) else {
         return format!("E0313: outbound HTTP to {destination} denied: {why}, and no rule can: it is not a host");

@@ -2,7 +2,7 @@
 //! Owns those; must never know a component.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     sync::{Arc, OnceLock},
 };
 
@@ -10,14 +10,14 @@ use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::destination::ClusterSockets;
+use super::cluster::ClusterSockets;
 use crate::limits;
 
 /// Where the protocols of TLS connections are chosen from, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 pub(crate) struct HttpSurroundings {
-    pub(super) cluster: ClusterSockets,
+    pub(super) cluster: Arc<ClusterSockets>,
     /// Connections of the node.
     pub(super) connections: Arc<Semaphore>,
     /// Names that are looked up at this moment.
@@ -28,10 +28,10 @@ pub(crate) struct HttpSurroundings {
 }
 
 impl HttpSurroundings {
-    /// `protected` are the sockets of the cluster itself; an unspecified address in it means every address of this machine.
-    pub(crate) fn new(protected: &[SocketAddr], tasks: TaskTracker) -> Self {
+    /// `cluster` are the sockets of the cluster itself.
+    pub(crate) fn new(cluster: Arc<ClusterSockets>, tasks: TaskTracker) -> Self {
         Self {
-            cluster: ClusterSockets(protected.to_vec()),
+            cluster,
             connections: Arc::new(Semaphore::new(limits::EGRESS_CONNECTIONS_OF_NODE_MAX)),
             lookups: Arc::new(Semaphore::new(limits::EGRESS_LOOKUPS_MAX)),
             tasks,
@@ -82,7 +82,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-/// Whether `address` is one of this machine: the kernel answers connections to those with the address itself. Sends nothing.
+/// Whether `address` is one of this machine: the kernel answers connections to those with the address itself, or lets a socket have it. Sends nothing.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let from = if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
     let source = || {
@@ -90,5 +90,9 @@ pub(super) fn is_own(address: IpAddr) -> bool {
         socket.connect((address, 9))?;
         socket.local_addr()
     };
-    source().is_ok_and(|source| source.ip() == address)
+    // The second address of an interface answers with the first one. Where sockets may have any address (`ip_nonlocal_bind`), that says nothing: one of the
+    // documentation range (RFC 5737, RFC 3849) is nobody's.
+    let may_have = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    let nobody = if address.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]) };
+    source().is_ok_and(|source| source.ip() == address) || may_have(address) && !may_have(nobody)
 }

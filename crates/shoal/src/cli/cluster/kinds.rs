@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use api::v1::{About, ConfigView, NamespaceView, SecretView};
+use api::v1::{About, CertificateView, ConfigView, NamespaceView, SecretView};
 use model::{
     app::Metadata,
     id::{Index, Name, ObjectId, Timestamp},
@@ -109,6 +109,9 @@ fn secret_object(secret: &SecretView) -> Value {
     object["kind"] = json!("Secret");
     object["spec"] = json!({"type": secret.kind});
     object["status"] = json!({"keys": secret.keys, "versions": secret.versions});
+    if let Some(certificate) = &secret.certificate {
+        object["status"]["certificate"] = json!(certificate);
+    }
     object
 }
 
@@ -228,6 +231,10 @@ fn secret_text(secret: &SecretView, now: Timestamp) -> String {
     let mut text = head(&secret.name, &secret.namespace);
     let _ = writeln!(text, "Type:        {}", secret.kind);
     let _ = writeln!(text, "Keys:        {}", secret.keys.join(", "));
+    if let Some(CertificateView { hosts, expires_at, .. }) = &secret.certificate {
+        let _ = writeln!(text, "Hosts:       {}", hosts.join(", "));
+        let _ = writeln!(text, "Expires:     {expires_at} ({})", views::until(*expires_at, now));
+    }
     let _ = write!(text, "\nVersions:\n{}", indented(&views::secret_versions(&secret.versions, now).render(None)));
     text
 }
@@ -282,6 +289,13 @@ mod tests {
               VERSION   AGE   BY   AT
               1         3m    ci   2026-01-01T00:00:12.000Z"#]]
         .assert_eq(&secret_text(&secret, later()));
+        let certificate = CertificateView {
+            hosts: vec!["a.test".to_owned(), "*.b.test".to_owned()],
+            begins_at: "2025-01-01T00:00:00.000Z".parse().expect("a time"),
+            expires_at: "2026-01-10T00:00:00.000Z".parse().expect("a time"),
+        };
+        let text = secret_text(&SecretView { certificate: Some(certificate), ..secret }, later());
+        assert!(text.contains("Hosts:       a.test, *.b.test\nExpires:     2026-01-10T00:00:00.000Z (in 8d"), "{text}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ enum What {
         /// The member's node.
         name: String,
     },
-    /// Takes a server out of the group; its worker goes on.
+    /// Takes a server out of the group and out of the cluster, with everything that runs on it.
     #[command(visible_alias = "rm")]
     Remove {
         /// The member's node.
@@ -97,7 +97,8 @@ fn removal(cluster: &ClusterView, name: &str) -> Result<String, Failure> {
     let left = if member.role == MemberRole::Voter { voters - 1 } else { voters };
     let leads = if member.leader { " It leads: another one takes over first." } else { "" };
     Ok(format!(
-        "Remove member {name}, a {}?{leads} {left} voters are left, of which {} may be lost.",
+        "Remove member {name}, a {}, and everything that runs on it?{leads} {left} voters are left, of which {} may be lost. \
+         It can come back only as a new node.",
         views::member_role(member.role),
         views::tolerated(left)
     ))
@@ -121,9 +122,18 @@ mod tests {
     #[test]
     fn removing_says_what_is_left() {
         let check = |name: &str, expected: &str| assert_eq!(removal(&cluster(), name).expect("a member"), expected);
-        check("one", "Remove member one, a voter? It leads: another one takes over first. 2 voters are left, of which 0 may be lost.");
-        check("two", "Remove member two, a voter? 2 voters are left, of which 0 may be lost.");
-        check("four", "Remove member four, a learner? 3 voters are left, of which 1 may be lost.");
+        check(
+            "one",
+            "Remove member one, a voter, and everything that runs on it? It leads: another one takes over first. 2 voters are left, of which 0 may be lost. It can come back only as a new node.",
+        );
+        check(
+            "two",
+            "Remove member two, a voter, and everything that runs on it? 2 voters are left, of which 0 may be lost. It can come back only as a new node.",
+        );
+        check(
+            "four",
+            "Remove member four, a learner, and everything that runs on it? 3 voters are left, of which 1 may be lost. It can come back only as a new node.",
+        );
         assert_eq!(removal(&cluster(), "five").expect_err("nobody").exit, Exit::NotFound);
     }
 

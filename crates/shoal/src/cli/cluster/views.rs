@@ -117,10 +117,11 @@ pub fn api_role(role: ApiRole) -> &'static str {
 /// Changes, oldest first.
 pub fn audit(changes: &[AuditView], shape: Shape) -> Table {
     let shape = Shape { namespaces: false, ..shape };
-    let mut table = shape.table(&["age", "by", "verb", "object", "outcome"], &["sequence", "at"]);
+    let mut table = shape.table(&["age", "by", "verb", "object", "outcome"], &["token", "sequence", "at"]);
     for change in changes {
         let usual = [age(change.at.0, shape.now), change.by.clone(), change.verb.clone(), change.object.clone(), change.outcome.clone()];
-        shape.row(&mut table, None, usual, [change.sequence.to_string(), change.at.to_string()]);
+        let token = change.token.clone().unwrap_or_else(|| "-".to_owned());
+        shape.row(&mut table, None, usual, [token, change.sequence.to_string(), change.at.to_string()]);
     }
     table
 }
@@ -137,7 +138,7 @@ pub fn configs(configs: &[ConfigView], shape: Shape) -> Table {
 
 /// Secrets; `VERSION` counts how often their values were set.
 pub fn secrets(secrets: &[SecretView], shape: Shape) -> Table {
-    let mut table = shape.table(&["name", "type", "keys", "version", "age"], &["by", "kept"]);
+    let mut table = shape.table(&["name", "type", "keys", "version", "age", "expires"], &["by", "kept"]);
     for secret in secrets {
         let newest = secret.versions.first();
         let usual = [
@@ -146,6 +147,7 @@ pub fn secrets(secrets: &[SecretView], shape: Shape) -> Table {
             keys(secret.keys.iter()),
             newest.map(|version| version.number.to_string()).unwrap_or_default(),
             newest.map(|version| age(version.at.0, shape.now)).unwrap_or_default(),
+            secret.certificate.as_ref().map(|certificate| until(certificate.expires_at, shape.now)).unwrap_or_default(),
         ];
         let wide = [newest.map(|version| version.by.clone()).unwrap_or_default(), secret.versions.len().to_string()];
         shape.row(&mut table, Some(&place(&secret.namespace, &secret.name)), usual, wide);
@@ -279,12 +281,16 @@ mod tests {
         let all: Vec<SecretView> = of(json!([
             {"namespace": "default", "name": "db", "type": "opaque", "keys": ["password", "user"], "version": 71,
              "versions": [{"number": 2, "at": "2026-01-01T00:02:12.000Z", "by": "ana"}, {"number": 1, "at": "2026-01-01T00:00:12.000Z", "by": "ci"}]},
+            {"namespace": "default", "name": "web", "type": "tls", "keys": ["tls.crt", "tls.key"], "version": 9,
+             "certificate": {"hosts": ["a.test"], "beginsAt": "2025-01-01T00:00:00.000Z", "expiresAt": "2026-01-03T00:03:12.000Z"},
+             "versions": [{"number": 1, "at": "2026-01-01T00:00:12.000Z", "by": "ci"}]},
         ]));
         check(
             &secrets(&all, shape(true, true)),
             expect![[r#"
-                NAMESPACE   NAME   TYPE     KEYS            VERSION   AGE   BY    KEPT
-                default     db     opaque   password,user   2         1m    ana   2"#]],
+                NAMESPACE   NAME   TYPE     KEYS              VERSION   AGE   EXPIRES   BY    KEPT
+                default     db     opaque   password,user     2         1m    -         ana   2
+                default     web    tls      tls.crt,tls.key   1         3m    in 2d     ci    1"#]],
         );
         check(
             &secret_versions(&all[0].versions, shape(false, false).now),
@@ -306,13 +312,13 @@ mod tests {
                 flags   a,b    9         3m12s   12s"#]],
         );
         let changes: Vec<AuditView> = of(json!([
-            {"sequence": 7, "at": "2026-01-01T00:03:00.000Z", "by": "ci", "verb": "deploy", "object": "app/team/cart", "outcome": "done"},
+            {"sequence": 7, "at": "2026-01-01T00:03:00.000Z", "by": "ci", "token": "t7", "verb": "deploy", "object": "app/team/cart", "outcome": "done"},
         ]));
         check(
             &audit(&changes, shape(true, false)),
             expect![[r#"
-                AGE   BY   VERB     OBJECT          OUTCOME   SEQUENCE   AT
-                12s   ci   deploy   app/team/cart   done      7          2026-01-01T00:03:00.000Z"#]],
+                AGE   BY   VERB     OBJECT          OUTCOME   TOKEN   SEQUENCE   AT
+                12s   ci   deploy   app/team/cart   done      t7      7          2026-01-01T00:03:00.000Z"#]],
         );
         let lives = BTreeMap::from([("team".parse().expect("a name"), Inhabitants { apps: 2, configs: 0, secrets: 1, ceilings: true })]);
         check(

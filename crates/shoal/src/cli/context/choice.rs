@@ -71,6 +71,11 @@ impl Said {
             Some((name, context)) => of_context(name, context)?,
             None => self.elsewhere(contexts)?,
         };
+        if token.is_some() && choice.addresses.iter().any(|server| matches!(server, Server::Found(_))) {
+            // Whatever answers there would have it.
+            let help = "name the server it is for with --server, SHOAL_SERVER or a context; or unset SHOAL_TOKEN to ask as the owner of a server of this machine";
+            return Err(Failure::usage("SHOAL_TOKEN is set and no server is named", help));
+        }
         let choice = Choice { token: token.or(choice.token.clone()), ..choice };
         match choice.addresses.iter().find(|server| is_in_the_open(server)) {
             Some(server) if choice.token.is_some() => {
@@ -222,6 +227,7 @@ mod tests {
         };
         check(Said { context: text("none"), ..Said::default() }, "there are lab, prod");
         check(Said { token_variable: text("two words"), ..Said::default() }, "SHOAL_TOKEN is not a token");
+        check(Said { token_variable: text("shoal_x_y"), ..Said::default() }, "no server is named");
         let open = Said { server: text("http://10.0.0.1:7070"), token_variable: text("shoal_x_y"), ..Said::default() };
         check(open, "in the open");
         let wrong = Said { server: text(URL), authority_variable: text("abc"), ..Said::default() };

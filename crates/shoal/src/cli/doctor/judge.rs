@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use founding::fitness::{Writes, millis};
 use runtime::SystemNeeds;
 use serde::Serialize;
-use server::fitness::{Writes, millis};
 use supervisor::FileRules;
 
 use crate::cli::{age, views::bytes};

@@ -10,8 +10,8 @@ use api::{
     client::{Client, Server},
     v1::ClusterView,
 };
+use founding::fitness::{disk_writes, round_trip};
 use rustix::process::{Resource, getrlimit};
-use server::fitness::{disk_writes, round_trip};
 use supervisor::FileRules;
 
 use super::judge::{Answer, Disk, Reached, System};

@@ -187,3 +187,20 @@ async fn the_rest_of_a_failed_request_is_read() {
     assert!(matches!(failed(send(&client, request, None).await), Error::ConnectionRefused));
     wrote.await.expect("all of it was taken");
 }
+
+#[tokio::test]
+async fn what_the_cluster_is_run_by_is_reached_by_no_rule() {
+    let server = Server::start(|_| async { text("in") }).await;
+    let cluster = Arc::new(ClusterSockets::default());
+    let surroundings = Arc::new(HttpSurroundings::new(Arc::clone(&cluster), TaskTracker::new()));
+    let (url, port) = (format!("http://{}/", server.address), server.address.port());
+    let ask = async || get(&client_in(Arc::clone(&surroundings), &[format!("http://{}", server.address)]), &url).await;
+    assert_eq!(ask().await, Ok("in".to_owned()));
+    // By its address, by any other of this machine, and by a name.
+    for place in [server.address.to_string(), format!("0.0.0.0:{port}"), format!("[::1]:{port}"), format!("LOCALHOST:{port}")] {
+        cluster.close(std::slice::from_ref(&place));
+        assert_eq!(ask().await, Err("closed: 127.0.0.1".to_owned()), "{place}");
+    }
+    cluster.close(&[format!("10.0.0.9:{port}"), "localhost:1".to_owned(), format!("no-such-host.invalid:{port}")]);
+    assert_eq!(ask().await, Ok("in".to_owned()), "elsewhere is elsewhere");
+}

@@ -1,4 +1,5 @@
-//! Properties of the judgement: whatever a name resolves to, nothing protected is connected to unless a rule names exactly that address.
+//! Properties of the judgement: whatever a name resolves to, nothing protected is connected to unless a rule names exactly that address, and what the
+//! cluster is run by never.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +8,7 @@ use model::egress::{EgressRule, Verdict, is_protected};
 use proptest::prelude::*;
 
 use super::*;
-use crate::capabilities::http::destination::{ClusterSockets, Destination};
+use crate::capabilities::http::{cluster::AtPort, destination::Destination};
 
 fn address() -> impl Strategy<Value = IpAddr> {
     let interesting = prop::sample::select(vec![
@@ -72,13 +73,15 @@ proptest! {
         port in prop::sample::select(vec![80_u16, 443, 8080]),
         resolved in prop::collection::vec(address(), 1..4),
         own in any::<bool>(),
-        cluster_port in prop::sample::select(vec![80_u16, 443, 8080]),
+        guarded in any::<bool>(),
+        closed in any::<bool>(),
     ) {
         let allow: Vec<EgressRule> = rules.iter().filter_map(|rule| rule.parse().ok()).collect();
         let egress = Egress { allow: allow.clone() };
         let destination = Destination::of(&format!("{scheme}://{host}:{port}/").parse::<Uri>().unwrap()).unwrap();
         let addresses = destination.address().map_or(resolved, |address| vec![address]);
-        let cluster = ClusterSockets(vec![(Ipv4Addr::UNSPECIFIED, cluster_port).into()]);
+        let everywhere = |is: bool| is.then_some(IpAddr::from(Ipv4Addr::UNSPECIFIED)).into_iter().collect();
+        let cluster = AtPort { guarded: everywhere(guarded), closed: everywhere(closed), names: Vec::new() };
         let verdict = destination.decide(&egress);
         let judged = if verdict == Verdict::Denied { Vec::new() } else {
             destination.judge(&verdict, &addresses, &cluster, |_| own).unwrap_or_default()
@@ -89,7 +92,9 @@ proptest! {
             let named = fitting.iter().any(|rule| rule.target.to_string() == host_of(socket.ip()));
             prop_assert!(addresses.iter().any(|address| address.to_canonical() == socket.ip()), "only what it resolved to");
             prop_assert!(named || is_protected(socket.ip()).is_none(), "{socket} is protected");
-            prop_assert!(named || !(own && socket.port() == cluster_port), "{socket} is the cluster's own");
+            let here = own || socket.ip().is_loopback() || socket.ip().is_unspecified();
+            prop_assert!(named || !(here && guarded), "{socket} is the gateway's");
+            prop_assert!(!(here && closed), "{socket} is what the cluster is run by");
         }
     }
 
@@ -121,19 +126,26 @@ fn what_is_no_destination_goes_nowhere() {
 }
 
 #[test]
-fn sockets_of_the_cluster_need_the_address_in_a_rule() {
-    let check = |rule: &str, own, expected: Result<(), &'static str>| {
+fn sockets_of_the_cluster_need_the_address_in_a_rule_or_are_closed() {
+    let peer: IpAddr = "10.0.0.9".parse().unwrap();
+    let check = |cluster: &AtPort, rule: &str, own, expected: Result<(), Denied>| {
         let egress = Egress { allow: vec![rule.parse().unwrap()] };
         let destination = Destination { scheme: model::egress::Scheme::Http, host: "peer.example".into(), port: 7000 };
-        let cluster = ClusterSockets(vec!["10.0.0.9:7000".parse().unwrap(), "[::]:7000".parse().unwrap()]);
-        let verdict = destination.decide(&egress);
-        let judged = destination.judge(&verdict, &["10.0.0.9".parse().unwrap()], &cluster, |_| own);
-        let peer = judged.map(|sockets| assert_eq!(sockets, ["10.0.0.9:7000".parse().unwrap()]));
-        assert_eq!(peer, expected.map_err(|why| Denied::Address { address: "10.0.0.9".parse().unwrap(), why }), "{rule}");
+        let judged = destination.judge(&destination.decide(&egress), &[peer], cluster, |_| own);
+        let judged = judged.map(|sockets| assert_eq!(sockets, ["10.0.0.9:7000".parse().unwrap()]));
+        assert_eq!(judged, expected, "{rule} {cluster:?} {own}");
     };
+    let rules = ["http://peer.example:7000", "http://10.0.0.0/8:7000", "http://10.0.0.9:7000", "http://10.0.0.9/32:7000"];
+    let everywhere: IpAddr = "::".parse().unwrap();
+    let refused = Err(Denied::Address { address: peer, why: "a port of the cluster itself" });
     for own in [true, false] {
-        check("http://peer.example:7000", own, Err("a port of the cluster itself"));
-        check("http://10.0.0.0/8:7000", own, Err("a port of the cluster itself"));
-        check("http://10.0.0.9:7000", own, Ok(()));
+        for rule in rules {
+            let guarded = AtPort { guarded: vec![peer, everywhere], ..AtPort::default() };
+            check(&guarded, rule, own, if rule.contains("10.0.0.9") { Ok(()) } else { refused.clone() });
+            let closed = AtPort { closed: vec![peer], ..AtPort::default() };
+            check(&closed, rule, own, Err(Denied::Closed { address: peer }));
+            let closed_here = AtPort { closed: vec![everywhere], ..AtPort::default() };
+            check(&closed_here, rule, own, if own { Err(Denied::Closed { address: peer }) } else { Ok(()) });
+        }
     }
 }

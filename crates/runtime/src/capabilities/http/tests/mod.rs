@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 use super::{
     bodies::Sent,
     client::{Client, Failure},
+    cluster::ClusterSockets,
     destination::Denied,
     surroundings::HttpSurroundings,
 };
@@ -98,7 +99,7 @@ fn body(text: &str) -> WasiBody {
 }
 
 fn surroundings() -> Arc<HttpSurroundings> {
-    Arc::new(HttpSurroundings::new(&[], TaskTracker::new()))
+    Arc::new(HttpSurroundings::new(Arc::default(), TaskTracker::new()))
 }
 
 fn client_of(rules: &[String]) -> Client {
@@ -131,6 +132,7 @@ fn words(failure: Failure) -> String {
     match failure {
         Failure::Denied(Denied::NoRule) => "denied".to_owned(),
         Failure::Denied(Denied::Address { address, why }) => format!("denied: {address} is {why}"),
+        Failure::Denied(Denied::Closed { address }) => format!("closed: {address}"),
         Failure::Failed(error, _) => format!("{error:?}"),
     }
 }
