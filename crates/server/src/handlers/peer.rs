@@ -6,8 +6,8 @@ use std::sync::Arc;
 use api::{
     node::Report,
     peer::{
-        AttestRequest, Certified, FORM_PATH, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH, RenewRequest,
-        STANDING_PATH, StandingAnswer, StandingRequest,
+        AttestRequest, Certified, FORM_PATH, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH,
+        RenewRequest, STANDING_PATH, StandingAnswer, StandingRequest,
     },
 };
 use axum::{
@@ -66,7 +66,9 @@ impl From {
         match self.0 {
             _ if DOOR.contains(&path) => Ok(()),
             // Whoever forms a cluster learns that there is one here, and nothing else.
-            _ if path == FORM_PATH => Err(ApiError::new("E0621", "this server belongs to a cluster already", "").status(StatusCode::CONFLICT)),
+            _ if path == FORM_PATH => {
+                Err(ApiError::new("E0621", "this server belongs to a cluster already", "").status(StatusCode::CONFLICT))
+            }
             Peer::Anonymous => self.node().map(drop),
             Peer::Node(_) if path.starts_with("/node/") => self.worker().map(drop),
             Peer::Node(_) if path == RENEW_PATH => Ok(()),

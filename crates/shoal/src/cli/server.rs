@@ -41,7 +41,7 @@ pub struct ServerArgs {
     #[arg(long, env = "SHOAL_PROFILE", value_enum, default_value = "lan")]
     profile: ProfileArg,
     /// Take the name and place of this lost server, with a new id.
-    #[arg(long, value_name = "NODE", requires = "join")]
+    #[arg(long, value_name = "NODE", requires = "join", conflicts_with = "expect")]
     replace: Option<String>,
     /// How others reach the API [default: the address it listens on].
     #[arg(long, env = "SHOAL_ADVERTISE_API", value_name = "HOST[:PORT]")]
