@@ -139,6 +139,7 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
         (None, None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
     };
     enrolled.write(data)?;
+    join::forget_tries(node);
     // It has its place: nothing binds it any more.
     Bond::remove(data)?;
     Ok(enrolled)

@@ -163,6 +163,13 @@ async fn ask(node: &Node, joining: &Joining<'_>, address: &str, keys: &[(Role, K
     }
 }
 
+/// The node has its place: no further try needs the keys of this one.
+pub fn forget_tries(node: &Node) {
+    for role in roles(node) {
+        let _ = fs::remove_file(identity_of(&node.directory.path, role).join("joining.pem"));
+    }
+}
+
 /// The key of a role: the one of an earlier try, or a new one that is on disk when this returns.
 fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
     let directory = identity_of(&node.directory.path, role);
@@ -180,7 +187,6 @@ fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: A
     let directory = identity_of(&node.directory.path, role);
     let credentials = Credentials::new(key, certificate, authority).map_err(StartError::identity)?;
     credentials.write(&directory).map_err(StartError::identity)?;
-    let _ = fs::remove_file(directory.join("joining.pem"));
     give_away(node, role)
 }
 
