@@ -164,7 +164,8 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
     if !node.options.part.serves() || begins {
         return Ok(None);
     }
-    let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers };
+    let told = join.map(|join| with_port(&join.address));
+    let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers, told: told.as_deref() };
     let unfit = match standing::check(&own).await {
         Ok(unfit) => unfit,
         Err(source) => {

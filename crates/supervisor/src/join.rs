@@ -9,12 +9,13 @@ use api::{
 };
 use formation::with_port;
 use founding::{
-    cluster::{self, identity_of},
+    cluster::{self, FoundingError, identity_of},
     standing,
 };
 use model::problem::chain;
 use transport::{
-    AuthorityCertificate, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role, SystemClock,
+    AuthorityCertificate, ClusterId, ClusterKey, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
+    SystemClock,
 };
 
 use super::{
@@ -80,8 +81,7 @@ pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled
     let data = &node.directory.path;
     if node.options.part.serves() {
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = cluster::fetch_cluster_key(&address, credentials).await;
-        let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
+        let key = cluster_key(&address, &credentials).await.map_err(|error| refused(chain(&error)))?;
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
     // How far the log of a server went that was here before says nothing of the one that begins.
@@ -89,6 +89,25 @@ pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled
     tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
     let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
     Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, source, worker_key, since: Since::Joined })
+}
+
+/// The key of the cluster, from a server that let this node in. Tries for ever where nobody answers: the node has its place by now.
+async fn cluster_key(address: &str, credentials: &Credentials) -> Result<ClusterKey, FoundingError> {
+    let mut wait = JOIN_WAIT_MIN;
+    loop {
+        match cluster::fetch_cluster_key(address, credentials.clone()).await {
+            Err(error) if !error.is_refusal() => {
+                tracing::warn!(
+                    join.address = address,
+                    error = chain(&error),
+                    "the key of the cluster did not come yet; it is asked for again"
+                );
+            }
+            ended => return ended,
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(JOIN_WAIT_MAX);
+    }
 }
 
 /// A server said yes.
