@@ -42,11 +42,8 @@ fn place(method: &Method, path: &str, query: &str) -> Place {
     // Bytes belong to the server they were sent to; what it tells of itself needs nobody else.
     let own = path.starts_with("/v1/artifacts/") || principal::needs(method, path) == Needs::Nobody;
     let stale = query.split('&').any(|pair| pair == "consistency=stale");
-    // Giving the key away is written down first.
-    let gives_key = path == "/v1/snapshot" && query.split('&').any(|pair| pair == "keys=true");
     match () {
         () if own => Place::Here,
-        () if gives_key => Place::Leader,
         () if path == "/v1/cluster" && !stale => Place::Leader,
         () if method.is_safe() || path == "/v1/plan" => {
             if stale {
@@ -200,7 +197,8 @@ mod tests {
         check(Method::GET, "/v1/cluster", "", Place::Leader);
         check(Method::GET, "/v1/cluster", "consistency=stale", Place::Here);
         check(Method::GET, "/v1/snapshot", "artifacts=true", Place::Fresh);
-        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true&consistency=stale", Place::Leader);
+        // Passed on, it would not come over the socket any more, and the key would travel.
+        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true", Place::Fresh);
         check(Method::POST, "/v1/plan", "", Place::Fresh);
         check(Method::POST, "/v1/apply", "", Place::Leader);
         check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);

@@ -109,6 +109,22 @@ async fn leadership_is_handed_over_whichever_server_is_asked() {
         assert!(said.err.contains(&name) || said.out.contains(&name), "{said:?}");
         eventually("the other one to lead", || async { (cluster.leader().await == (leader + 1) % 3).then_some(()) }).await;
     }
+    every_server_gives_its_owner_the_key_and_nobody_else(&cluster);
+}
+
+/// Whether it leads or not; the key never travels, and who got it is written down.
+fn every_server_gives_its_owner_the_key_and_nobody_else(cluster: &Cluster) {
+    for server in &cluster.nodes {
+        let (file, data) = (server.data().with_file_name("all"), server.data());
+        let (file, data) = (file.to_str().expect("text"), data.to_str().expect("text"));
+        let refused = server.shoal(&["snapshot", "save", file, "--with-keys"]).expect(7);
+        assert!(refused.err.contains("E0421"), "{refused:?}");
+        let said = server.shoal(&["snapshot", "save", file, "--with-keys", "--data-dir", data]).expect(0);
+        assert!(said.err.contains("holds the key"), "{said:?}");
+        let audit = server.shoal(&["audit"]).expect(0).out;
+        let name = server.ready()["node"].as_str().expect("a name");
+        assert!(audit.lines().any(|line| line.contains("cluster/key") && line.contains(&format!("owner of {name}"))), "{audit}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
