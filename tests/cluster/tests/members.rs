@@ -138,6 +138,29 @@ async fn the_last_server_is_not_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_lets_in_whom_it_names_and_nobody_else() {
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_reads_show_what_is_known_and_say_that_it_is_stale() {
+    let mut cluster = Cluster::start(3, 0).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    let left = cluster.nodes.remove(0);
+    let gone: Vec<_> = cluster.nodes.drain(..).map(Node::cut_power).collect();
+    for (args, known) in [
+        (["get", "apps", "-o", "json"].as_slice(), "\"hello\""),
+        (&["get", "instances"], "hello/web.1"),
+        (&["describe", "hello"], "hello.localhost"),
+        (&["member", "list"], "node-b"),
+    ] {
+        // As soon as one of them was not answered by the leader that is gone.
+        let said = eventually("a stale answer", || {
+            let said = left.shoal(args);
+            async move { said.err.contains("what follows is stale: what node-a knows").then_some(said) }
+        });
+        let said = said.await.expect(10);
+        assert!(said.out.contains(known), "{said:?}");
+    }
+    drop(gone);
+}
+
     let cluster = Cluster::start(1, 0).await;
     let refused = async |kind: &str, token: &str| {
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -47,6 +47,13 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     let more: Vec<String> = args.names.into_iter().skip(1).collect();
     let format = args.output.unwrap_or_default();
     let shape = Shape { wide: format == Format::Wide, namespaces: args.all_namespaces, now: age::now() };
+impl GetArgs {
+    /// Whether it goes on.
+    pub fn watches(&self) -> bool {
+        self.watch
+    }
+}
+
     let mut query = Query { kind, name: first, all_namespaces: args.all_namespaces, selector: args.selector, shape };
     let terminal = &session.terminal;
     // Opened before the list, so that nothing falls between.
