@@ -94,7 +94,7 @@ pub fn nodes(rows: &mut [Node], order: Option<Order>, shape: Shape) -> Table {
             (NodeState::Ready, None) => "worker away",
             (NodeState::Ready, Some(_)) => "ready",
             (NodeState::Silent, _) => "silent",
-            (NodeState::Starting, _) => "starting",
+            (NodeState::Unknown, _) => "unknown",
         };
         let usual = [
             usage.node.clone(),
