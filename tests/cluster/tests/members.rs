@@ -113,6 +113,13 @@ async fn leadership_is_handed_over_whichever_server_is_asked() {
 }
 
 /// Whether it leads or not; the key never travels, and who got it is written down.
+    let leader = cluster.leader().await;
+    let name = cluster.nodes[leader].ready()["node"].as_str().expect("a name").to_owned();
+    let said = cluster.nodes[(leader + 1) % 3].shoal(&["member", "transfer", &name]).expect(0);
+    assert!(said.out.contains("leads already"), "{said:?}");
+    // What happened once is told once, however many have led.
+    let events = cluster.nodes[0].shoal(&["events"]).expect(0).out;
+    assert_eq!(events.lines().filter(|line| line.contains("WorkerStarted")).count(), 3, "{events}");
 fn every_server_gives_its_owner_the_key_and_nobody_else(cluster: &Cluster) {
     for server in &cluster.nodes {
         let (file, data) = (server.data().with_file_name("all"), server.data());
