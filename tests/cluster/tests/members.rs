@@ -11,7 +11,7 @@ use std::{process::Stdio, sync::atomic::Ordering::Relaxed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
-    let cluster = Cluster::start(3, 1).await;
+    let mut cluster = Cluster::start(3, 1).await;
     for (turn, server) in cluster.nodes.iter().take(3).enumerate() {
         let said = server.apply(&hello(&guest("hello"), &format!("      env: {{TURN: \"{turn}\"}}\n"))).expect(0);
         assert!(said.out.contains("hello"), "{said:?}");
@@ -34,6 +34,10 @@ async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
     })
     .await;
     assert!(!log.is_empty());
+    // Whoever waits for a new node meets what the others serve.
+    cluster.join_worker("node-e").await;
+    let answer = raw::get(&cluster.nodes[4].http, "hello.localhost", "/").await.expect("a gateway answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
