@@ -113,10 +113,6 @@ async fn leadership_is_handed_over_whichever_server_is_asked() {
         assert!(said.err.contains(&name) || said.out.contains(&name), "{said:?}");
         eventually("the other one to lead", || async { (cluster.leader().await == (leader + 1) % 3).then_some(()) }).await;
     }
-    every_server_gives_its_owner_the_key_and_nobody_else(&cluster);
-}
-
-/// Whether it leads or not; the key never travels, and who got it is written down.
     let leader = cluster.leader().await;
     let name = cluster.nodes[leader].ready()["node"].as_str().expect("a name").to_owned();
     let said = cluster.nodes[(leader + 1) % 3].shoal(&["member", "transfer", &name]).expect(0);
@@ -124,6 +120,10 @@ async fn leadership_is_handed_over_whichever_server_is_asked() {
     // What happened once is told once, however many have led.
     let events = cluster.nodes[0].shoal(&["events"]).expect(0).out;
     assert_eq!(events.lines().filter(|line| line.contains("WorkerStarted")).count(), 3, "{events}");
+    every_server_gives_its_owner_the_key_and_nobody_else(&cluster);
+}
+
+/// Whether it leads or not; the key never travels, and who got it is written down.
 fn every_server_gives_its_owner_the_key_and_nobody_else(cluster: &Cluster) {
     for server in &cluster.nodes {
         let (file, data) = (server.data().with_file_name("all"), server.data());
@@ -138,17 +138,6 @@ fn every_server_gives_its_owner_the_key_and_nobody_else(cluster: &Cluster) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_server_is_not_removed() {
-    let node = Node::start().await;
-    let name = node.ready()["node"].as_str().expect("a name").to_owned();
-    let said = node.shoal(&["member", "remove", &name, "--yes"]);
-    assert!(said.code != 0 && said.err.contains("E0413"), "{said:?}");
-    assert_eq!(node.shoal(&["get", "apps"]).code, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_lets_in_whom_it_names_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_reads_show_what_is_known_and_say_that_it_is_stale() {
     let mut cluster = Cluster::start(3, 0).await;
@@ -172,6 +161,17 @@ async fn without_a_majority_reads_show_what_is_known_and_say_that_it_is_stale() 
     drop(gone);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_server_is_not_removed() {
+    let node = Node::start().await;
+    let name = node.ready()["node"].as_str().expect("a name").to_owned();
+    let said = node.shoal(&["member", "remove", &name, "--yes"]);
+    assert!(said.code != 0 && said.err.contains("E0413"), "{said:?}");
+    assert_eq!(node.shoal(&["get", "apps"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_lets_in_whom_it_names_and_nobody_else() {
     let cluster = Cluster::start(1, 0).await;
     let refused = async |kind: &str, token: &str| {
         let directory = tempfile::tempdir().expect("a temporary directory");
