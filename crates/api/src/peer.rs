@@ -26,7 +26,7 @@ pub const MEMBER_PATH: &str = "/peer/v1/member";
 /// `POST` [`AttestRequest`] to whoever leads, by a server about itself; answers 204.
 pub const ATTEST_PATH: &str = "/peer/v1/attest";
 
-/// `POST` [`StandingRequest`] by anybody who knows the cluster's authority; answers [`StandingAnswer`]. A server asks before it starts.
+/// `POST` [`StandingRequest`] by anybody who knows the cluster's authority; answers [`StandingAnswer`]. A server asks before it starts, every node while it runs.
 pub const STANDING_PATH: &str = "/peer/v1/standing";
 
 /// Who let a forwarded request in, as JSON of what the API knows of them.
@@ -144,17 +144,27 @@ pub struct ServerAddress {
     pub peer: String,
 }
 
-/// A server asks what the others know of it.
+/// Where the servers are, as a node without one writes it down for its next start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerList {
+    /// The entry of the log that it was read at.
+    pub index: u64,
+    /// The servers.
+    pub servers: Vec<ServerAddress>,
+}
+
+/// A node asks what the servers know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StandingRequest {
     /// Its id.
     pub node: NodeId,
-    /// The digest of its key as a server.
+    /// The digest of one of its keys.
     pub key: Digest,
 }
 
-/// What is known of a server.
+/// What is known of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StandingAnswer {
@@ -162,7 +172,7 @@ pub struct StandingAnswer {
     pub group: String,
     /// The last entry that is applied here.
     pub index: u64,
-    /// Whether it is a server of the cluster, with that key.
+    /// Whether it is a node of the cluster, with that key.
     pub listed: bool,
     /// The last entry that it acknowledged, when who answers leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]

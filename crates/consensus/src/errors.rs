@@ -216,6 +216,12 @@ pub enum MemberError {
         /// Who.
         id: u64,
     },
+    /// It leads, and nobody took over from it in time. Nothing was changed.
+    #[error("member {id} leads, and no other one took over from it")]
+    Leads {
+        /// Who.
+        id: u64,
+    },
     /// Another change is not finished.
     #[error("another change of the membership is under way")]
     InProgress,

@@ -14,7 +14,7 @@ use openraft::{
 };
 
 use crate::{
-    Consensus, Health, Leadership, MemberError, Membership, Peer, Progress, Shape, StateMachine,
+    Consensus, Health, Leadership, MemberError, Membership, Peer, Progress, Shape, StateMachine, TransferError,
     group::Address,
     leadership::membership_of,
     limits::{FINISH_RETRY_MS, MEMBER_CHANGE_MS_MAX, PROMOTE_LAG_MAX},
@@ -91,8 +91,10 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         .await
     }
 
-    /// Takes the vote of `id` away; it stays as a learner. When that is this member, it hands leadership over and steps down.
+    /// Takes the vote of `id` away; it stays as a learner. When that is this member, it hands leadership over and answers [`MemberError::NotLeader`]: whoever
+    /// leads then is asked for it.
     pub async fn demote(&self, id: u64) -> Result<(), MemberError> {
+        self.step_aside(id).await?;
         self.change(|view| {
             view.known(id)?;
             if !view.membership.is_voter(id) {
@@ -104,8 +106,9 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         .await
     }
 
-    /// Takes `id` out of the group. When that is this member, it hands leadership over and steps down.
+    /// Takes `id` out of the group. When that is this member, it hands leadership over and answers [`MemberError::NotLeader`]: whoever leads then is asked for it.
     pub async fn remove(&self, id: u64) -> Result<(), MemberError> {
+        self.step_aside(id).await?;
         self.change(|view| {
             view.known(id)?;
             if !view.membership.is_voter(id) {
@@ -115,6 +118,22 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             Ok(Change::To { members: ChangeMembers::RemoveVoters([id].into()), retain: false })
         })
         .await
+    }
+
+    /// Hands leadership over before this member's own vote is taken: a leader that is taken out in the middle of a change leaves it to nobody, and openraft
+    /// 0.10.0-alpha.37 asserts that whoever finishes a change leads. Nothing is handed over for a change that would be refused.
+    async fn step_aside(&self, id: u64) -> Result<(), MemberError> {
+        let view = self.view()?;
+        if id != view.own || !view.membership.is_voter(id) {
+            return Ok(());
+        }
+        view.without(id)?;
+        match self.transfer_leadership(None, Duration::from_millis(MEMBER_CHANGE_MS_MAX)).await {
+            Ok(()) | Err(TransferError::NotLeader { .. }) => Err(MemberError::NotLeader { leader: self.known_leader() }),
+            Err(TransferError::Failed { message }) => Err(MemberError::Failed { message }),
+            // Nobody else answers, or not in time: nothing was changed.
+            Err(TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Late { .. }) => Err(MemberError::Leads { id }),
+        }
     }
 
     /// One change at a time: waits for its turn, decides, and waits until a majority has it.

@@ -45,6 +45,13 @@ pub enum FoundingError {
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl FoundingError {
+    /// Whether a server was reached and said no: it will say so again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answer(status) if status.is_client_error())
+    }
+}
+
 /// The authority of a new cluster, until the log has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Founding {

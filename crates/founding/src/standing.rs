@@ -1,9 +1,9 @@
-//! Whether a server may go on where it was: asked before it starts, so that one that lost a part of its log, or was left behind when the group began anew, does
-//! not vote again. Owns the evidence and what it means; must never mend anything.
+//! Whether a node may go on where it was: asked before a server starts, so that one that lost a part of its log, or was left behind when the group began anew,
+//! does not vote again; and while a node runs, so that one that was removed stops. Owns the evidence and what it means; must never mend anything.
 //!
 //! The evidence is kept in three places: the log itself, `control/reached.json` beside the identity (how far the log went), and the other servers.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
 use api::peer::{ServerAddress, StandingAnswer, StandingRequest};
 use futures_util::future::join_all;
@@ -63,6 +63,19 @@ pub struct Own<'a> {
     pub group: ClusterId,
     /// Servers to ask besides those that it remembers.
     pub servers: &'a [ServerAddress],
+    /// Where it was told that a server is.
+    pub told: Option<&'a str>,
+}
+
+/// What a node that runs knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Its id.
+    pub node: NodeId,
+    /// The group its control plane is in; none on a node without one.
+    pub group: Option<ClusterId>,
+    /// The newest entry it has heard of.
+    pub index: u64,
 }
 
 /// Why a server may not go on where it was.
@@ -91,7 +104,7 @@ pub enum Unfit {
         by: String,
     },
     /// It was removed.
-    #[error("this server was removed from the cluster, says {by}")]
+    #[error("this node was removed from the cluster, says {by}")]
     Removed {
         /// Who says so.
         by: String,
@@ -115,16 +128,31 @@ pub async fn check(own: &Own<'_>) -> io::Result<Option<Unfit>> {
     let mut servers = reached.map(|reached| reached.servers).unwrap_or_default();
     servers.extend(own.servers.iter().cloned());
     servers.retain(|server| server.node != own.node && !server.peer.is_empty());
-    servers.sort();
-    servers.dedup_by(|one, other| one.peer == other.peer);
+    // Those it remembers may all be of before: whoever starts it knows a server that is there.
+    let addresses: BTreeSet<&str> = servers.iter().map(|server| server.peer.as_str()).chain(own.told).collect();
     let Ok(credentials) = Credentials::read(&identity_of(own.data, Role::Server)) else { return Ok(None) };
-    let answers = join_all(servers.iter().map(|server| ask(&server.peer, own.node, &credentials))).await;
-    let told = servers.iter().zip(answers).filter_map(|(server, answer)| judge(own, found, &answer?, &server.peer));
+    let told = ask_all(addresses, own.node, &credentials).await;
+    let told = told.iter().filter_map(|(by, answer)| judge(own.node, own.group, found, answer, by));
     Ok(told.min_by_key(|unfit| matches!(unfit, Unfit::Older { .. })))
 }
 
+/// Asks the servers at `addresses` about a node that runs; why it must stop, when one of them says so.
+pub async fn look(running: &Running, addresses: &[String], credentials: &Credentials) -> Option<Unfit> {
+    let told = ask_all(addresses.iter().map(String::as_str), running.node, credentials).await;
+    told.iter().find_map(|(by, answer)| judge_running(running, answer, by))
+}
+
+async fn ask_all<'a>(
+    addresses: impl IntoIterator<Item = &'a str>,
+    node: NodeId,
+    credentials: &Credentials,
+) -> Vec<(&'a str, StandingAnswer)> {
+    let asked = addresses.into_iter().map(async |address| Some((address, ask(address, node, credentials).await?)));
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 /// What the server at `address` knows of `node`, when it answers in time.
-pub(crate) async fn ask(address: &str, node: NodeId, credentials: &Credentials) -> Option<StandingAnswer> {
+pub async fn ask(address: &str, node: NodeId, credentials: &Credentials) -> Option<StandingAnswer> {
     let request = StandingRequest { node, key: Digest(credentials.key_digest().to_bytes()) };
     let authority = credentials.authority().digest();
     let pin = Pin { authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: STANDING_WAIT_MAX };
@@ -142,19 +170,30 @@ pub(crate) async fn ask(address: &str, node: NodeId, credentials: &Credentials) 
     }
 }
 
-/// What an answer means for a server whose log ends at `found`.
-fn judge(own: &Own<'_>, found: Option<u64>, answer: &StandingAnswer, by: &str) -> Option<Unfit> {
+/// What an answer means for the server `node` of `group` whose log ends at `found`.
+fn judge(node: NodeId, group: ClusterId, found: Option<u64>, answer: &StandingAnswer, by: &str) -> Option<Unfit> {
     let by = by.to_owned();
-    if answer.group != own.group.to_string() {
+    if answer.group != group.to_string() {
         // Whoever began anew last is right; the others are what is left of before.
         return (epoch(answer.index) >= epoch(found.unwrap_or(0))).then_some(Unfit::LeftBehind { by });
     }
     if !answer.listed {
         // One that lags has not heard of this server yet.
-        return (own.node.0 <= answer.index).then_some(Unfit::Removed { by });
+        return (node.0 <= answer.index).then_some(Unfit::Removed { by });
     }
     let acknowledged = answer.acknowledged.filter(|acknowledged| found.is_none_or(|found| found < *acknowledged))?;
     Some(Unfit::Older { found, acknowledged, by })
+}
+
+/// What an answer means for a node that runs: how far its log is, it knows better.
+fn judge_running(running: &Running, answer: &StandingAnswer, by: &str) -> Option<Unfit> {
+    let Running { node, group, index } = *running;
+    match group {
+        Some(group) => judge(node, group, Some(index), answer, by).filter(|unfit| !matches!(unfit, Unfit::Older { .. })),
+        // A group that began anew may have lost the entry by which the node joined: nobody removed it then, and what runs there goes on.
+        None if epoch(answer.index) != epoch(node.0.max(index)) => None,
+        None => (!answer.listed && node.0 <= answer.index).then(|| Unfit::Removed { by: by.to_owned() }),
+    }
 }
 
 /// Where it is written, below the data directory.
@@ -180,10 +219,9 @@ mod tests {
 
     #[test]
     fn an_answer_means_one_thing() {
-        let own = Own { data: Path::new("."), node: NodeId(5), group: OURS, servers: &[] };
         let check = |found: Option<u64>, group: ClusterId, index: u64, listed: bool, acknowledged: Option<u64>, expected: Option<Unfit>| {
             let answer = StandingAnswer { group: group.to_string(), index, listed, acknowledged };
-            assert_eq!(judge(&own, found, &answer, "b:1"), expected, "{found:?} {answer:?}");
+            assert_eq!(judge(NodeId(5), OURS, found, &answer, "b:1"), expected, "{found:?} {answer:?}");
         };
         let by = || "b:1".to_owned();
         check(Some(9), OURS, 9, true, Some(9), None);
@@ -194,5 +232,25 @@ mod tests {
         check(Some(9), OURS, 4, false, None, None);
         check(Some(9), OTHER, 1_000_000_003, false, None, Some(Unfit::LeftBehind { by: by() }));
         check(Some(1_000_000_003), OTHER, 9, false, None, None);
+    }
+
+    #[test]
+    fn a_node_that_runs_stops_only_when_it_was_removed_or_left_behind() {
+        const ANEW: u64 = 1_000_000_003;
+        let check = |group: Option<ClusterId>, index: u64, answer: (ClusterId, u64, bool), expected: Option<Unfit>| {
+            let running = Running { node: NodeId(5), group, index };
+            let answer = StandingAnswer { group: answer.0.to_string(), index: answer.1, listed: answer.2, acknowledged: Some(u64::MAX) };
+            assert_eq!(judge_running(&running, &answer, "b:1"), expected, "{running:?} {answer:?}");
+        };
+        let removed = || Some(Unfit::Removed { by: "b:1".to_owned() });
+        check(Some(OURS), 9, (OURS, 12, true), None);
+        check(Some(OURS), 9, (OURS, 12, false), removed());
+        check(Some(OURS), 9, (OTHER, ANEW, false), Some(Unfit::LeftBehind { by: "b:1".to_owned() }));
+        check(Some(OURS), ANEW, (OTHER, 12, false), None);
+        check(None, 0, (OURS, 12, true), None);
+        check(None, 0, (OURS, 12, false), removed());
+        check(None, 0, (OURS, 4, false), None);
+        check(None, 9, (OTHER, ANEW, false), None);
+        check(None, ANEW, (OTHER, ANEW, false), removed());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use consensus::Leadership;
 use model::problem::Problem;
 use state::{
     AuditEntry, AuditOutcome,
@@ -23,16 +24,23 @@ pub(crate) async fn witness(core: &Core, caller: &Caller, deed: Deed, object: St
 
 /// Tells every entry of the audit log that comes while this server leads, until the process stops.
 pub(crate) async fn keep(core: Arc<Core>) {
-    let (mut applied, leader) = (core.consensus.applied(), core.consensus.leadership());
+    let (mut applied, mut leadership) = (core.consensus.applied(), core.consensus.leadership());
     let mut told = core.state().newest_audit();
     loop {
-        tokio::select! {
+        let ended = tokio::select! {
             () = core.stop.cancelled() => return,
-            changed = applied.changed() => if changed.is_err() { return },
+            changed = applied.changed() => changed.is_err(),
+            changed = leadership.changed() => changed.is_err(),
+        };
+        if ended {
+            return;
         }
         let state = core.state();
-        if leader.borrow().is_leading() {
-            state.audit_after(told).for_each(tell);
+        match *leadership.borrow_and_update() {
+            Leadership::Leading { .. } => state.audit_after(told).for_each(tell),
+            Leadership::Following { .. } => {}
+            // What a leader that is gone did not come to tell, this server tells if it leads next: its line may then be there twice, with the same number.
+            Leadership::Unknown => continue,
         }
         told = state.newest_audit();
     }

@@ -193,6 +193,14 @@ pub(crate) fn no_leader(why: &str) -> ApiError {
     ApiError::new(NO_LEADER, format!("the cluster has no leader that answers: {why}"), help).status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
+/// A request without a body that this server makes of the leader for `caller`.
+pub(crate) fn in_the_name_of(caller: &Caller, method: Method, path: &str) -> Result<Request, ApiError> {
+    let wrong = |_| ApiError::new("E0408", "the request cannot be passed on", "");
+    let caller = HeaderValue::from_bytes(&admit::passed(caller)).map_err(|_| wrong(()))?;
+    let request = Request::builder().method(method).uri(format!("{FORWARD_PATH}{path}")).header(PRINCIPAL_HEADER, caller);
+    request.body(Body::empty()).map_err(|_| wrong(()))
+}
+
 async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     let target = format!("{FORWARD_PATH}{}", parts.uri.path_and_query().map_or("/", |text| text.as_str()));

@@ -67,10 +67,13 @@ impl Reign {
         };
     }
 
-    /// For how long it has led at `now`; nothing while it does not.
-    pub(crate) fn lasts(&self, now: Instant) -> Duration {
+    /// For how long `leadership` has lasted at `now`, as far as it was seen; nothing while this server does not lead, or in a term that was not looked at yet.
+    pub(crate) fn lasts(&self, leadership: &Leadership, now: Instant) -> Duration {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(at))
+        match (leadership, since) {
+            (Leadership::Leading { term, .. }, Some((known, at))) if known == *term => now.saturating_duration_since(at),
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -147,14 +150,16 @@ mod tests {
         let (reign, start) = (Reign::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let leading = |term| Leadership::Leading { term, since: 1 };
-        assert_eq!(reign.lasts(at(9)), Duration::ZERO);
+        assert_eq!(reign.lasts(&leading(3), at(9)), Duration::ZERO);
         reign.saw(&leading(3), at(1));
         reign.saw(&leading(3), at(4));
-        assert_eq!(reign.lasts(at(5)), Duration::from_secs(4));
+        assert_eq!(reign.lasts(&leading(3), at(5)), Duration::from_secs(4));
+        assert_eq!(reign.lasts(&leading(5), at(5)), Duration::ZERO, "nobody has looked at this term yet");
         reign.saw(&leading(5), at(6));
-        assert_eq!(reign.lasts(at(8)), Duration::from_secs(2));
+        assert_eq!(reign.lasts(&leading(5), at(8)), Duration::from_secs(2));
+        assert_eq!(reign.lasts(&Leadership::Unknown, at(8)), Duration::ZERO);
         reign.saw(&Leadership::Unknown, at(8));
-        assert_eq!(reign.lasts(at(9)), Duration::ZERO);
+        assert_eq!(reign.lasts(&leading(5), at(9)), Duration::ZERO);
     }
 
     #[test]

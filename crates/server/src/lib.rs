@@ -184,7 +184,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let gates = listen::Gates::default();
     let mut servers = JoinSet::new();
     let sockets = listen::Sockets { api, api_socket, control, peer, metrics };
-    gates.serve(&mut servers, sockets, (&hosts, &acceptor), &stop).map_err(io("listen"))?;
+    let gone = CancellationToken::new();
+    let _gone = gone.clone().drop_guard();
+    gates.serve(&mut servers, sockets, (&hosts, &acceptor), (&stop, &gone)).map_err(io("listen"))?;
 
     let started = tokio::select! {
         biased;
@@ -205,9 +207,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
                 }),
                 // Without its writer or its leader loop it would hold on to its place, and do nothing. A log that has failed ends them too, but says so first.
                 Some(ended) = tasks.join_next() => Err(RunError::part(ended)),
+                Some(ended) = servers.join_next() => Err(RunError::part(ended)),
             };
             hand_over(&core).await;
             stop.cancel();
+            gone.cancel();
             finish(servers).await;
             core.consensus.shutdown().await;
             outcome

@@ -66,13 +66,13 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    /// Starts to listen on every socket.
+    /// Starts to listen on every socket, until `stop`; for other nodes until `gone`: a leader that stops must hear who leads after it.
     pub(crate) fn serve(
         &self,
         servers: &mut JoinSet<()>,
         sockets: Sockets,
         (hosts, acceptor): (&Hosts, &Acceptor),
-        stop: &CancellationToken,
+        (stop, gone): (&CancellationToken, &CancellationToken),
     ) -> io::Result<()> {
         let Sockets { api, api_socket, control, peer, metrics } = sockets;
         if api.local_addr()?.ip().is_loopback() {
@@ -83,7 +83,7 @@ impl Gates {
         servers.spawn(serve((unix(api_socket)?, Behind::socket), self.public.router(None), stop.clone()));
         servers.spawn(serve((unix(control)?, |_: &_| Behind::Anyone), self.node.router(None), stop.clone()));
         if let Some(peer) = peer {
-            servers.spawn(Door::peer(acceptor.clone(), self.peer.router(None)).serve(tcp(peer)?, stop.clone()));
+            servers.spawn(Door::peer(acceptor.clone(), self.peer.router(None)).serve(tcp(peer)?, gone.clone()));
         }
         if let Some(metrics) = metrics {
             servers.spawn(serve((tcp(metrics)?, |_: &_| Behind::Anyone), self.metrics.router(None), stop.clone()));

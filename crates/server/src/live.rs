@@ -62,6 +62,13 @@ impl Live {
         }
     }
 
+    /// Forgets the nodes that are not in `state`: they are gone for good.
+    pub(crate) fn keep_only(&self, state: &State) {
+        let is_gone = |node: &NodeId| node.0 <= state.index().0 && state.node(*node).is_none();
+        Arc::make_mut(&mut self.nodes.lock().expect("nothing panics while holding the reports")).retain(|node, _| !is_gone(node));
+        self.events.lock().expect("nothing panics while holding the events").told.retain(|node, _| !is_gone(node));
+    }
+
     /// Keeps the events that were not told before; says whether there were any.
     fn take_events(&self, (node, pid): (NodeId, u32), reported: Vec<ReportedEvent>, now: Timestamp) -> bool {
         let mut events = self.events.lock().expect("nothing panics while holding the events");

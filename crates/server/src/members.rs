@@ -35,10 +35,12 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         core.reign.saw(&leadership.borrow(), Instant::now());
         let state = core.state();
-        let nodes = (state.nodes().count(), state.nodes().map(|node| node.version).max());
-        if seen != Some(nodes) {
-            seen = Some(nodes);
+        let voters: BTreeSet<u64> = membership.borrow().voters.iter().map(|peer| peer.id).collect();
+        let nodes = Some((state.nodes().count(), state.nodes().map(|node| node.version).max(), voters));
+        if seen != nodes {
+            seen = nodes;
             core.peers.learn(&state);
+            core.live.keep_only(&state);
             core.spread.forget();
         }
         if matches!(*leadership.borrow(), Leadership::Leading { .. }) {

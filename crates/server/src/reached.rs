@@ -23,7 +23,10 @@ pub(crate) async fn keep(core: Arc<Core>) {
             let (data, value) = (core.settings.data.clone(), reached.clone());
             match tokio::task::spawn_blocking(move || value.write(&data)).await {
                 Ok(Ok(())) => keeper.kept = reached,
-                Ok(Err(error)) => tracing::warn!(error = %error, "how far the log has come cannot be written down"),
+                Ok(Err(error)) => {
+                    keeper.seen.get_or_insert((reached.index, Instant::now()));
+                    tracing::warn!(error = %error, "how far the log has come cannot be written down");
+                }
                 // The process ends.
                 Err(_) => return,
             }

@@ -147,7 +147,9 @@ pub(crate) async fn keep(core: Arc<Core>) {
     loop {
         let revisions = newest_revisions(&core.state());
         if seen != Some(revisions) {
-            let referenced = core.state().artifacts();
+            let state = core.state();
+            // Every kept revision is read for this.
+            let Ok(referenced) = tokio::task::spawn_blocking(move || state.artifacts()).await else { return };
             let mut lacking = false;
             for digest in referenced.iter().filter(|digest| core.artifacts.size(digest).is_none()) {
                 lacking |= !bring(&core, digest).await;

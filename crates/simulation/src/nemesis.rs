@@ -250,8 +250,14 @@ impl<S: Subject> World<S> {
         let Some((_, leader)) = self.leader() else { return };
         let voters: Vec<u64> = leader.membership().borrow().voters.iter().map(|peer| peer.id).collect();
         let Some(id) = self.random.pick(&voters).filter(|id| self.homes.contains_key(id) && voters.len() > 2) else { return };
-        // Refused when too few of the others answer.
-        if leader.demote(id).await.is_ok() {
+        // Refused when too few of the others answer; a leader hands over, and its successor is asked.
+        let mut demoted = leader.demote(id).await;
+        if let Err(MemberError::NotLeader { .. }) = demoted
+            && let Some((_, next)) = self.leader()
+        {
+            demoted = next.demote(id).await;
+        }
+        if demoted.is_ok() {
             self.pause(0, 1_500).await;
             self.join(id).await;
         }

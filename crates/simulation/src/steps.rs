@@ -102,9 +102,10 @@ fn the_last_vote_is_not_given_away() {
 fn a_leader_that_is_removed_leaves_a_group_that_works() {
     group(3, async |world| {
         let (id, leader) = world.leads();
-        leader.remove(id).await.expect("two are left");
-        let mut leadership = leader.leadership();
-        leadership.wait_for(|leadership| !leadership.is_leading()).await.expect("it steps down");
+        let handed = leader.remove(id).await.expect_err("it hands over first");
+        assert!(matches!(handed, MemberError::NotLeader { leader: Some(ref next) } if next.id != id), "{handed:?}");
+        assert!(world.until_acknowledged(SOON).await, "the next one leads");
+        world.leads().1.remove(id).await.expect("two are left");
         world.crash(id);
         world.homes.remove(&id);
         assert!(world.until_acknowledged(SOON).await, "the others elect one");

@@ -35,14 +35,14 @@ impl Answers {
 
     /// The answer that still stands at `now`.
     pub(crate) fn get(&self, asker: &[u8; 16], now: Timestamp) -> Option<&AnswerRecord> {
-        self.by_key.get(asker).filter(|known| now.millis_since(known.at) < ANSWER_KEPT_MILLIS)
+        self.by_key.get(asker).filter(|known| age(known, now) < ANSWER_KEPT_MILLIS)
     }
 
     /// Forgets some of what nobody asks for any more at `now`; says whether there is room for one more.
     pub(crate) fn make_room(&mut self, now: Timestamp) -> bool {
         for _ in 0..ANSWERS_FORGOTTEN_AT_ONCE {
             let Some((index, key)) = self.by_index.first().map(|(index, key)| (*index, *key)) else { break };
-            let age = self.by_key.get(&key).map_or(u64::MAX, |oldest| now.millis_since(oldest.at));
+            let age = self.by_key.get(&key).map_or(u64::MAX, |oldest| age(oldest, now));
             let spare = age >= ANSWER_SURE_MILLIS && self.by_index.size() >= ANSWERS_SPARE;
             if age < ANSWER_KEPT_MILLIS && !spare {
                 break;
@@ -77,6 +77,12 @@ impl Answers {
     }
 }
 
+/// How far `now` is from when the answer was given, in milliseconds, either way: a leader whose clock ran years ahead must not hold up all forgetting, and one
+/// whose clock is a moment behind must forget nothing.
+fn age(answer: &AnswerRecord, now: Timestamp) -> u64 {
+    now.0.abs_diff(answer.at.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +91,17 @@ mod tests {
     fn answer(number: u64, at: u64) -> AnswerRecord {
         let answer = Applied::Attested { kept: true };
         AnswerRecord { asker: asker("ann", &number.to_string()), at: Timestamp(at), index: Index(number), asked: [0; 32], answer }
+    }
+
+    #[test]
+    fn an_answer_of_a_clock_that_ran_ahead_does_not_stay_for_ever() {
+        let mut answers = Answers::empty();
+        answers.keep(answer(1, 5 + 2 * ANSWER_KEPT_MILLIS));
+        answers.keep(answer(2, 1_000));
+        answers.keep(answer(3, 5));
+        assert!(answers.make_room(Timestamp(5)));
+        assert_eq!(answers.values().map(|answer| answer.index.0).collect::<Vec<_>>(), [2, 3], "a moment ahead is not years");
+        assert!(answers.get(&asker("ann", "2"), Timestamp(5)).is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! changed. Owns those steps; must never know which directories there are.
 
 use std::{
-    io,
+    io::{self, Read},
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -50,6 +50,24 @@ pub fn existing(parent: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(no_directory(error)),
     }
+}
+
+/// The whole file `path`, which is followed nowhere; it may lie in somebody else's directory.
+///
+/// # Errors
+/// It is no file, or longer than `bytes_max`.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    // Not waiting for anybody: a pipe may stand there.
+    let file = fs::openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut text = Vec::new();
+    std::fs::File::from(file).take(bytes_max + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too long"));
+    }
+    Ok(text)
 }
 
 /// Gives `directory` exactly `mode`.

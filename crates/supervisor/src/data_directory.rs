@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The format this program reads and writes.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// A data directory that is ours as long as this value lives.
 #[derive(Debug)]

@@ -4,14 +4,20 @@
 //! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
 //! `node.json` is written last.
 
-use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use api::{
     client::ClientError,
     peer::{CertificateRequest, JoinAnswer, JoinRequest, NodeRole, ServerAddress},
 };
 use founding::{
-    cluster::{self, Begun, identity_of},
+    cluster::{self, Begun, FoundingError, identity_of},
     recovery::Recovery,
     standing::{self, Own, Unfit},
 };
@@ -21,8 +27,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use transport::{
-    AuthorityCertificate, Clock as _, ClusterId, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol, Role,
-    SystemClock,
+    AuthorityCertificate, Clock as _, ClusterId, ClusterKey, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol,
+    Role, SystemClock,
 };
 
 use super::{
@@ -104,12 +110,20 @@ impl Enrolled {
 
     /// Where a worker looks for servers first: those of its join, and the one it was told to join.
     pub fn addresses(&self, options: &ServerOptions) -> Vec<String> {
-        let told = options.join.iter().map(|join| with_port(&join.address));
+        let told = options.join.iter().map(|join| Self::with_port(&join.address));
         let mut addresses: Vec<String> = self.servers.iter().map(|server| server.peer.clone()).chain(told).collect();
         addresses.retain(|address| !address.is_empty());
         let mut seen = BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
         addresses
+    }
+
+    /// `HOST` with the port servers listen on for others, unless it names one.
+    pub fn with_port(address: &str) -> String {
+        const PEER_PORT: u16 = 7071;
+        let bracketed = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+        let has_port = bracketed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        if has_port { address.to_owned() } else { format!("{address}:{PEER_PORT}") }
     }
 }
 
@@ -137,6 +151,10 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
         (None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
     };
     enrolled.write(data)?;
+    for role in roles(node) {
+        // Nobody asks for this place again; what stays behind is a copy of the key beside it.
+        let _ = fs::remove_file(joining_key(data, role));
+    }
     Ok(enrolled)
 }
 
@@ -159,7 +177,8 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
     if !node.options.part.serves() || begins {
         return Ok(None);
     }
-    let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers };
+    let told = join.map(|join| Enrolled::with_port(&join.address));
+    let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers, told: told.as_deref() };
     let unfit = match standing::check(&own).await {
         Ok(unfit) => unfit,
         Err(source) => {
@@ -287,8 +306,7 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
     }
     if node.options.part.serves() {
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = cluster::fetch_cluster_key(&join.address, credentials).await;
-        let key = key.map_err(|error| refused(format!("the key of the cluster did not come: {error}")))?;
+        let key = cluster_key(&join.address, &credentials).await.map_err(|error| refused(chain(&error)))?;
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
     // How far the log of a server went that was here before says nothing of the one that begins.
@@ -296,6 +314,26 @@ async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, Start
     tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
     let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
     Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, source, worker_key, since: Since::Joined })
+}
+
+/// The key of the cluster, from a server that let this node in. Tries for ever where nobody answers: the node has its place by now.
+async fn cluster_key(address: &str, credentials: &Credentials) -> Result<ClusterKey, FoundingError> {
+    let address = Enrolled::with_port(address);
+    let mut wait = JOIN_WAIT_MIN;
+    loop {
+        match cluster::fetch_cluster_key(&address, credentials.clone()).await {
+            Err(error) if !error.is_refusal() => {
+                tracing::warn!(
+                    join.address = address,
+                    error = chain(&error),
+                    "the key of the cluster did not come yet; it is asked for again"
+                );
+            }
+            ended => return ended,
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(JOIN_WAIT_MAX);
+    }
 }
 
 /// How one try to join ended without a place.
@@ -315,7 +353,7 @@ struct Joined {
 }
 
 async fn ask(node: &Node, join: &JoinOptions, token: &JoinToken, keys: &[(Role, KeyPair)]) -> Result<Joined, Attempt> {
-    let address = with_port(&join.address);
+    let address = Enrolled::with_port(&join.address);
     let pin = Pin { authority: token.authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
     let pinned = transport::dial_pinned(&address, &pin).await.map_err(|error| {
         let why = chain(&error);
@@ -340,10 +378,15 @@ async fn ask(node: &Node, join: &JoinOptions, token: &JoinToken, keys: &[(Role, 
     }
 }
 
+/// Where the key of a role lies while the node joins: a second try shows the same one, until the node has its place.
+fn joining_key(data: &Path, role: Role) -> PathBuf {
+    identity_of(data, role).join("joining.pem")
+}
+
 /// The key of a role: the one of an earlier try, or a new one that is on disk when this returns.
 fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
     let directory = identity_of(&node.directory.path, role);
-    let path = directory.join("joining.pem");
+    let path = joining_key(&node.directory.path, role);
     if path.exists() {
         return KeyPair::read(&path).map_err(StartError::identity);
     }
@@ -357,7 +400,6 @@ fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authority: A
     let directory = identity_of(&node.directory.path, role);
     let credentials = Credentials::new(key, certificate, authority).map_err(StartError::identity)?;
     credentials.write(&directory).map_err(StartError::identity)?;
-    let _ = fs::remove_file(directory.join("joining.pem"));
     give_away(node, role)
 }
 
@@ -382,14 +424,6 @@ fn wire_role(role: Role) -> NodeRole {
         Role::Server => NodeRole::Server,
         Role::Worker => NodeRole::Worker,
     }
-}
-
-/// `HOST` with the port servers listen on for others, unless it names one.
-fn with_port(address: &str) -> String {
-    const PEER_PORT: u16 = 7071;
-    let bracketed = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
-    let has_port = bracketed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port { address.to_owned() } else { format!("{address}:{PEER_PORT}") }
 }
 
 #[cfg(test)]
@@ -428,7 +462,7 @@ mod tests {
             ("[::1]", "[::1]:7071"),
             ("[::1]:1", "[::1]:1"),
         ] {
-            assert_eq!(with_port(told), expected);
+            assert_eq!(Enrolled::with_port(told), expected);
         }
     }
 }

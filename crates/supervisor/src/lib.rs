@@ -22,6 +22,7 @@ mod node;
 mod notify;
 mod options;
 mod parts;
+mod place;
 mod readiness;
 mod ready_file;
 mod sandbox_process;
@@ -43,6 +44,7 @@ use std::{
 };
 
 use anyhow::Context;
+use model::problem::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
@@ -65,8 +67,8 @@ use node::Node;
 use sockets::Inherited;
 use start_error::StartError;
 
-/// How a node ended: by itself with words, or because it was told to.
-type NodeEnd = Option<Result<(), String>>;
+/// How a node ended: by itself, and why, or because it was told to.
+type NodeEnd = Option<Result<(), Arc<anyhow::Error>>>;
 
 /// A node that is ready. Dropping it stops the node as [`Running::stop`] does, without waiting.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Running {
     pub async fn wait(&mut self) -> anyhow::Result<()> {
         match self.ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()) {
             Some(Ok(())) => Ok(()),
-            Some(Err(message)) => Err(anyhow::anyhow!(message)),
+            Some(Err(error)) => Err(again(&error)),
             None => Err(anyhow::anyhow!("the supervisor ended without a word")),
         }
     }
@@ -146,7 +148,7 @@ fn begin(options: ServerOptions) -> anyhow::Result<Starting> {
     // A thread that lives as long as the node: the kernel kills compile children when the thread that started them ends, and a runtime's threads may.
     thread::Builder::new().name("supervisor".into()).spawn(move || {
         let result = run_on_this_thread(options, ready, &is_prepared, stop);
-        end.send_replace(Some(result.map_err(|error| format!("{error:#}"))));
+        end.send_replace(Some(result.map_err(Arc::new)));
     })?;
     Ok(Starting { told, stop: Some(guard), ended, prepared })
 }
@@ -230,8 +232,7 @@ fn run_on_this_thread(
     };
     prepared.store(true, Ordering::Release);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervisor::supervise(node, ready, stop));
-    Ok(())
+    runtime.block_on(supervisor::supervise(node, ready, stop)).map_err(explain)
 }
 
 /// The refusal in the form the command line renders, with its help.
@@ -242,9 +243,17 @@ fn explain(error: StartError) -> anyhow::Error {
     }
 }
 
+/// The same error for one more who asks: with its code, when it has one.
+fn again(error: &anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Problem>() {
+        Some(problem) => anyhow::Error::new(problem.clone()),
+        None => anyhow::anyhow!("{error:#}"),
+    }
+}
+
 async fn last_words(mut ended: watch::Receiver<NodeEnd>) -> String {
     match ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()) {
-        Some(Err(words)) => words,
+        Some(Err(error)) => format!("{error:#}"),
         _ => "the node was stopped before it was ready".to_owned(),
     }
 }

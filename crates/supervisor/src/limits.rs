@@ -91,3 +91,10 @@ pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);
 /// Directories in each other below the worker's: a guest's file lies at a path of 2,048 bytes at most, so as deep as half of that. Whoever makes them deeper
 /// wants the walk to fail.
 pub const DEPTH_MAX: usize = 1_100;
+
+/// Between looks at whether this node has its place still. One server is asked at a time, over a new connection: a thousand nodes make three servers 33
+/// handshakes a second each.
+pub const PLACE_LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// What a worker may have written down of the servers, in bytes: some thousands of them.
+pub const SERVER_LIST_BYTES_MAX: u64 = 1 << 20;

@@ -99,6 +99,11 @@ impl Sockets {
         listeners.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
     }
 
+    /// Where it listens for other nodes, when it does.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.control_plane.as_ref()?.peer.as_ref()?.local_addr().ok()
+    }
+
     /// The gateway's port, when there is one.
     pub fn gateway_port(&self) -> Option<u16> {
         self.worker.as_ref().and_then(|sockets| sockets.http.local_addr().ok()).map(|address| address.port())

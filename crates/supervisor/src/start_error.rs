@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use founding::standing::Unfit;
 use model::problem::Problem;
 use rustix::io::Errno;
 
@@ -74,7 +75,15 @@ pub enum StartError {
         /// Its name.
         name: String,
         /// Why not.
-        unfit: founding::standing::Unfit,
+        unfit: Unfit,
+    },
+    /// It has lost its place while it ran, and has stopped.
+    #[error("node `{name}` has stopped: {unfit}")]
+    Gone {
+        /// Its name.
+        name: String,
+        /// Why.
+        unfit: Unfit,
     },
     /// A snapshot is not restored.
     #[error("cannot restore {}: {why}", path.display())]
@@ -177,7 +186,7 @@ impl StartError {
             Self::SystemLimit { .. } => "E0606",
             Self::DiskFull { .. } => "E0607",
             Self::Certificates(_) => "E0608",
-            Self::Unfit { .. } => "E0611",
+            Self::Unfit { .. } | Self::Gone { .. } => "E0611",
             Self::Restore { .. } => "E0612",
             Self::Recover { .. } => "E0613",
             Self::ChildFails { .. } | Self::Late { .. } => "E0617",
@@ -198,9 +207,7 @@ impl StartError {
                 "make a token on a server with   shoal join-token create server|worker   and give it with --token-file".to_owned()
             }
             Self::Identity { .. } => "the files are control/identity and worker/identity in the data directory".to_owned(),
-            Self::Unfit { name, .. } => format!(
-                "join again under a new id:   shoal server --join HOST --token-file FILE --replace {name}   (the old log is kept in control/log.before)"
-            ),
+            Self::Unfit { name, unfit } | Self::Gone { name, unfit } => remedy(name, unfit),
             Self::Restore { remedy, .. } | Self::Recover { remedy, .. } => (*remedy).to_owned(),
             Self::SystemLimit { remedy, .. } => (*remedy).to_owned(),
             Self::DiskFull { .. } => "free some space, or give it another directory with   --data-dir DIR".to_owned(),
@@ -211,5 +218,16 @@ impl StartError {
             _ => return None,
         };
         Some(Problem::new(self.code(), self.to_string()).help(help))
+    }
+}
+
+/// How a node that has no place any more comes by another.
+fn remedy(name: &str, unfit: &Unfit) -> String {
+    let again = "join again under a new id: start it with   --join HOST --token-file FILE --replace";
+    match unfit {
+        Unfit::Removed { .. } => format!(
+            "delete its data directory, which has the secrets of the cluster if it was a server; or, to let it come back, {again} {name}"
+        ),
+        Unfit::Older { .. } | Unfit::LeftBehind { .. } => format!("{again} {name}   (the old log is kept in control/log.before)"),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use founding::{
-    recovery::{Survivor, SurvivorError},
+    recovery::{Recovery, Survivor, SurvivorError},
     restore::{self, RestoreError, Restored},
 };
 use model::problem::chain;
@@ -98,7 +98,9 @@ impl Stopped {
         let enrolled = enrolled.ok_or_else(|| refused("the server in it belongs to no cluster".to_owned(), NO_SERVER))?;
         let survivor = Survivor::read(&directory.path, enrolled.node, enrolled.cluster).await;
         let survivor = survivor.map_err(|error| refused(chain(&error), remedy_of_log(&error)))?;
-        if survivor.has_quorum() {
+        let begun = Recovery::read(&directory.path).map_err(|error| refused(error.to_string(), NO_SERVER))?;
+        // One that was cut short has written a group of its own already, which lacks nobody: it is finished.
+        if survivor.has_quorum() && begun.is_none() {
             let there: Vec<&str> = survivor.others.iter().filter(|other| other.index.is_some()).map(|other| other.name.as_str()).collect();
             let why = match there.as_slice() {
                 [] => "it is the only one with a vote, and needs nobody".to_owned(),

@@ -14,6 +14,7 @@ use super::{
     node::Node,
     notify::notify,
     options::Ready,
+    place,
     readiness::Readiness,
     start_error::StartError,
 };
@@ -28,12 +29,18 @@ pub enum Event {
 }
 
 /// Runs the node until `stop`. Says on `ready` that it is ready, or why it will not be.
-pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartError>>, stop: CancellationToken) {
+///
+/// # Errors
+/// It was ready, and has lost its place in the cluster.
+pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartError>>, stop: CancellationToken) -> Result<(), StartError> {
     match stop.run_until_cancelled(enroll::enroll(&node)).await {
         Some(Ok(place)) => node.enrolled.set(place).expect("a node gets its place once"),
         // Whoever started the node may have stopped waiting for it.
-        Some(Err(error)) => return drop(ready.send(Err(error))),
-        None => return,
+        Some(Err(error)) => {
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+        None => return Ok(()),
     }
     let node = Arc::new(node);
     let (events, mut seen) = mpsc::channel(16);
@@ -52,6 +59,7 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     let keeper = node.certificates.clone();
     let _certificates = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(certificates::keep(keeper))));
 
+    let mut gone = None;
     let mut readiness = Readiness::new(&node);
     let outcome = tokio::select! {
         outcome = readiness.first(&mut seen) => Some(outcome),
@@ -64,6 +72,10 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = readiness.follow(&mut seen) => {}
+                unfit = place::lost(&node) => {
+                    tracing::error!(reason = %unfit, "this node stops");
+                    gone = Some(StartError::Gone { name: node.place().name.clone(), unfit });
+                }
             }
         }
         Some(Err(error)) => {
@@ -83,6 +95,7 @@ pub async fn supervise(node: Node, ready: oneshot::Sender<Result<Ready, StartErr
     drain(&mut worker, &mut seen).await;
     stop_control_plane.cancel();
     drain(&mut control_plane, &mut seen).await;
+    gone.map_or(Ok(()), Err)
 }
 
 /// Waits for the end of a child's task, and takes what it has to say meanwhile so that it is never held up.

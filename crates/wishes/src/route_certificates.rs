@@ -75,14 +75,27 @@ impl<'a> Known<'a> {
             }
         }
         for one in &asked.apps {
-            let before = self.state.app(&one.app.id()).filter(|record| !record.deleted).and_then(|record| self.wanted(record));
-            for (component, index, route) in routes(&one.app) {
-                if let Some(problem) = self.of_route(&one.app, (&component, index, route), before.as_deref(), asked) {
-                    problems.push((one.number, problem));
-                }
-            }
+            problems.extend(self.of_app(&one.app, asked).into_iter().map(|problem| (one.number, problem)));
         }
         problems
+    }
+
+    /// The problems of one app.
+    fn of_app(&self, app: &App, asked: &Asked) -> Vec<Problem> {
+        let before = self.state.app(&app.id()).filter(|record| !record.deleted).and_then(|record| self.wanted(record));
+        let of_route = |(component, index, route): (ComponentId, usize, &Route)| {
+            self.of_route(app, (&component, index, route), before.as_deref(), asked)
+        };
+        routes(app).into_iter().filter_map(of_route).collect()
+    }
+
+    /// The same of an app that goes back to what it was, while Secrets went on.
+    ///
+    /// # Errors
+    /// Every route that would be answered with a certificate of something else.
+    pub fn check_return(&self, app: &App) -> Result<(), ErrorDetail> {
+        let problems = self.of_app(app, &Asked::default());
+        if problems.is_empty() { Ok(()) } else { Err(ErrorDetail::problems(problems.into_iter().map(|problem| (0, problem)).collect())) }
     }
 
     /// The same of one Secret alone.

@@ -42,7 +42,9 @@ pub struct Compilation<'a> {
 
 impl Default for Chronicle {
     fn default() -> Self {
-        Self { inner: Mutex::default(), changed: watch::Sender::new(0) }
+        // Events are numbered from the clock on: above those of any worker before this one, which may have had the same process id.
+        let inner = Inner { told: crate::sandboxes::now().0, ..Inner::default() };
+        Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) }
     }
 }
 

@@ -175,7 +175,8 @@ impl Control {
     pub async fn send_reports(&self, mut seats: watch::Receiver<Seat>, mut kept: watch::Receiver<Generation>, chronicle: &Chronicle) {
         let mut backoff = Backoff::default();
         let mut told = chronicle.changes();
-        let mut sequence = 0;
+        // Above that of any worker before this one: in a container the next one has the same process id.
+        let mut sequence = crate::sandboxes::now().0;
         loop {
             told.mark_unchanged();
             let report = {

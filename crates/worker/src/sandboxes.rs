@@ -169,7 +169,8 @@ impl LogSink for Lines {
     }
 }
 
-fn now() -> Timestamp {
+/// What time it is, by the system's clock.
+pub(crate) fn now() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

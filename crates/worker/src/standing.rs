@@ -13,11 +13,14 @@ use crate::{
     control::Control,
     directories::Directories,
     limits::{CONTROL_WAIT_MAX, RENEWAL_LOOK_EVERY},
-    way::{Servers, Way},
+    way::{Notes, Servers, Way},
 };
 
 /// The file with the list of servers.
 const MEMBERS_FILE: &str = "members.json";
+
+/// Where the servers are, in the worker's identity directory; the supervisor reads it too.
+const SERVERS_FILE: &str = "servers.json";
 
 /// Who this worker is, and whom it knows. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,7 +52,9 @@ impl Standing {
             clock: self.clock.clone(),
             connect_max: CONTROL_WAIT_MAX / 2,
         };
-        Way::Servers(Arc::new(Servers::new(dialer, settings.servers.clone(), directories.identity().join(MEMBERS_FILE))))
+        let identity = directories.identity();
+        let notes = Notes { members: identity.join(MEMBERS_FILE), servers: identity.join(SERVERS_FILE) };
+        Way::Servers(Arc::new(Servers::new(dialer, settings.servers.clone(), notes)))
     }
 
     /// Takes connections of servers.

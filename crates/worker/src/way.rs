@@ -2,12 +2,16 @@
 //! Owns which server that is, and the list of them; must never know what is asked.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use api::node::{KnownServer, ReportAnswer};
+use api::{
+    node::{KnownServer, ReportAnswer},
+    peer::{ServerAddress, ServerList},
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -48,9 +52,18 @@ pub struct Through {
 #[derive(Debug)]
 pub struct Servers {
     dialer: Dialer,
-    /// Where the list is kept for the next start.
-    members: PathBuf,
+    /// Where it is written down for the next start.
+    notes: Notes,
     state: Mutex<State>,
+}
+
+/// What is written down of the servers.
+#[derive(Debug)]
+pub struct Notes {
+    /// Their keys.
+    pub members: PathBuf,
+    /// Where they are.
+    pub servers: PathBuf,
 }
 
 #[derive(Debug)]
@@ -62,10 +75,14 @@ struct State {
 }
 
 impl Servers {
-    /// The servers at `addresses`; anyone of them may be any server, until the first answer says which is which.
-    pub fn new(dialer: Dialer, addresses: Vec<String>, members: PathBuf) -> Self {
-        let addresses = addresses.into_iter().map(|address| (Expected::AnyServer, address)).collect();
-        Self { dialer, members, state: Mutex::new(State { addresses, current: 0, channel: None }) }
+    /// The servers that were written down, and those at `addresses`; anyone of them may be any server, until the first answer says which is which.
+    pub fn new(dialer: Dialer, addresses: Vec<String>, notes: Notes) -> Self {
+        let mut all: Vec<String> = notes.read().servers.into_iter().map(|server| server.peer).collect();
+        all.extend(addresses);
+        let mut seen = BTreeSet::new();
+        all.retain(|address| seen.insert(address.clone()));
+        let addresses = all.into_iter().map(|address| (Expected::AnyServer, address)).collect();
+        Self { dialer, notes, state: Mutex::new(State { addresses, current: 0, channel: None }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,16 +118,35 @@ impl Servers {
         let members = Members { complete_to: answer.complete_to, keys: keys.collect() };
         let known = self.dialer.known.current();
         let news = known.keys != members.keys;
-        if let Some(error) = news.then(|| members.write(&self.members).err()).flatten() {
+        if let Some(error) = news.then(|| members.write(&self.notes.members).err()).flatten() {
             tracing::warn!(error = %error, "the list of servers cannot be kept");
         }
         self.dialer.known.publish(members);
-        let addresses = answer.servers.iter().filter(|server| !server.peer.is_empty());
-        let addresses: Vec<_> = addresses.map(|server| (Expected::Node(identity(server)), server.peer.clone())).collect();
+        let listed: Vec<&KnownServer> = answer.servers.iter().filter(|server| !server.peer.is_empty()).collect();
+        let addresses: Vec<_> = listed.iter().map(|server| (Expected::Node(identity(server)), server.peer.clone())).collect();
         let mut state = self.state();
         if !addresses.is_empty() && state.addresses != addresses {
             state.addresses = addresses;
+            drop(state);
+            let servers = listed.iter().map(|server| ServerAddress { node: server.node, peer: server.peer.clone() }).collect();
+            if let Err(error) = self.notes.write(&ServerList { index: answer.complete_to.0, servers }) {
+                tracing::warn!(error = %error, "where the servers are cannot be written down");
+            }
         }
+    }
+}
+
+impl Notes {
+    /// Where the servers were; nowhere when that was not written down, or cannot be read: what the node was told at its start is left.
+    fn read(&self) -> ServerList {
+        std::fs::read(&self.servers).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Writes aside where they are, and renames it.
+    fn write(&self, list: &ServerList) -> io::Result<()> {
+        let aside = self.servers.with_extension("new");
+        std::fs::write(&aside, serde_json::to_vec(list)?)?;
+        std::fs::rename(&aside, &self.servers)
     }
 }
 
@@ -176,7 +212,7 @@ impl fmt::Display for Way {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{path::Path, sync::Arc};
 
     use transport::{Authority, ClusterId, Credentials, Identity, Issue, KeyPair, Known, NODE_LIFETIME, SystemClock};
 
@@ -202,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_is_left_once_however_many_say_so() {
         let addresses = vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()];
-        let servers = Arc::new(Servers::new(dialer(), addresses, PathBuf::from("members.json")));
+        let servers = Arc::new(Servers::new(dialer(), addresses, notes(Path::new("nowhere"))));
         let (first, _) = servers.channel().expect("a server");
         let through = Through { _driver: None, server: Some((servers.clone(), first)) };
         through.leave();
@@ -210,5 +246,25 @@ mod tests {
         assert_eq!(second, first + 1);
         through.leave();
         assert_eq!(servers.channel().expect("the same").0, second, "whoever is late does not drive it from the next one");
+    }
+
+    fn notes(directory: &Path) -> Notes {
+        Notes { members: directory.join("members.json"), servers: directory.join("servers.json") }
+    }
+
+    #[test]
+    fn servers_that_came_later_are_known_at_the_next_start() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let begin = || Servers::new(dialer(), vec!["old:1".to_owned()], notes(directory.path()));
+        let addresses = |servers: &Servers| servers.state().addresses.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
+        let servers = begin();
+        assert_eq!(addresses(&servers), ["old:1"]);
+        let server =
+            |node: u64, peer: &str| KnownServer { node: model::id::NodeId(node), peer: peer.to_owned(), key: model::id::Digest([7; 32]) };
+        let (servers_told, complete_to) = (vec![server(9, "new:1"), server(1, "old:1")], model::id::NodeId(12));
+        servers.learn(&ReportAnswer { servers: servers_told, complete_to, closed: Vec::new() });
+        assert_eq!(addresses(&begin()), ["new:1", "old:1"]);
+        std::fs::write(directory.path().join("servers.json"), b"{").expect("written");
+        assert_eq!(addresses(&begin()), ["old:1"], "what cannot be read is done without");
     }
 }

@@ -38,6 +38,37 @@ async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
     cluster.join_worker("node-e").await;
     let answer = raw::get(&cluster.nodes[4].http, "hello.localhost", "/").await.expect("a gateway answers");
     assert_eq!(answer.status, 200, "{answer:?}");
+    for server in &cluster.nodes[..3] {
+        eventually("what the server measured", || async {
+            let log = server.log();
+            ["disk and network fit the profile", "may lose its leader"].iter().any(|said| log.contains(said)).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deployed_before_its_bytes_lie_on_a_majority() {
+    let cluster = Cluster::start(3, 0).await;
+    let leader = cluster.leader().await;
+    let artifacts = |place: usize| cluster.nodes[(leader + place) % 3].data().join("control/artifacts");
+    for place in [1, 2] {
+        std::fs::rename(artifacts(place), artifacts(place).with_extension("away")).expect("moved away");
+        std::fs::write(artifacts(place), "no directory").expect("something in its place");
+    }
+    let manifest = hello(&guest("hello"), "");
+    let path = cluster.nodes[leader].write("app.yaml", &manifest);
+    let path = path.to_str().expect("a temporary path is text");
+    let refused = cluster.nodes[leader].shoal(&["apply", "-f", path, "--detach"]);
+    assert!(refused.code == 10 && refused.err.contains("E0407") && refused.err.contains("nothing was changed"), "{refused:?}");
+    let apps = cluster.nodes[leader].shoal(&["get", "apps", "-o", "name"]).expect(0).out;
+    assert!(apps.trim().is_empty(), "{apps}");
+
+    std::fs::remove_file(artifacts(1)).expect("removed");
+    std::fs::rename(artifacts(1).with_extension("away"), artifacts(1)).expect("brought back");
+    cluster.nodes[leader].shoal(&["apply", "-f", path, "--detach"]).expect(0);
+    let held = |place: usize| std::fs::read_dir(artifacts(place)).map_or(0, |entries| entries.count());
+    assert!(held(0) > 0 && held(1) > 0, "what was accepted lies on two disks");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,9 +110,12 @@ async fn the_leader_is_killed_again_and_again_and_nothing_acknowledged_is_lost()
 async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gone() {
     let mut cluster = Cluster::start(3, 0).await;
     let leader = cluster.leader().await;
-    let stopped = cluster.nodes.remove(leader);
+    let mut stopped = cluster.nodes.remove(leader);
     let name = stopped.ready()["node"].as_str().expect("a name").to_owned();
-    assert_eq!(stopped.stop().await, 0);
+    stopped.terminate();
+    assert_eq!(stopped.ended().await, 0);
+    let said = stopped.log();
+    assert!(said.contains("leadership is handed over") && !said.contains("cannot be handed over"), "{said}");
     let another = cluster.leader().await;
     let said = cluster.nodes[another].shoal(&["member", "remove", &name, "--yes"]).expect(0);
     assert!(said.out.contains(&name) || said.err.contains(&name), "{said:?}");
@@ -89,8 +123,8 @@ async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gon
     let nodes = cluster.nodes[another].shoal(&["get", "nodes"]).expect(0).out;
     assert!(!nodes.contains(&name), "{nodes}");
     let audit = cluster.nodes[another].shoal(&["audit", "-o", "json"]).expect(0).out;
-    assert!(audit.contains(&format!("member/{name}")) && audit.contains("begun"), "{audit}");
-    let object = format!("member/{name}");
+    assert!(audit.contains(&format!("node/{name}")) && audit.contains("begun"), "{audit}");
+    let object = format!("node/{name}");
     let journal = eventually("the entry in the leader's log", || {
         let log = cluster.nodes[another].log();
         let is_there = log.contains(&object);
@@ -99,6 +133,73 @@ async fn a_leader_that_is_stopped_hands_over_and_a_server_that_is_removed_is_gon
     assert!(journal.await.contains("somebody changed something"));
     let last = cluster.nodes[another].shoal(&["member", "remove", "nobody", "--yes"]);
     assert_eq!(last.code, 6, "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_is_removed_whichever_server_is_asked_and_stops() {
+    let mut cluster = Cluster::start(4, 0).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    for (asked, left) in [("the leader", 3), ("a follower", 2)] {
+        let leader = cluster.leader().await;
+        let mut leader = cluster.nodes.remove(leader);
+        let name = leader.ready()["node"].as_str().expect("a name").to_owned();
+        let asked = if asked == "the leader" { &leader } else { &cluster.nodes[0] };
+        let said = asked.shoal(&["member", "remove", &name, "--yes"]).expect(0);
+        assert!(said.err.contains("it stops") || said.out.contains("it stops"), "{said:?}");
+        cluster.until_members(left, if left == 3 { 3 } else { 2 }).await;
+        for turn in 0..3 {
+            cluster.nodes[0].apply(&hello(&guest("hello"), &format!("      env: {{TURN: \"{left}-{turn}\"}}\n"))).expect(0);
+        }
+        let nodes = cluster.nodes[1].shoal(&["get", "nodes"]).expect(0).out;
+        assert!(!nodes.contains(&name), "{nodes}");
+        assert_eq!(leader.ended().await, 1);
+        assert!(leader.log().contains("E0611") && leader.log().contains("was removed from the cluster"), "{}", leader.log());
+        assert!(raw::get(&leader.http, "hello.localhost", "/").await.is_err(), "it serves no more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_removed_stops_now_and_whenever_it_comes_back() {
+    let mut cluster = Cluster::start(1, 1).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    let mut worker = cluster.nodes.pop().expect("two nodes");
+    assert_eq!(raw::get(&worker.http, "hello.localhost", "/").await.expect("an answer").status, 200);
+    let name = worker.ready()["node"].as_str().expect("a name").to_owned();
+    cluster.nodes[0].shoal(&["node", "remove", &name, "--yes"]).expect(0);
+    assert_eq!(worker.ended().await, 1);
+    assert!(worker.log().contains("E0611"), "{}", worker.log());
+    let flags = ["--name", &name, "--join", &cluster.peer];
+    let mut again = Node::start_worker_in(worker.cut_power(), &flags).await;
+    assert_eq!(again.ended().await, 1, "it has its place no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_finds_servers_that_took_the_place_of_those_it_joined() {
+    let mut cluster = Cluster::start(1, 1).await;
+    let worker = cluster.nodes.pop().expect("two nodes");
+    let name = worker.ready()["node"].as_str().expect("a name").to_owned();
+    for server in ["node-x", "node-y", "node-z"] {
+        cluster.join_server(server).await;
+    }
+    cluster.until_members(4, 3).await;
+    eventually("the worker to hear of all servers", || {
+        let heard = std::fs::read_to_string(worker.data().join("worker/identity/servers.json")).unwrap_or_default();
+        async move { (heard.matches("\"node\"").count() == 4).then_some(()) }
+    })
+    .await;
+    let directory = worker.cut_power();
+    let first = cluster.nodes.remove(0);
+    let gone = first.ready()["node"].as_str().expect("a name").to_owned();
+    cluster.nodes[0].shoal(&["member", "remove", &gone, "--yes"]).expect(0);
+    drop(first);
+    cluster.until_members(3, 3).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), ""));
+    let back = Node::start_worker_in(directory, &["--name", &name, "--join", &cluster.peer]).await;
+    eventually("the app on the worker", || async {
+        let answer = raw::get(&back.http, "hello.localhost", "/").await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

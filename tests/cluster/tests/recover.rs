@@ -184,6 +184,26 @@ async fn one_server_of_three_begins_anew_and_the_lost_ones_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lost_ones_are_refused_when_they_are_sent_to_where_the_group_began_anew() {
+    let mut cluster = Cluster::start(3, 0).await;
+    for node in &cluster.nodes {
+        remembers(node, 2).await;
+    }
+    let mut lost: Vec<_> = cluster.nodes.drain(..).map(Node::cut_power).collect();
+    let directory = lost.pop().expect("three");
+    let data = directory.path().join("data");
+    offline(&["recover", "--data-dir", text(&data), "--yes", "node-c"]).expect(0);
+    // Another address than the lost ones remember.
+    let left = Node::start_in(directory, &["--name", "node-c"]).await;
+    let peer = left.ready()["peer"].as_str().expect("a peer port").to_owned();
+    for (directory, name) in lost.iter().zip(["node-a", "node-b"]) {
+        let said = refused(directory.path(), &["--name", name, "--join", &peer]).await;
+        assert!(said.err.contains("E0611") && said.err.contains("began anew without this server"), "{said:?}");
+    }
+    assert_eq!(members(&left).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_its_log_is_refused_and_comes_back_under_another_id() {
     let mut cluster = Cluster::start(3, 0).await;
     cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use api::v1::{AppView, DeleteAnswer, List, ObjectAnswer, RevisionView, UndoRequest, WatchEvent};
 use axum::{Extension, extract::State, response::Response};
-use model::id::{AppId, Name};
+use model::id::{AppId, Name, Timestamp};
 use serde::Deserialize;
 use state::{
-    AppRecord,
+    AppRecord, Applied,
     command::{Change, Delete, Undo},
 };
 use utoipa::ToSchema;
-use wishes::{caller::Caller, decision::Wish, planned, principal};
+use wishes::{
+    caller::Caller,
+    decision::{self, Wish},
+    planned, principal,
+    route_certificates::Known,
+};
 
 use crate::{
     api_error::ApiError,
@@ -119,10 +124,23 @@ pub(crate) async fn undo(
     AppPath(app): AppPath,
     Json(request): Json<UndoRequest>,
 ) -> Result<Answer<ObjectAnswer>, ApiError> {
-    let wish = Wish::change(&caller, &request.by, clock::now(), Change::Undo(Undo { app: app.clone(), to: request.to }));
+    let now = clock::now();
+    let wish = Wish::change(&caller, &request.by, now, Change::Undo(Undo { app: app.clone(), to: request.to }));
+    refuse_without_certificates(&core, &app, &wish, now)?;
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     planned::answers(&written.applied, |app| viewer.urls_of(app)).into_iter().next().map(Answer).ok_or_else(|| unknown(&app))
+}
+
+/// The Secrets whose certificates the earlier revision answers with may be others by now.
+fn refuse_without_certificates(core: &Core, app: &AppId, wish: &Wish, now: Timestamp) -> Result<(), ApiError> {
+    let state = core.state();
+    // What the state refuses it refuses with its own words when it is written.
+    let Ok(decided) = decision::decide(&state, wish) else { return Ok(()) };
+    let Some(Applied::Undone { of, .. }) = decided.applied.first() else { return Ok(()) };
+    let parsed = |revision: &_| core.apps.of(revision);
+    let Some(earlier) = state.revision(app, *of).and_then(parsed) else { return Ok(()) };
+    Ok(Known { state: &state, parsed: &parsed, key: &core.cluster_key, now }.check_return(&earlier)?)
 }
 
 fn unknown(app: &AppId) -> ApiError {

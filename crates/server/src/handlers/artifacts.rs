@@ -65,7 +65,10 @@ pub(crate) async fn get(
     Extension(Worker(node)): Extension<Worker>,
     IdPath(digest): IdPath<Digest>,
 ) -> Result<Response, ApiError> {
-    if !core.state().needs(node, &digest) {
+    let state = core.state();
+    let needs = tokio::task::spawn_blocking(move || state.needs(node, &digest)).await;
+    // The revisions of everything that runs there are read for this.
+    if !needs.unwrap_or(false) {
         // Another server may have told it of a placement that this one does not know yet: it asks again.
         let message = format!("artifact {digest} is nothing that {node} runs, as far as this server knows");
         return Err(ApiError::new("E0407", message, "a worker gets what it is assigned; it is tried again by itself"));

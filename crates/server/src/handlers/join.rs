@@ -40,7 +40,8 @@ pub(crate) async fn join(
     let keys = keys(&request)?;
     let now = clock::now();
     let join = Join { at: now, admission: Some(admission), node: facts(&request.node, keys_of(&keys)) };
-    let command = Command::V1(match &request.replaces {
+    // One whose place is gone already, because it was removed, takes nobody's.
+    let command = Command::V1(match request.replaces.as_ref().filter(|name| core.state().node_named(name).is_some()) {
         Some(_) => CommandV1::Replace(join.clone()),
         None => CommandV1::Join(join.clone()),
     });
@@ -105,7 +106,11 @@ fn refuse_alive(core: &Core, newcomer: &Introduction, name: &str, keys: NodeKeys
 
 fn heard(core: &Core, node: &NodeRecord) -> Heard {
     let of = |id: NodeId| core.consensus.progress().iter().find(|known| known.id == id.0).and_then(|known| known.heard);
-    Heard { server: of(node.id), led: core.reign.lasts(Instant::now()), worker: core.live.state_of(node.id, clock::now()) }
+    Heard {
+        server: of(node.id),
+        led: core.reign.lasts(&core.consensus.leadership().borrow(), Instant::now()),
+        worker: core.live.state_of(node.id, clock::now()),
+    }
 }
 
 /// Counts somebody who is turned away. Nothing is written about them: what anybody can cause without end would push out what people did.

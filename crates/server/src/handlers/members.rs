@@ -6,6 +6,7 @@ use api::v1::{ClusterView, MemberAnswer, MemberRole, MemberView, TransferRequest
 use axum::{
     Extension,
     extract::{Path, State},
+    http::Method,
 };
 use consensus::{Leadership, MemberError, Peer, TransferError};
 use model::{id::NodeId, problem::chain, quantity::Millis};
@@ -22,8 +23,9 @@ use crate::{
     audit, clock,
     core::Core,
     extract::{Answer, Json, Query},
-    forward::no_leader,
-    limits::TRANSFER_MAX,
+    forward::{self, no_leader},
+    limits::{HANDLER_MAX, TRANSFER_MAX},
+    peers::Lane,
 };
 
 /// How a node is removed.
@@ -94,8 +96,10 @@ pub(crate) async fn remove(
     Path(name): Path<String>,
 ) -> Result<Answer<MemberAnswer>, ApiError> {
     let node = server(&core.state(), &name)?;
-    leave(&core, &caller, &node, false).await?;
-    Ok(Answer(MemberAnswer { message: format!("{name} is no member any more, and nothing runs on it"), node: name }))
+    if let Some(answer) = leave(&core, &caller, &node, false, &format!("/v1/members/{name}")).await? {
+        return Ok(Answer(answer));
+    }
+    Ok(Answer(MemberAnswer { message: format!("{name} is no member any more; {STOPS}"), node: name }))
 }
 
 pub(crate) async fn remove_node(
@@ -106,24 +110,40 @@ pub(crate) async fn remove_node(
 ) -> Result<Answer<MemberAnswer>, ApiError> {
     let state = core.state();
     let node = state.node_named(&name).cloned().ok_or_else(|| ApiError::not_found(&format!("node `{name}`")))?;
-    leave(&core, &caller, &node, removal.lost).await?;
-    Ok(Answer(MemberAnswer { message: format!("{name} is gone from the cluster"), node: name }))
+    if let Some(answer) = leave(&core, &caller, &node, removal.lost, &format!("/v1/nodes/{name}?lost={}", removal.lost)).await? {
+        return Ok(Answer(answer));
+    }
+    let stops = if removal.lost { "if it comes back, it stops" } else { STOPS };
+    Ok(Answer(MemberAnswer { message: format!("{name} is gone from the cluster; {stops}"), node: name }))
 }
 
+/// What a node that was removed does.
+const STOPS: &str = "it stops within seconds, unless it cannot reach a server";
+
 /// First its vote goes, so that nobody waits for it; then the node with everything on it. Breaking off in between leaves a node that can be removed again.
-async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool) -> Result<(), ApiError> {
+/// A leader that is to go lets another one lead, which is asked the same by `path`: its answer.
+async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool, path: &str) -> Result<Option<MemberAnswer>, ApiError> {
     let membership = core.consensus.membership().borrow().clone();
     if node.is_server() && core.state().servers().count() == 1 {
         let message = format!("{} is the last server: without it the cluster is gone", node.name);
         return Err(ApiError::new("E0413", message, "join another server first, or stop this one and delete its data directory"));
     }
     if membership.member(node.id.0).is_some() {
-        // The entry that removes the node comes after it has lost its vote, and may never come.
-        audit::witness(core, caller, Deed::RemoveMember, format!("member/{}", node.name)).await?;
-        core.consensus.remove(node.id.0).await.map_err(|error| refused(&node.name, "removed", &error))?;
+        let leads = node.id == core.node;
+        if !leads {
+            // The entry that removes the node comes after it has lost its vote, and may never come.
+            audit::witness(core, caller, Deed::RemoveMember, format!("node/{}", node.name)).await?;
+        }
+        match core.consensus.remove(node.id.0).await {
+            Err(MemberError::NotLeader { leader: Some(next) }) if leads => {
+                let request = forward::in_the_name_of(caller, Method::DELETE, path)?;
+                return core.peers.json(next.id, Lane::Calls, request, HANDLER_MAX).await.map(Some);
+            }
+            removed => removed.map_err(|error| refused(&node.name, "removed", &error))?,
+        }
     }
     let change = Change::RemoveNode(RemoveNode { node: node.id, lost });
-    core.writer.write(Wish::change(caller, "", clock::now(), change)).await.map(drop)
+    core.writer.write(Wish::change(caller, "", clock::now(), change)).await.map(|_| None)
 }
 
 pub(crate) async fn transfer(
@@ -171,6 +191,7 @@ fn refused(name: &str, what: &str, error: &MemberError) -> ApiError {
         MemberError::NoQuorumAfter { .. } => {
             ApiError::new("E0407", message, "bring the other members back first; `shoal member list` shows them")
         }
+        MemberError::Leads { .. } => ApiError::new("E0407", message, "nothing was changed; `shoal member list` shows who could lead"),
         MemberError::NoSuchMember { .. } => ApiError::new("E0402", message, ""),
         _ => ApiError::new("E0407", message, "try again in a moment"),
     }

@@ -102,16 +102,16 @@ impl From {
     }
 }
 
-/// What is known here of a server that asks before it starts. It may have lost its place, and so shows no certificate.
+/// What is known here of a node that asks whether it has its place still. It may have lost it, and so shows no certificate.
 pub(crate) async fn standing(
     State(core): State<Arc<Core>>,
     Json(request): Json<StandingRequest, ANYBODY_BYTES_MAX>,
 ) -> Answer<StandingAnswer> {
     let state = core.state();
-    let listed = state.node(request.node).is_some_and(|node| node.keys.server == Some(request.key.0));
+    let listed = state.node(request.node).is_some_and(|node| node.keys.roles().any(|(_, key)| key == request.key.0));
     let progress = core.consensus.progress();
     let acknowledged = progress.iter().find(|known| known.id == request.node.0).and_then(|known| known.matched);
-    Answer(StandingAnswer { group: core.settings.group.to_string(), index: *core.consensus.applied().borrow(), listed, acknowledged })
+    Answer(StandingAnswer { group: core.settings.group.to_string(), index: state.index().0, listed, acknowledged })
 }
 
 pub(crate) async fn renew(

@@ -155,6 +155,19 @@ fn a_secret_is_not_taken_from_the_routes_that_have_it() {
 }
 
 #[test]
+fn an_app_does_not_go_back_to_a_host_that_its_certificate_has_left() {
+    let mut world = World::new();
+    world.write(&[&secret("web", &["shop.test"]), &app(ROUTE)]);
+    let earlier = asked(&[&app(ROUTE)]).apps.remove(0).app;
+    let back = |world: &World| Known { state: &world.state, parsed: &parsed, key: &world.key, now: world.now }.check_return(&earlier);
+    assert!(back(&world).is_ok());
+    world.write(&[&secret("web", &["b.test"]), &app("{host: b.test, tls: {secret: web}}")]);
+    assert!(back(&world).is_err(), "nobody could ask for it with TLS");
+    world.write(&[&secret("web", &["shop.test", "b.test"])]);
+    assert!(back(&world).is_ok());
+}
+
+#[test]
 fn what_has_ended_is_not_written_and_what_answers_with_it_stays_changeable() {
     let mut world = World::new();
     let web = secret("web", &["shop.test"]);

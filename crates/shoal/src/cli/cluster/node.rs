@@ -46,7 +46,7 @@ pub async fn run(args: NodeArgs, session: &Session) -> Outcome {
 fn question(name: &str, lost: bool) -> String {
     match lost {
         true => format!(
-            "Remove node {name}, which is lost? If it is alive, it serves on until it is switched off, and it can only join again as a new node."
+            "Remove node {name}, which is lost? If it is alive, it serves on until it hears of it, and it can only join again as a new node."
         ),
         false => format!("Remove node {name} with everything on it? It can only join again as a new node."),
     }
