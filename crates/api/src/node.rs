@@ -115,6 +115,9 @@ pub struct ReportAnswer {
     /// `HOST:PORT` of every socket by which servers are run, API, peer and mesh: closed to guests whatever their rules say.
     #[serde(default)]
     pub closed: Vec<String>,
+    /// Components that are wished for; every worker runs one instance of each, and is assigned them soon.
+    #[serde(default)]
+    pub wished: u64,
 }
 
 /// A server as a worker knows it.

@@ -207,6 +207,8 @@ pub enum MemberRequest {
         /// All of it.
         introduction: Introduction,
     },
+    /// Its owner is about to get the cluster's key from it, which is written down first.
+    GiveKey,
 }
 
 /// A member says what its state hashed to at a checkpoint.

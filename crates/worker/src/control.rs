@@ -102,6 +102,7 @@ pub struct Control {
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
     closed: watch::Sender<Vec<String>>,
+    wished: watch::Sender<Option<u64>>,
 }
 
 /// An assignment, or a change of one, and whom to tell when it is not taken.
@@ -122,12 +123,17 @@ pub struct Backoff {
 impl Control {
     /// The control plane behind `way`.
     pub fn new(way: Way) -> Self {
-        Self { way, fetches: Arc::default(), closed: watch::Sender::default() }
+        Self { way, fetches: Arc::default(), closed: watch::Sender::default(), wished: watch::Sender::default() }
     }
 
     /// The sockets that no guest may reach, as the last report was answered.
     pub fn closed(&self) -> watch::Receiver<Vec<String>> {
         self.closed.subscribe()
+    }
+
+    /// How many components every worker is to run, as the last report was answered; none before the first.
+    pub fn wished(&self) -> watch::Receiver<Option<u64>> {
+        self.wished.subscribe()
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -219,6 +225,7 @@ impl Control {
             closed.clone_from(&answer.closed);
             news
         });
+        self.wished.send_replace(Some(answer.wished));
         self.way.learn(answer);
         Ok(())
     }

@@ -20,6 +20,7 @@ use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
 use super::{
     ClientError,
     found::{self, Found},
+    known::Stale,
 };
 use crate::{limits::CONNECT_MAX, time::Time};
 
@@ -211,6 +212,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// The server's clock.
     pub(super) date: Option<Time>,
+    /// That it was read on one server alone.
+    pub(super) stale: Option<Stale>,
     pub(super) bytes: Bytes,
 }
 
@@ -221,7 +224,8 @@ pub(super) async fn answer(server: &Server, request: Request<Body>, deadline: Du
         let text = |name: header::HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         let retry_after = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let date = text(header::DATE).and_then(Time::of_http_date);
-        Ok(Answer { status: head.status, retry_after, date, bytes: read(server, body, bytes_max).await? })
+        let stale = Stale::of(&head.headers);
+        Ok(Answer { status: head.status, retry_after, date, stale, bytes: read(server, body, bytes_max).await? })
     };
     timeout(deadline, exchange).await.map_err(|_| ClientError::Deadline { server: server.clone(), after: deadline })?
 }

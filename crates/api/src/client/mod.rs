@@ -6,6 +6,7 @@ mod connection;
 mod download;
 mod error;
 mod found;
+mod known;
 mod lines;
 mod node;
 mod peer;
@@ -31,6 +32,7 @@ pub use self::{
     download::{DIGEST_HEADER, Download},
     error::ClientError,
     found::Found,
+    known::Stale,
     lines::Lines,
     node::NodeClient,
     peer::{Proven, form, join, standing},
@@ -75,6 +77,13 @@ impl Client {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.servers.patience = patience;
+        self
+    }
+
+    /// The same client, taking what one server knows where no leader answers in time; `tell` hears of the first such answer before it is returned.
+    #[must_use]
+    pub fn or_stale(mut self, tell: impl Fn(&Stale) + Send + Sync + 'static) -> Self {
+        self.servers.known = Some(known::Known::new(tell));
         self
     }
 

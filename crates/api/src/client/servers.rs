@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     ClientError, Server, Token,
     connection::{self, Answer},
+    known::Known,
 };
 use crate::limits::CALL_MAX;
 
@@ -36,12 +37,14 @@ pub(super) struct Servers {
     preferred: Arc<AtomicUsize>,
     pub(super) token: Option<Token>,
     pub(super) patience: Duration,
+    /// Whether what one server knows is better than nothing.
+    pub(super) known: Option<Known>,
 }
 
 impl Servers {
     pub(super) fn new(all: Vec<Server>) -> Self {
         assert!(!all.is_empty(), "a client has at least one server");
-        Self { all: all.into(), preferred: Arc::default(), token: None, patience: Duration::ZERO }
+        Self { all: all.into(), preferred: Arc::default(), token: None, patience: Duration::ZERO, known: None }
     }
 
     /// Where the last call was answered, the first one before any.
@@ -93,6 +96,9 @@ impl Servers {
         let patient_until = Instant::now() + self.patience;
         // The same over all tries: servers that have done the write already answer as they did then.
         let key = (!method.is_safe()).then(|| HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header"));
+        let known = self.known.as_ref().filter(|_| method == Method::GET);
+        let path = known.map_or_else(|| path.to_owned(), |known| known.path(path));
+        let path = path.as_str();
         let mut tries = 0_usize;
         loop {
             let send = |server: Server| {
@@ -129,7 +135,10 @@ impl Servers {
                         sleep(wait).await;
                     }
                 }
-                _ => return Ok((server, answer)),
+                _ => {
+                    known.inspect(|known| known.hear(answer.stale.as_ref()));
+                    return Ok((server, answer));
+                }
             }
         }
     }
@@ -192,7 +201,7 @@ mod tests {
         let check = |method: Method, status: u16, code: &str, told: Option<u64>, expected: Option<u64>| {
             let body = serde_json::json!({"error": {"code": code, "message": "no", "help": ""}}).to_string();
             let status = StatusCode::from_u16(status).expect("a status");
-            let answer = Answer { status, retry_after: told.map(Duration::from_secs), date: None, bytes: body.into() };
+            let answer = Answer { status, retry_after: told.map(Duration::from_secs), date: None, stale: None, bytes: body.into() };
             assert_eq!(again(&method, &answer), expected.map(Duration::from_secs), "{method} {status} {code} {told:?}");
         };
         check(Method::GET, 503, "E0407", Some(1), Some(1));

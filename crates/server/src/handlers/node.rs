@@ -80,7 +80,8 @@ pub(crate) async fn report(
     };
     let closed = state.servers().flat_map(|node| [&node.addresses.api, &node.addresses.peer, &node.addresses.mesh]);
     let closed = closed.filter(|address| !address.is_empty()).cloned().collect();
-    Ok(Answer(ReportAnswer { servers: state.servers().filter_map(server).collect(), complete_to: NodeId(state.index().0), closed }))
+    let servers = state.servers().filter_map(server).collect();
+    Ok(Answer(ReportAnswer { servers, complete_to: NodeId(state.index().0), closed, wished: state.wished_per_worker() }))
 }
 
 pub(crate) async fn renew(

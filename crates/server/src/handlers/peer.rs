@@ -9,6 +9,7 @@ use api::{
         AttestRequest, Certified, FORM_PATH, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH,
         RenewRequest, STANDING_PATH, StandingAnswer, StandingRequest,
     },
+    v1::{ApiRole, Principal},
 };
 use axum::{
     Extension,
@@ -27,14 +28,15 @@ use model::{
 };
 use state::{
     Command, Refused,
-    command::{CommandV1, UpdateNode},
+    command::{CommandV1, Deed, UpdateNode},
 };
 use transport::{Caller as Peer, Issue, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
+use wishes::caller::Caller;
 
 use crate::{
     agreement,
     api_error::ApiError,
-    clock,
+    audit, clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
@@ -193,13 +195,34 @@ pub(crate) async fn member(
     Json(request): Json<MemberRequest>,
 ) -> Result<StatusCode, ApiError> {
     let caller = from.server()?;
-    let MemberRequest::Introduce { node, introduction } = &request;
+    let MemberRequest::Introduce { node, introduction } = &request else {
+        // Of itself alone, and to the leader alone.
+        return match elsewhere(&core)? {
+            Some(_) => Err(no_leader("the server that was asked does not lead")),
+            None => witness_key(&core, caller.node).await.map(|()| StatusCode::OK),
+        };
+    };
     if let Some(leader) = elsewhere(&core)? {
         let _: serde_json::Value = ask_leader(&core, leader, MEMBER_PATH, &request).await?;
         return Ok(StatusCode::OK);
     }
     tracing::debug!(by = caller.node.0, node.id = node.0, "a node introduces itself anew");
     introduce(&core, *node, introduction).await.map(|()| StatusCode::OK)
+}
+
+/// Has it written down that the owner of this server gets the cluster's key, by whoever leads: the key itself never leaves this machine.
+pub(super) async fn tell_of_key(core: &Core) -> Result<(), ApiError> {
+    match elsewhere(core)? {
+        Some(leader) => ask_leader::<serde_json::Value>(core, leader, MEMBER_PATH, &MemberRequest::GiveKey).await.map(drop),
+        None => witness_key(core, core.node).await,
+    }
+}
+
+async fn witness_key(core: &Core, node: NodeId) -> Result<(), ApiError> {
+    let name = core.state().node(node).map_or_else(|| node.to_string(), |node| node.name.clone());
+    let principal = Principal { name: format!("owner of {name}"), role: ApiRole::Admin, namespace: None };
+    let caller = Caller { principal, by_token: false, token: None, from: String::new(), key: None };
+    audit::witness(core, &caller, Deed::GiveKey, "cluster/key".to_owned()).await
 }
 
 pub(crate) async fn attest(

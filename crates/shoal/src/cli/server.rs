@@ -60,6 +60,9 @@ pub struct WorkerArgs {
     /// A server of the cluster it works for.
     #[arg(long, env = "SHOAL_JOIN", value_name = "HOST[:PORT]")]
     join: String,
+    /// Take the name and place of this lost worker, with a new id.
+    #[arg(long, value_name = "NODE")]
+    replace: Option<String>,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -195,16 +198,7 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
     let form = form(args.expect, &args.peers, args.node.token_file.as_deref())?;
     let mut options = args.node.options(part, args.join, globals)?;
     options.form = form;
-    if let Some(replaced) = &args.replace {
-        if told.is_some_and(|told| told != *replaced) {
-            let message = format!("--replace {replaced} takes over the name `{replaced}`, and --name gives another");
-            return Err(Failure::usage(message, "leave --name out"));
-        }
-        options.name.clone_from(replaced);
-    }
-    if let Some(join) = &mut options.join {
-        join.replaces = args.replace;
-    }
+    replacing(&mut options, args.replace, told)?;
     options.api = args.api;
     options.peer = Some(args.peer);
     options.place.advertise_api = args.advertise_api.or(options.place.advertise_api);
@@ -231,7 +225,25 @@ fn form(expect: Option<usize>, peers: &[String], token_file: Option<&Path>) -> R
 /// # Errors
 /// The token's file cannot be read.
 pub fn worker_options(args: WorkerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
-    args.node.options(Part::Worker, Some(args.join), globals)
+    let told = args.node.name.clone();
+    let mut options = args.node.options(Part::Worker, Some(args.join), globals)?;
+    replacing(&mut options, args.replace, told)?;
+    Ok(options)
+}
+
+/// Has a node take the place of `replaced`, whose name it then has: `told` is the one it was given.
+fn replacing(options: &mut ServerOptions, replaced: Option<String>, told: Option<String>) -> Result<(), Failure> {
+    if let Some(replaced) = &replaced {
+        if told.is_some_and(|told| told != *replaced) {
+            let message = format!("--replace {replaced} takes over the name `{replaced}`, and --name gives another");
+            return Err(Failure::usage(message, "leave --name out"));
+        }
+        options.name.clone_from(replaced);
+    }
+    if let Some(join) = &mut options.join {
+        join.replaces = replaced;
+    }
+    Ok(())
 }
 
 impl NodeArgs {
