@@ -37,3 +37,6 @@ pub const WATCH_PAUSES_MAX: u32 = 120;
 
 /// How long a server may take to say what it knows of another one: it answers from memory, and whoever asks waits with its start.
 pub const STANDING_MAX: Duration = Duration::from_secs(3);
+
+/// How long a machine that is to form a cluster may take to say how it stands: it answers from memory, and to bind itself it writes one small file.
+pub const FORM_MAX: Duration = Duration::from_secs(5);

@@ -119,6 +119,9 @@ pub struct ReportAnswer {
     /// The authorities to go by, when the report names an older set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorities: Option<AuthorityList>,
+    /// Components that are wished for; every worker runs one instance of each, and is assigned them soon.
+    #[serde(default)]
+    pub wished: u64,
 }
 
 /// How far a worker goes with the cluster's authorities.

@@ -30,6 +30,12 @@ pub const ATTEST_PATH: &str = "/peer/v1/attest";
 /// `POST` [`StandingRequest`] by anybody who knows the cluster's authority; answers [`StandingAnswer`]. A server asks before it starts, every node while it runs.
 pub const STANDING_PATH: &str = "/peer/v1/standing";
 
+/// `POST` [`FormRequest`] to a machine that has no cluster yet, by another one that shows in [`PROOF_HEADER`] that it has the same formation token; answers
+/// [`FormAnswer`] with a proof of its own. A server of a cluster answers E0621.
+pub const FORM_PATH: &str = "/peer/v1/form";
+/// What shows that a message of [`FORM_PATH`] comes from somebody with the formation token.
+pub const PROOF_HEADER: &str = "x-shoal-proof";
+
 /// Who let a forwarded request in, as JSON of what the API knows of them.
 pub const PRINCIPAL_HEADER: &str = "x-shoal-principal";
 /// Milliseconds a forwarded request has left.
@@ -217,6 +223,8 @@ pub enum MemberRequest {
         /// What it has done.
         phase: RotationPhase,
     },
+    /// Its owner is about to get the cluster's key from it, which is written down first.
+    GiveKey,
 }
 
 /// How far a rotation of the cluster's authority is.
@@ -237,4 +245,35 @@ pub struct AttestRequest {
     pub index: Index,
     /// The digest of its state after that entry, in hexadecimal.
     pub hash: String,
+}
+
+/// A machine that is to form a cluster with others asks one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormRequest {
+    /// Random, so that no answer fits two questions.
+    pub nonce: String,
+    /// The cluster to which the other one is to bind itself for good, by the digest of its authority; absent: it only says how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind: Option<String>,
+    /// How the asking machine stands.
+    pub own: FormAnswer,
+}
+
+/// How a machine stands that is to form a cluster with others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormAnswer {
+    /// Random, and another one each time the machine's program starts: by it a machine knows itself under any address.
+    pub run: String,
+    /// Its name.
+    pub name: String,
+    /// The peers it was told, itself among them, in order.
+    pub peers: Vec<String>,
+    /// Which of these it is, when it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<String>,
+    /// The cluster to which it has bound itself, by the digest of its authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<String>,
 }

@@ -35,7 +35,7 @@ pub struct First<'a> {
 }
 
 impl First<'_> {
-    fn failed(&self, message: String) -> FirstEntryError {
+    pub(crate) fn failed(&self, message: String) -> FirstEntryError {
         FirstEntryError::Join { node: self.name.to_owned(), message }
     }
 }

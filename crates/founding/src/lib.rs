@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod first_entry;
 pub mod fitness;
 pub mod introduction;
+pub mod invitation;
 pub mod machine;
 pub mod recovery;
 pub mod restore;

@@ -116,6 +116,10 @@ codes! {
     "E0613" "nothing to recover from"
     "E0617" "part of a node down"
     "E0618" "members disagree"
+    "E0619" "formation token not valid"
+    "E0620" "peers told differently"
+    "E0621" "cluster exists already"
+    "E0622" "cluster not formed yet"
 }
 
 #[cfg(test)]

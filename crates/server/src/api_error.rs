@@ -29,6 +29,11 @@ impl ApiError {
         self
     }
 
+    /// `E0422` and the like.
+    pub(crate) fn code(&self) -> &str {
+        &self.detail.code
+    }
+
     /// Its sentence.
     pub(crate) fn message(&self) -> &str {
         &self.detail.message

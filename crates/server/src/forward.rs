@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::peer::{DEADLINE_HEADER, FORWARD_PATH, PRINCIPAL_HEADER};
+use api::{
+    peer::{DEADLINE_HEADER, FORWARD_PATH, PRINCIPAL_HEADER},
+    v1::{SILENCE_HEADER, STALE_HEADER},
+};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
@@ -13,6 +16,7 @@ use axum::{
 };
 use consensus::Leadership;
 use model::problem::chain;
+use tokio::time::{Instant, timeout_at};
 use transport::Sent;
 use wishes::{
     caller::Caller,
@@ -24,8 +28,11 @@ use crate::{
     api_error::ApiError,
     clock,
     core::Core,
-    limits::{HANDLER_MAX, READ_BARRIER_MAX},
+    limits::{HANDLER_MAX, KNOWN_MAX, READ_BARRIER_MAX},
 };
+
+/// The code of what nobody answers for want of a leader.
+const NO_LEADER: &str = "E0422";
 
 /// Where a request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +45,34 @@ enum Place {
     Leader,
 }
 
+/// How sure a caller wants to be of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consistency {
+    /// Everything acknowledged before is in it, or there is none.
+    Current,
+    /// The same, when a leader answers soon; else what this server knows.
+    Known,
+    /// What this server knows.
+    Stale,
+}
+
+impl Consistency {
+    fn of(query: &str) -> Self {
+        let said = query.split('&').find_map(|pair| pair.strip_prefix("consistency="));
+        match said {
+            Some("stale") => Self::Stale,
+            Some("known") => Self::Known,
+            _ => Self::Current,
+        }
+    }
+}
+
 fn place(method: &Method, path: &str, query: &str) -> Place {
     // Bytes belong to the server they were sent to; what it tells of itself needs nobody else.
     let own = path.starts_with("/v1/artifacts/") || principal::needs(method, path) == Needs::Nobody;
-    let stale = query.split('&').any(|pair| pair == "consistency=stale");
-    // Giving the key away is written down first.
-    let gives_key = path == "/v1/snapshot" && query.split('&').any(|pair| pair == "keys=true");
+    let stale = Consistency::of(query) == Consistency::Stale;
     match () {
         () if own => Place::Here,
-        () if gives_key => Place::Leader,
         () if path == "/v1/cluster" && !stale => Place::Leader,
         () if method.is_safe() || path == "/v1/plan" => {
             if stale {
@@ -63,11 +89,16 @@ fn place(method: &Method, path: &str, query: &str) -> Place {
 pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     let forwarded = request.extensions().get::<Via>() == Some(&Via::Server);
-    let place = place(request.method(), &path, request.uri().query().unwrap_or_default());
+    let query = request.uri().query().unwrap_or_default();
+    let (place, consistency) = (place(request.method(), &path, query), Consistency::of(query));
     if let Some(uri) = without_consistency(request.uri()) {
         *request.uri_mut() = uri;
     }
     match place {
+        _ if consistency == Consistency::Known && request.method() == Method::GET && place != Place::Here => {
+            known(&core, place, request, next).await
+        }
+        Place::Here if consistency == Consistency::Stale => stale(&core, request, next).await,
         Place::Here => next.run(request).await,
         Place::Fresh => match fresh(&core, request.extensions().get().cloned()).await {
             Ok(()) => next.run(request).await,
@@ -94,13 +125,54 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
     }
 }
 
+/// What is current, when a leader says so soon; else what is known here.
+async fn known(core: &Arc<Core>, place: Place, request: Request, next: Next) -> Response {
+    let (mut leadership, until) = (core.consensus.leadership(), Instant::now() + KNOWN_MAX);
+    let found = timeout_at(until, leadership.wait_for(|now| *now != Leadership::Unknown)).await;
+    let leader = match found.map(|found| found.map(|leadership| leadership.clone())) {
+        Ok(Ok(Leadership::Following { leader, .. })) if place == Place::Leader => leader.id,
+        Ok(Ok(_)) => {
+            let caller = request.extensions().get().cloned();
+            return match fresh_within(core, caller, until - Instant::now()).await {
+                Ok(()) => next.run(request).await,
+                Err(error) if error.code() == NO_LEADER => stale(core, request, next).await,
+                // Not least a token that was revoked.
+                Err(error) => error.into_response(),
+            };
+        }
+        Ok(Err(_)) | Err(_) => return stale(core, request, next).await,
+    };
+    let (parts, _) = request.into_parts();
+    let again = || Request::from_parts(parts.clone(), Body::empty());
+    match timeout_at(until, pass_on(core, leader, again())).await {
+        Ok(Ok(answer)) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => answer,
+        _ => stale(core, again(), next).await,
+    }
+}
+
+/// What is known here, and who says it: the caller may not have asked for it.
+async fn stale(core: &Core, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let silence = core.consensus.contact().unwrap_or_else(|| Duration::from_millis(core.started.uptime().0));
+    if let Ok(node) = HeaderValue::from_str(&core.settings.node) {
+        response.headers_mut().insert(STALE_HEADER, node);
+    }
+    let millis = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+    response.headers_mut().insert(SILENCE_HEADER, HeaderValue::from(millis));
+    response
+}
+
 fn is_about_members(path: &str) -> bool {
     ["/v1/cluster", "/v1/leader", "/v1/members/", "/v1/nodes/"].iter().any(|part| path.starts_with(part))
 }
 
 /// Waits until this server knows everything that was acknowledged before, not least that the caller's token was revoked.
 async fn fresh(core: &Core, caller: Option<Caller>) -> Result<(), ApiError> {
-    core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
+    fresh_within(core, caller, READ_BARRIER_MAX).await
+}
+
+async fn fresh_within(core: &Core, caller: Option<Caller>, within: Duration) -> Result<(), ApiError> {
+    core.consensus.read_barrier(within).await.map_err(|error| no_leader(&chain(&error)))?;
     match caller {
         Some(caller) if !caller.holds(&core.state(), clock::now()) => Err(admit::over_by_now()),
         _ => Ok(()),
@@ -118,7 +190,7 @@ fn without_consistency(uri: &Uri) -> Option<Uri> {
 /// Nothing can be written or read at the moment.
 pub(crate) fn no_leader(why: &str) -> ApiError {
     let help = "try again in a moment; `shoal member list` on a server shows which members answer";
-    ApiError::new("E0422", format!("the cluster has no leader that answers: {why}"), help).status(StatusCode::SERVICE_UNAVAILABLE)
+    ApiError::new(NO_LEADER, format!("the cluster has no leader that answers: {why}"), help).status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// A request without a body that this server makes of the leader for `caller`.
@@ -205,10 +277,13 @@ mod tests {
         check(Method::GET, "/v1/version", "", Place::Here);
         check(Method::GET, "/v1/apps", "", Place::Fresh);
         check(Method::GET, "/v1/apps", "namespace=a&consistency=stale", Place::Here);
+        check(Method::GET, "/v1/apps", "namespace=a&consistency=known", Place::Fresh);
         check(Method::GET, "/v1/cluster", "", Place::Leader);
+        check(Method::GET, "/v1/cluster", "consistency=known", Place::Leader);
         check(Method::GET, "/v1/cluster", "consistency=stale", Place::Here);
         check(Method::GET, "/v1/snapshot", "artifacts=true", Place::Fresh);
-        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true&consistency=stale", Place::Leader);
+        // Passed on, it would not come over the socket any more, and the key would travel.
+        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true", Place::Fresh);
         check(Method::POST, "/v1/plan", "", Place::Fresh);
         check(Method::POST, "/v1/apply", "", Place::Leader);
         check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);

@@ -136,8 +136,8 @@ mod tests {
         check(server, Some(3_000), 60_000, NodeState::Silent, None);
         check(server, None, 2_999, NodeState::Silent, Some("the server that leads does so for 2999 ms, and may hear it yet"));
         check(server, None, 3_000, NodeState::Silent, None);
-        check(server, None, 3_000, NodeState::Starting, None);
-        check(both, None, 3_000, NodeState::Starting, Some("its worker may report yet"));
+        check(server, None, 3_000, NodeState::Unknown, None);
+        check(both, None, 3_000, NodeState::Unknown, Some("its worker may report yet"));
         check(both, None, 3_000, NodeState::Ready, Some("its worker reported a moment ago"));
         check(both, Some(10), 3_000, NodeState::Silent, Some("it was heard 10 ms ago"));
         check(both, None, 3_000, NodeState::Silent, None);

@@ -62,6 +62,9 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Recorded,
             _ = ticks.tick() => Wake::Tick,
         };
+        if wake == Wake::Tick {
+            core.live.look(clock::now());
+        }
         let Leadership::Leading { term, .. } = *leader.borrow() else { continue };
         if memory.term != term {
             (memory, due) = (Memory { term, ..Memory::default() }, None);
@@ -91,7 +94,7 @@ async fn act(core: &Core, memory: &mut Memory, wake: Wake, due: Option<Instant>)
     if plan.is_none() && !record {
         return if has_news { due.or_else(|| Some(Instant::now() + OBSERVE_WAIT)) } else { None };
     }
-    let (seen, notes) = if record { (seen, core.live.take_unrecorded_events()) } else { Default::default() };
+    let (seen, notes) = if record { (seen, core.live.take_unrecorded_events(now)) } else { Default::default() };
     propose(core, memory, (seen, notes), plan).await;
     None
 }

@@ -56,6 +56,7 @@ use artifacts::Artifacts;
 use founding::{
     cluster::Founding,
     first_entry::{self, First, FirstEntryError},
+    invitation,
     machine::Machine,
 };
 use model::problem::chain;
@@ -340,6 +341,7 @@ async fn begin(core: &Core, founding: Option<Founding>, keys: NodeKeys) -> Resul
     first_entry::recover(&core.consensus, &first).await?;
     let Some(founding) = founding else { return Ok(()) };
     first_entry::found(&core.consensus, &first, &founding).await?;
+    invitation::give_out(&core.consensus, &first).await?;
     let file = core.settings.data.join("control/founding.json");
     std::fs::remove_file(file).map_err(|source| RunError::Io { attempt: "remove control/founding.json".to_owned(), source })
 }

@@ -96,8 +96,14 @@ pub const REFUSED_READ_MAX: Duration = Duration::from_secs(10);
 /// Events of workers that wait for the log: a quarter of those the state keeps.
 pub const EVENTS_WAITING_MAX: usize = 256;
 
+/// How long an event of a worker waits for this server to lead: an election, many times over. Whoever led meanwhile has recorded it.
+pub const EVENT_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// Until a read knows everything that was acknowledged before it: an election takes a second at most.
 pub const READ_BARRIER_MAX: Duration = Duration::from_secs(5);
+
+/// The same, for a caller who takes what is known instead: an election, and a person does not wonder yet.
+pub const KNOWN_MAX: Duration = Duration::from_secs(2);
 
 /// How often the leader looks whether a server has caught up: nothing says so by itself.
 pub const MEMBERS_LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -1,7 +1,7 @@
 //! What workers said last, as it comes in. Owns taking it and telling that there is news, which never enters the log; what follows from it is `views::reports`'.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -18,13 +18,13 @@ use state::{
 use tokio::sync::watch;
 use views::reports::{Reports, Seen, SeenNodes, recorded_event};
 
-use crate::limits::EVENTS_WAITING_MAX;
+use crate::limits::{EVENT_WAIT_MAX, EVENTS_WAITING_MAX};
 
 /// What workers did and the log has not recorded yet.
 #[derive(Debug, Default)]
 struct Events {
-    /// In order; the oldest goes when there are too many.
-    waiting: VecDeque<(NodeId, NodeEvent)>,
+    /// In order, with when they came; the oldest goes when there are too many.
+    waiting: VecDeque<(Timestamp, NodeId, NodeEvent)>,
     /// The process of each worker and the last event it told: what is told twice is recorded once.
     told: BTreeMap<NodeId, (u32, u64)>,
 }
@@ -35,13 +35,15 @@ pub(crate) struct Live {
     since: Timestamp,
     nodes: Mutex<SeenNodes>,
     events: Mutex<Events>,
+    /// Who was silent at the last look; nodes that never reported are together none.
+    silent: Mutex<BTreeSet<Option<NodeId>>>,
     changes: watch::Sender<u64>,
 }
 
 impl Live {
     /// Nobody has reported since `since`.
     pub(crate) fn new(since: Timestamp) -> Self {
-        Self { since, nodes: Mutex::default(), events: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { since, nodes: Mutex::default(), events: Mutex::default(), silent: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// Takes a report that came at `now`. One that was overtaken by a newer one on another way says nothing any more.
@@ -49,7 +51,7 @@ impl Live {
         let phases = report.placements.into_iter().map(|placement| (placement.placement, placement.phase)).collect();
         let Report { pid, generation, sequence, authorities, .. } = report;
         let seen = Seen { at: now, pid, generation, sequence, phases, authorities };
-        let has_events = self.take_events(report.node, report.pid, report.events);
+        let has_events = self.take_events((report.node, report.pid), report.events, now);
         let news = {
             let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
             let overtaken = nodes.get(&report.node).is_some_and(|known| known.pid == seen.pid && known.sequence > seen.sequence);
@@ -69,23 +71,25 @@ impl Live {
     }
 
     /// Keeps the events that were not told before; says whether there were any.
-    fn take_events(&self, node: NodeId, pid: u32, reported: Vec<ReportedEvent>) -> bool {
+    fn take_events(&self, (node, pid): (NodeId, u32), reported: Vec<ReportedEvent>, now: Timestamp) -> bool {
         let mut events = self.events.lock().expect("nothing panics while holding the events");
         let last = events.told.get(&node).filter(|(known, _)| *known == pid).map_or(0, |(_, sequence)| *sequence);
         let new: Vec<_> = reported.into_iter().filter(|event| event.sequence > last).collect();
         let Some(newest) = new.iter().map(|event| event.sequence).max() else { return false };
         events.told.insert(node, (pid, newest));
-        events.waiting.extend(new.into_iter().map(|event| (node, recorded_event(event))));
+        events.waiting.extend(new.into_iter().map(|event| (now, node, recorded_event(event))));
         let surplus = events.waiting.len().saturating_sub(EVENTS_WAITING_MAX);
         events.waiting.drain(..surplus);
         true
     }
 
-    /// Takes what waits to be recorded, by node; what is not recorded after all is lost, as any event may be.
-    pub(crate) fn take_unrecorded_events(&self) -> Vec<Note> {
+    /// Takes what waits to be recorded at `now`, by node; what is not recorded after all is lost, as any event may be. Where this server did not lead another one
+    /// recorded what came: the last of it may have been lost with that one, and the state knows which.
+    pub(crate) fn take_unrecorded_events(&self, now: Timestamp) -> Vec<Note> {
         let waiting = std::mem::take(&mut self.events.lock().expect("nothing panics while holding the events").waiting);
         let mut notes: BTreeMap<NodeId, Vec<NodeEvent>> = BTreeMap::new();
-        for (node, event) in waiting {
+        let fresh = |at: &Timestamp| u128::from(now.millis_since(*at)) <= EVENT_WAIT_MAX.as_millis();
+        for (_, node, event) in waiting.into_iter().filter(|(at, ..)| fresh(at)) {
             notes.entry(node).or_default().push(event);
         }
         notes.into_iter().map(|(node, events)| Note { node, events }).collect()
@@ -96,7 +100,17 @@ impl Live {
         !self.events.lock().expect("nothing panics while holding the events").waiting.is_empty()
     }
 
-    /// Grows with every report that says something new.
+    /// Looks who has fallen silent by `now`, or speaks again: that is news too, though nobody tells it.
+    pub(crate) fn look(&self, now: Timestamp) {
+        let silent = self.reports().silent(now);
+        let mut known = self.silent.lock().expect("nothing panics while holding the silent nodes");
+        if *known != silent {
+            *known = silent;
+            self.changes.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Grows with every report that says something new, and when a node falls silent.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -195,7 +209,7 @@ mod tests {
         let live = Live::new(Timestamp(1_000));
         let check = |at: u64, expected: NodeState| assert_eq!(live.state_of(NodeId(1), Timestamp(at)), expected, "at {at}");
         let state = founded();
-        check(2_000, NodeState::Starting);
+        check(2_000, NodeState::Unknown);
         assert!(live.observed(&state, Timestamp(2_000)).silent.is_empty());
         check(11_001, NodeState::Silent);
         assert!(live.observed(&state, Timestamp(11_001)).silent.contains(&NodeId(1)), "one that never reported is waited for no longer");
@@ -221,6 +235,11 @@ mod tests {
         assert_eq!(*changes.borrow(), 2);
         live.report(report(1), Timestamp(24_100));
         assert_eq!((*changes.borrow(), live.reports().seen[&NodeId(1)].generation), (2, Generation(2)), "it was overtaken on its way");
+        live.look(Timestamp(24_150));
+        live.look(Timestamp(24_150));
+        assert_eq!(*changes.borrow(), 3, "nodes that never reported are silent by now, which is told once");
+        live.look(Timestamp(34_001));
+        assert_eq!(*changes.borrow(), 4, "it fell silent");
         live.report(Report { pid: 8, ..report(1) }, Timestamp(24_200));
         assert_eq!(live.reports().seen[&NodeId(1)].generation, Generation(1), "another process begins anew");
     }
@@ -242,8 +261,11 @@ mod tests {
                 Timestamp(10),
             );
         };
-        let taken =
-            || live.take_unrecorded_events().into_iter().flat_map(|note| note.events).map(|event| event.message).collect::<Vec<_>>();
+        let taken_at = |now| {
+            let notes = live.take_unrecorded_events(Timestamp(now)).into_iter();
+            notes.flat_map(|note| note.events).map(|event| event.message).collect::<Vec<_>>()
+        };
+        let taken = || taken_at(10);
         let changes = live.changes();
         report(7, &[1, 2]);
         report(7, &[1, 2, 3]);
@@ -255,5 +277,7 @@ mod tests {
         assert!(!live.has_unrecorded_events());
         report(8, &(2..1_000).collect::<Vec<_>>());
         assert_eq!(taken().len(), EVENTS_WAITING_MAX);
+        report(9, &[1]);
+        assert!(taken_at(10 + 30_001).is_empty(), "whoever led then has recorded it");
     }
 }

@@ -216,6 +216,11 @@ impl State {
         self.derived.workers
     }
 
+    /// Instances that should run on each worker: one of every component of every app.
+    pub fn wished_per_worker(&self) -> u64 {
+        self.derived.wished
+    }
+
     /// Instances of all apps together that should run: one of every component on every worker.
     pub fn wished_instances(&self) -> u64 {
         self.derived.wished * self.derived.workers as u64

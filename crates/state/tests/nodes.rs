@@ -198,15 +198,17 @@ fn a_node_has_events_of_its_own_components_alone() {
     run_everywhere(&mut cluster);
     let b = cluster.state.node_named("b").map(|node| node.id).expect("it joined");
     cluster.deploy(deploy("bank/pay", 1, 1, &[])).expect("deploys, and nothing of it is placed");
-    let mut told = |component: Option<&str>| {
+    let mut told = |at: u64, component: Option<&str>| {
         let component = component.map(|component| component.parse().expect("a component"));
-        let event = NodeEvent { at: Timestamp(5), kind: NodeEventKind::GuestsTrapped, component, message: "so".into() };
+        let event = NodeEvent { at: Timestamp(at), kind: NodeEventKind::GuestsTrapped, component, message: "so".into() };
         cluster.wish(CommandV1::Note(Note { node: b, events: vec![event] }))
     };
-    assert_eq!(told(Some("hello/web")), Ok(Applied::Noted { events: 1 }));
-    assert_eq!(told(None), Ok(Applied::Noted { events: 1 }));
+    assert_eq!(told(5, Some("hello/web")), Ok(Applied::Noted { events: 1 }));
+    assert_eq!(told(5, None), Ok(Applied::Noted { events: 1 }));
+    assert_eq!(told(5, None), Ok(Applied::Noted { events: 0 }), "another leader heard of it too");
+    assert_eq!(told(6, None), Ok(Applied::Noted { events: 1 }), "it happened again");
     for foreign in ["bank/pay/web", "hello/other", "gone/web"] {
-        assert_eq!(told(Some(foreign)), Ok(Applied::Noted { events: 0 }), "{foreign}");
+        assert_eq!(told(7, Some(foreign)), Ok(Applied::Noted { events: 0 }), "{foreign}");
     }
 }
 

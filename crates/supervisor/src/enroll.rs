@@ -1,23 +1,15 @@
-//! How a node comes by its place in a cluster, once: it begins one, or joins one with a token. Owns the files that say who it is, written before any child
-//! starts; must never decide whether somebody else may join.
+//! How a node comes by its place in a cluster, once: it begins one, forms one with others (`form.rs`), or joins one with a token (`join.rs`). Owns the files that
+//! say who it is, written before any child starts; must never decide whether somebody else may join.
 //!
 //! A node that stops in the middle goes on where it was: keys are on disk before the token is used, so that a second try shows the same ones, and
 //! `node.json` is written last.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path};
 
-use api::{
-    client::ClientError,
-    peer::{CertificateRequest, JoinAnswer, JoinRequest, NodeRole, ServerAddress},
-};
+use api::peer::ServerAddress;
+use formation::{Bond, with_port};
 use founding::{
-    cluster::{self, Begun, FoundingError, identity_of},
+    cluster::{self, Begun, identity_of},
     recovery::Recovery,
     standing::{self, Own, Unfit},
 };
@@ -26,16 +18,13 @@ use model::{
     problem::chain,
 };
 use serde::{Deserialize, Serialize};
-use transport::{
-    Authorities, AuthorityCertificate, Clock as _, ClusterId, ClusterKey, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin,
-    Protocol, Role, SystemClock,
-};
+use transport::{AuthorityDigest, Clock as _, ClusterId, Credentials, JoinToken, KeyPair, Role, SystemClock};
 
 use super::{
     addresses::{self, introduction},
-    limits::{JOIN_WAIT_MAX, JOIN_WAIT_MIN},
+    form, join,
     node::Node,
-    options::{JoinOptions, ServerOptions},
+    options::ServerOptions,
     start_error::StartError,
 };
 
@@ -110,20 +99,12 @@ impl Enrolled {
 
     /// Where a worker looks for servers first: those of its join, and the one it was told to join.
     pub fn addresses(&self, options: &ServerOptions) -> Vec<String> {
-        let told = options.join.iter().map(|join| Self::with_port(&join.address));
+        let told = options.join.iter().map(|join| with_port(&join.address));
         let mut addresses: Vec<String> = self.servers.iter().map(|server| server.peer.clone()).chain(told).collect();
         addresses.retain(|address| !address.is_empty());
         let mut seen = BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
         addresses
-    }
-
-    /// `HOST` with the port servers listen on for others, unless it names one.
-    pub fn with_port(address: &str) -> String {
-        const PEER_PORT: u16 = 7071;
-        let bracketed = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
-        let has_port = bracketed.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        if has_port { address.to_owned() } else { format!("{address}:{PEER_PORT}") }
     }
 }
 
@@ -134,8 +115,14 @@ impl Enrolled {
 pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
     if let Some(enrolled) = Enrolled::read(data)? {
+        if node.options.form.is_some() {
+            tracing::info!(cluster.id = %enrolled.cluster, "this data directory belongs to a cluster already: --expect and --peers are not looked at");
+        }
         match known(node, &enrolled).await? {
-            None => return Ok(enrolled),
+            None => {
+                Bond::remove(data)?;
+                return Ok(enrolled);
+            }
             Some(unfit) => {
                 tracing::warn!(reason = %unfit, "this server joins anew, under another id");
                 set_aside(data)?;
@@ -144,17 +131,17 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
     }
     let restored =
         Recovery::read(data).map_err(|source| StartError::File { attempt: "read", path: data.join("control/recovery.json"), source })?;
-    let enrolled = match (restored, &node.options.join) {
-        (Some(recovery), _) => resume(node, &recovery)?,
-        (None, Some(join)) => join_cluster(node, join).await?,
-        (None, None) if node.options.part.serves() => found(node)?,
-        (None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
+    let enrolled = match (restored, &node.options.join, &node.options.form) {
+        (Some(recovery), ..) => resume(node, &recovery)?,
+        (None, Some(join), _) => join::join_told(node, join).await?,
+        (None, None, Some(options)) => form::form(node, options).await?,
+        (None, None, None) if node.options.part.serves() => found(node)?,
+        (None, None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
     };
     enrolled.write(data)?;
-    for role in roles(node) {
-        // Nobody asks for this place again; what stays behind is a copy of the key beside it.
-        let _ = fs::remove_file(joining_key(data, role));
-    }
+    join::forget_tries(node);
+    // It has its place: nothing binds it any more.
+    Bond::remove(data)?;
     Ok(enrolled)
 }
 
@@ -181,7 +168,7 @@ async fn known(node: &Node, enrolled: &Enrolled) -> Result<Option<Unfit>, StartE
     if !node.options.part.serves() || begins {
         return Ok(None);
     }
-    let told = join.map(|join| Enrolled::with_port(&join.address));
+    let told = join.map(|join| with_port(&join.address));
     let own = Own { data, node: enrolled.node, group: enrolled.group(), servers: &enrolled.servers, told: told.as_deref() };
     let unfit = match standing::check(&own).await {
         Ok(unfit) => unfit,
@@ -252,186 +239,55 @@ fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
 
 /// Begins a cluster of one.
 fn found(node: &Node) -> Result<Enrolled, StartError> {
-    let data = &node.directory.path;
+    if let Some(bond) = Bond::read(&node.directory.path)? {
+        return Err(StartError::Bound { authority: bond.authority });
+    }
     let sources = addresses::of_founder(node);
-    let begun = cluster::begin(data, &introduction(node, &sources), node.options.part.works(), SystemClock.now());
-    let Begun { cluster, worker_key } = begun.map_err(StartError::identity)?;
+    let authority = begin(node, &sources)?;
+    founded(node, authority, &sources)
+}
+
+/// Makes everything a new cluster is made of, whose first node others reach under one of `sources`; says what its authority is called.
+pub fn begin(node: &Node, sources: &[IpAddr]) -> Result<AuthorityDigest, StartError> {
+    let data = &node.directory.path;
+    cluster::begin(data, &introduction(node, sources), node.options.part.works(), SystemClock.now()).map_err(StartError::identity)?;
     give_away(node, Role::Worker)?;
+    let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
+    Ok(credentials.authority().digest())
+}
+
+/// The place of the first server of what [`begin`] made under `authority`.
+pub fn founded(node: &Node, authority: AuthorityDigest, sources: &[IpAddr]) -> Result<Enrolled, StartError> {
+    let read = |role| Credentials::read(&identity_of(&node.directory.path, role)).map_err(StartError::identity);
+    let server = read(Role::Server)?;
+    if server.authority().digest() != authority {
+        return Err(StartError::Identity {
+            why: format!("it is not of the cluster with the authority {authority}, which this node began"),
+        });
+    }
+    let worker_key = if node.options.part.works() { key_of_worker(Role::Worker, read(Role::Worker)?.key()) } else { None };
     Ok(Enrolled {
-        cluster,
+        cluster: server.identity().cluster,
         group: None,
         node: server::FOUNDER,
         name: node.options.name.clone(),
         servers: Vec::new(),
-        source: addresses::kept_by_founder(&sources),
+        source: addresses::kept_by_founder(sources),
         worker_key,
         since: Since::Begun,
     })
 }
 
-/// Joins with a token; tries for ever where nobody answers, because whoever starts three machines at once starts one of them first.
-async fn join_cluster(node: &Node, join: &JoinOptions) -> Result<Enrolled, StartError> {
-    let refused = |why: String| StartError::Join { address: join.address.clone(), why };
-    let Some(token) = &join.token else {
-        return Err(refused("it takes a token:   --token-file FILE   or SHOAL_JOIN_TOKEN".into()));
-    };
-    let token: JoinToken = token.parse().map_err(|error| refused(format!("the token cannot be read: {error}")))?;
-    if node.options.part.serves() && token.role != Role::Server {
-        return Err(refused("the token lets in workers only; make one with   shoal join-token create server".into()));
-    }
-    let data = &node.directory.path;
-    let keys: Vec<(Role, KeyPair)> = roles(node).map(|role| Ok((role, kept_key(node, role)?))).collect::<Result<_, StartError>>()?;
-    let mut wait = JOIN_WAIT_MIN;
-    let Joined { answer, authority, source } = loop {
-        match ask(node, join, &token, &keys).await {
-            Ok(joined) => break joined,
-            Err(Attempt::Final(why)) => return Err(refused(why)),
-            Err(Attempt::Again(why)) => {
-                tracing::warn!(
-                    join.address = join.address,
-                    error = why,
-                    retry.ms = wait.as_millis(),
-                    "the cluster cannot be joined yet; it is tried again"
-                );
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(JOIN_WAIT_MAX);
-            }
-        }
-    };
-    let cluster: ClusterId = answer.cluster.parse().map_err(|error| refused(format!("{error}")))?;
-    let group: ClusterId = answer.group.parse().map_err(|error| refused(format!("{error}")))?;
-    let authorities = match &answer.authorities {
-        Some(list) => Authorities::from_list(list).map_err(|error| refused(chain(&error)))?,
-        None => authority.into(),
-    };
-    let mut worker_key = None;
-    for (role, pair) in keys {
-        worker_key = worker_key.or(key_of_worker(role, &pair));
-        let wanted = wire_role(role);
-        let certified = answer.certificates.iter().find(|certified| certified.role == wanted);
-        let certified = certified.ok_or_else(|| refused(format!("the cluster gave no certificate for the role {role}")))?;
-        write_credentials(node, pair, &certified.certificate, authorities.clone(), role)?;
-    }
-    if node.options.part.serves() {
-        let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = cluster_key(&join.address, &credentials).await.map_err(|error| refused(chain(&error)))?;
-        key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
-    }
-    // How far the log of a server went that was here before says nothing of the one that begins.
-    standing::forget(data).map_err(|source| StartError::File { attempt: "remove", path: data.join("control/reached.json"), source })?;
-    tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
-    let (group, name) = (Some(group).filter(|group| *group != cluster), node.options.name.clone());
-    Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, source, worker_key, since: Since::Joined })
-}
-
-/// The key of the cluster, from a server that let this node in. Tries for ever where nobody answers: the node has its place by now.
-async fn cluster_key(address: &str, credentials: &Credentials) -> Result<ClusterKey, FoundingError> {
-    let address = Enrolled::with_port(address);
-    let mut wait = JOIN_WAIT_MIN;
-    loop {
-        match cluster::fetch_cluster_key(&address, credentials.clone()).await {
-            Err(error) if !error.is_refusal() => {
-                tracing::warn!(
-                    join.address = address,
-                    error = chain(&error),
-                    "the key of the cluster did not come yet; it is asked for again"
-                );
-            }
-            ended => return ended,
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(JOIN_WAIT_MAX);
-    }
-}
-
-/// How one try to join ended without a place.
-enum Attempt {
-    /// It would end so again.
-    Final(String),
-    /// The next one may end otherwise.
-    Again(String),
-}
-
-/// A place that was given.
-struct Joined {
-    answer: JoinAnswer,
-    authority: AuthorityCertificate,
-    /// The address it was asked from.
-    source: Option<IpAddr>,
-}
-
-async fn ask(node: &Node, join: &JoinOptions, token: &JoinToken, keys: &[(Role, KeyPair)]) -> Result<Joined, Attempt> {
-    let address = Enrolled::with_port(&join.address);
-    let pin = Pin { authority: token.authority, clock: Arc::new(SystemClock), protocol: Protocol::Http1, connect_max: HANDSHAKE_MAX };
-    let pinned = transport::dial_pinned(&address, &pin).await.map_err(|error| {
-        let why = chain(&error);
-        // Who answers is not of the token's cluster, and the next try would find the same.
-        if matches!(error, DialError::Refused { .. } | DialError::NotTls { .. }) { Attempt::Final(why) } else { Attempt::Again(why) }
-    })?;
-    let (source, elsewhere) = addresses::of_connection(pinned.stream.get_ref().0);
-    let sources: Vec<IpAddr> = source.into_iter().chain(addresses::outward()).collect();
-    let request = JoinRequest {
-        token: token.to_string(),
-        node: introduction(node, &sources),
-        requests: keys.iter().map(|(role, key)| CertificateRequest { role: wire_role(*role), request: key.request() }).collect(),
-        replaces: join.replaces.clone(),
-        source: elsewhere,
-    };
-    match api::client::join(pinned.stream, &address, &request).await {
-        Ok(answer) => Ok(Joined { answer, authority: pinned.authority, source }),
-        Err(ClientError::Refused { status, error }) if status.is_client_error() || status == http::StatusCode::UNPROCESSABLE_ENTITY => {
-            Err(Attempt::Final(if error.help.is_empty() { error.message } else { format!("{}; {}", error.message, error.help) }))
-        }
-        Err(error) => Err(Attempt::Again(chain(&error))),
-    }
-}
-
-/// Where the key of a role lies while the node joins: a second try shows the same one, until the node has its place.
-fn joining_key(data: &Path, role: Role) -> PathBuf {
-    identity_of(data, role).join("joining.pem")
-}
-
-/// The key of a role: the one of an earlier try, or a new one that is on disk when this returns.
-fn kept_key(node: &Node, role: Role) -> Result<KeyPair, StartError> {
-    let directory = identity_of(&node.directory.path, role);
-    let path = joining_key(&node.directory.path, role);
-    if path.exists() {
-        return KeyPair::read(&path).map_err(StartError::identity);
-    }
-    fs::create_dir_all(&directory).map_err(|source| StartError::File { attempt: "make", path: directory.clone(), source })?;
-    let key = KeyPair::generate();
-    key.write(&path).map_err(StartError::identity)?;
-    Ok(key)
-}
-
-fn write_credentials(node: &Node, key: KeyPair, certificate: &[u8], authorities: Authorities, role: Role) -> Result<(), StartError> {
-    let directory = identity_of(&node.directory.path, role);
-    let credentials = Credentials::new(key, certificate, authorities).map_err(StartError::identity)?;
-    credentials.write(&directory).map_err(StartError::identity)?;
-    give_away(node, role)
-}
-
 /// Lets a worker that has a user id of its own read what it is.
-fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
+pub fn give_away(node: &Node, role: Role) -> Result<(), StartError> {
     let directory = identity_of(&node.directory.path, role);
     let Some(user) = node.worker_user.filter(|_| role == Role::Worker && directory.exists()) else { return Ok(()) };
     super::below::give_all(&directory, user).map_err(|source| StartError::File { attempt: "give away", path: directory, source })
 }
 
-fn roles(node: &Node) -> impl Iterator<Item = Role> + use<> {
-    let part = node.options.part;
-    part.serves().then_some(Role::Server).into_iter().chain(part.works().then_some(Role::Worker))
-}
-
-fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
+/// The digest by which the cluster knows the key of a worker.
+pub fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
     (role == Role::Worker).then(|| Digest(key.digest().to_bytes()))
-}
-
-fn wire_role(role: Role) -> NodeRole {
-    match role {
-        Role::Server => NodeRole::Server,
-        Role::Worker => NodeRole::Worker,
-    }
 }
 
 #[cfg(test)]
@@ -459,18 +315,5 @@ mod tests {
         set_aside(data).expect("set aside");
         assert_eq!(old(), "control/log/1.wal", "what was saved is not taken for what is in the way");
         assert!(!data.join(FILE).exists());
-    }
-
-    #[test]
-    fn the_port_of_servers_need_not_be_said() {
-        for (told, expected) in [
-            ("a.example", "a.example:7071"),
-            ("a.example:1", "a.example:1"),
-            ("10.0.0.1", "10.0.0.1:7071"),
-            ("[::1]", "[::1]:7071"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(Enrolled::with_port(told), expected);
-        }
     }
 }

@@ -13,8 +13,10 @@ mod compile_pool;
 mod control_plane;
 mod data_directory;
 mod enroll;
+mod form;
 mod heap;
 mod invite;
+mod join;
 mod kept_secrets;
 mod kernel;
 mod limits;
@@ -52,6 +54,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use formation::{InvalidPeers, Peers};
 pub use founding::{
     fitness::Profile,
     recovery::{Other, Survivor},
@@ -59,7 +62,9 @@ pub use founding::{
 };
 pub use kernel::FileRules;
 pub use limits::FREE_BYTES_MIN;
-pub use options::{InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep};
+pub use options::{
+    FormOptions, InternalCommand, JoinOptions, JoinTokens, LogFormat, LogOptions, Part, Place, Ready, ServerOptions, Upkeep,
+};
 pub use stopped::{Stopped, restore};
 
 use limits::STOPPED_WAIT_MAX;
@@ -99,7 +104,8 @@ impl Running {
 /// Starts a node on a thread of its own and returns once its API answers and its gateway listens. Handles no signal: the caller stops it.
 ///
 /// # Errors
-/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611.
+/// A [`model::problem::Problem`] when the refusal has a code: E0601, E0602, E0603, E0606, E0607, E0608, E0609, E0611, E0619, E0620,
+/// E0621.
 pub async fn start(options: ServerOptions) -> anyhow::Result<Running> {
     begin(options)?.ready().await
 }

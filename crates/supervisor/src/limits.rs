@@ -85,8 +85,17 @@ pub const JOIN_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest such wait.
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Refusals after which a server that forms a cluster with others gives up: the founder answers a moment before its log has their token, a flush or two.
+pub const FORMED_REFUSALS_MAX: u32 = 5;
+
 /// How long the tokens that a new cluster prints are good for: long enough to set up the other machines, short enough to be harmless in a scrollback.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(3600);
+
+/// What the service manager is asked to wait longer while a node waits for the others of its cluster: it may be a machine that is still being ordered.
+pub const START_EXTENSION: Duration = Duration::from_secs(120);
+
+/// Between two such requests: one may be late, and the start still goes on.
+pub const START_EXTENSION_EVERY: Duration = Duration::from_secs(30);
 
 /// Directories in each other below the worker's: a guest's file lies at a path of 2,048 bytes at most, so as deep as half of that. Whoever makes them deeper
 /// wants the walk to fail.

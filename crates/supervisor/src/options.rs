@@ -46,6 +46,21 @@ impl std::fmt::Debug for JoinOptions {
     }
 }
 
+/// How several machines with empty data directories become one cluster by themselves. Nothing is looked at when the data directory belongs to one already.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FormOptions {
+    /// All of them, this one among them.
+    pub peers: formation::Peers,
+    /// The formation token as it was printed, the same on all of them.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for FormOptions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("FormOptions").field("peers", &self.peers).finish_non_exhaustive()
+    }
+}
+
 /// Where other nodes live with this one, and what it is called by them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -70,6 +85,8 @@ pub struct ServerOptions {
     pub part: Part,
     /// The cluster it joins; absent: it is a cluster of its own until others join.
     pub join: Option<JoinOptions>,
+    /// The machines it forms a cluster with, in place of joining one or being one of its own.
+    pub form: Option<FormOptions>,
     /// Where its control plane listens for other nodes; absent: nobody can join (`shoal dev`).
     pub peer: Option<SocketAddr>,
     /// Where its worker listens for other nodes' control planes; absent as above.

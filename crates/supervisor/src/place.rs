@@ -68,7 +68,7 @@ fn servers(data: &Path, place: &Enrolled, told: Option<&str>) -> Vec<String> {
     let reached = Reached::read(data).ok().flatten().unwrap_or_default();
     let known = heard(data).servers.into_iter().chain(reached.servers).chain(place.servers.iter().cloned());
     let known = known.filter(|server| server.node != place.node).map(|server| server.peer);
-    let known: BTreeSet<String> = known.chain(told.map(Enrolled::with_port)).filter(|address| !address.is_empty()).collect();
+    let known: BTreeSet<String> = known.chain(told.map(formation::with_port)).filter(|address| !address.is_empty()).collect();
     known.into_iter().collect()
 }
 

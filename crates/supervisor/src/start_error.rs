@@ -63,6 +63,15 @@ pub enum StartError {
         /// Why not.
         why: String,
     },
+    /// It cannot form a cluster with others.
+    #[error(transparent)]
+    Form(#[from] formation::FormError),
+    /// It is bound to a cluster that is being formed, and is not told to form it.
+    #[error("cannot begin a cluster: this data directory is bound to one that is being formed with others, whose authority is {authority}")]
+    Bound {
+        /// Which.
+        authority: transport::AuthorityDigest,
+    },
     /// What says who this node is cannot be made, read or written.
     #[error("cannot use the identity of this node: {why}")]
     Identity {
@@ -183,6 +192,8 @@ impl StartError {
             Self::Locked { .. } | Self::Orphans { .. } => "E0602",
             Self::Format { .. } => "E0603",
             Self::Join { .. } | Self::Identity { .. } => "E0609",
+            Self::Form(error) => error.code(),
+            Self::Bound { .. } => "E0621",
             Self::SystemLimit { .. } => "E0606",
             Self::DiskFull { .. } => "E0607",
             Self::Certificates(_) => "E0608",
@@ -205,6 +216,11 @@ impl StartError {
             Self::Format { .. } => "use the version of shoal that wrote it, or an empty directory".to_owned(),
             Self::Join { .. } => {
                 "make a token on a server with   shoal join-token create server|worker   and give it with --token-file".to_owned()
+            }
+            Self::Form(error) if error.code().is_empty() => return None,
+            Self::Form(error) => error.help(),
+            Self::Bound { .. } => {
+                "start it with --expect, --peers and --token-file as before, or give it an empty directory with   --data-dir DIR".to_owned()
             }
             Self::Identity { .. } => "the files are control/identity and worker/identity in the data directory".to_owned(),
             Self::Unfit { name, unfit } | Self::Gone { name, unfit } => remedy(name, unfit),

@@ -9,8 +9,9 @@ use super::options::{LogFormat, LogOptions};
 /// The environment variable that filters what is logged.
 pub const FILTER_VARIABLE: &str = "SHOAL_LOG";
 
-/// What is logged when nobody says otherwise; the libraries of consensus tell of every step they take, and of each message that fails.
-const FILTER_DEFAULT: &str = "info,raft_log=warn,openraft=error";
+/// What is logged when nobody says otherwise; the libraries of consensus tell of every step they take, of each message that fails, and at each start of
+/// what else lies in the directory of the log, or of a file there that was made and never begun.
+const FILTER_DEFAULT: &str = "info,raft_log=warn,chunked_wal=warn,chunked_wal::wal=error,openraft=error";
 
 /// Starts the process's log. A second call changes nothing. A filter that is none is told and replaced by the default.
 pub fn start(options: &LogOptions) {

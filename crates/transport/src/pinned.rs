@@ -57,18 +57,29 @@ pub async fn dial_pinned(to: &str, pin: &Pin) -> Result<Pinned, DialError> {
     Ok(Pinned { stream, authority, server })
 }
 
+/// Calls `to` (`host:port`) and takes whoever answers as a server of whichever cluster: its certificate is proven under the authority it shows, and nothing
+/// proves the authority. Whoever uses the connection proves it inside, as [`crate::FormationToken`] does, and believes nothing before.
+///
+/// # Errors
+/// Nobody answers in time, or it is no server of any cluster; see [`DialError`].
+pub async fn dial_unproven(to: &str, clock: Arc<dyn Clock>, connect_max: Duration) -> Result<Pinned, DialError> {
+    let (stream, (authority, server)) = dial(to, Protocol::Http1, clock, connect_max, first_shown).await?;
+    Ok(Pinned { stream, authority, server })
+}
+
 /// The authority that whoever answers at `to` (`host:port`) shows, for a person to compare before it is pinned. The server's certificate is proven under it, but
 /// nothing proves the authority: no connection comes out of this, and nothing is sent.
 ///
 /// # Errors
 /// Nobody answers in time, or it is no server of any cluster; see [`DialError`].
 pub async fn shown_authority(to: &str, clock: Arc<dyn Clock>, connect_max: Duration) -> Result<AuthorityCertificate, DialError> {
-    let (_, (authority, _)) = dial(to, Protocol::Http1, clock, connect_max, |others| {
-        let shown = others.iter().find_map(|other| AuthorityCertificate::from_der(other).ok());
-        shown.ok_or_else(|| Refusal::Malformed("it shows no authority of a cluster".to_owned()))
-    })
-    .await?;
+    let (_, (authority, _)) = dial(to, Protocol::Http1, clock, connect_max, first_shown).await?;
     Ok(authority)
+}
+
+fn first_shown(others: &[CertificateDer<'_>]) -> Result<AuthorityCertificate, Refusal> {
+    let shown = others.iter().find_map(|other| AuthorityCertificate::from_der(other).ok());
+    shown.ok_or_else(|| Refusal::Malformed("it shows no authority of a cluster".to_owned()))
 }
 
 /// Connects, and takes the server that is proven under the authority that `choose` picks from what it shows behind its own certificate, or under one that this

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     digest::AuthorityDigest,
+    formation::FORMATION_PREFIX,
     identity::Role,
     text::{self, InvalidText},
 };
@@ -32,6 +33,12 @@ pub enum TokenError {
     /// Something else.
     #[error("this is not an API token; one begins with shoal_ and is printed by `shoal token create`")]
     NotApiToken,
+    /// Something else.
+    #[error("this is not a formation token; one begins with SHOAL1-f- and is printed by `shoal formation-token create`")]
+    NotFormationToken,
+    /// It lets machines form a cluster, and nobody join one.
+    #[error("this is a formation token: it goes with --expect and --peers, and lets nobody join a cluster that exists")]
+    Formation,
     /// A later version's.
     #[error("this join token was made by a newer version of shoal; this one reads SHOAL1 tokens")]
     Newer,
@@ -136,14 +143,22 @@ impl fmt::Debug for TokenHash {
 
 /// 128 random bits that nobody else knows. Gone from memory with its owner; never shown but inside its token.
 #[derive(Clone)]
-struct Secret(Zeroizing<[u8; 16]>);
+pub(crate) struct Secret(Zeroizing<[u8; 16]>);
 
 impl Secret {
-    fn random() -> Self {
-        Self(Zeroizing::new(text::random()))
+    pub(crate) fn random() -> Self {
+        Self::from_bytes(text::random())
     }
 
-    fn parse(text: &str) -> Result<Self, InvalidText> {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidText> {
         text::decode("a token's secret", text).map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
@@ -186,6 +201,10 @@ impl JoinToken {
         Self { role, authority, id: TokenId::random(), secret: Secret::random() }
     }
 
+    pub(crate) fn from_parts(role: Role, authority: AuthorityDigest, id: TokenId, secret: Secret) -> Self {
+        Self { role, authority, id, secret }
+    }
+
     /// What is stored of it, and compared with.
     pub fn hash(&self) -> TokenHash {
         self.secret.hash("shoal join token")
@@ -215,6 +234,9 @@ impl FromStr for JoinToken {
             let is_newer = text.strip_prefix("SHOAL").and_then(|rest| rest.split_once('-')).is_some_and(|(number, _)| is_number(number));
             return Err(if is_newer { TokenError::Newer } else { TokenError::NotJoinToken });
         };
+        if text.starts_with(FORMATION_PREFIX) {
+            return Err(TokenError::Formation);
+        }
         let expected = PREFIX.len() + "s-".len() + 52 + "-".len() + 8 + ".".len() + 26 + "-".len() + CHECKSUM_CHARACTERS;
         let found = text.chars().count();
         if found != expected {
@@ -282,7 +304,7 @@ impl FromStr for ApiToken {
 }
 
 /// The first characters of the body's SHA-256. It is no protection, and need not be: the secret is.
-fn checksum(body: &str) -> String {
+pub(crate) fn checksum(body: &str) -> String {
     let digest = Sha256::new().chain_update("shoal token checksum\0").chain_update(body).finalize();
     let mut text = text::encode(&digest);
     text.truncate(CHECKSUM_CHARACTERS);

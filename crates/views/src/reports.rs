@@ -66,13 +66,19 @@ impl Reports {
         Observed { phases, silent }
     }
 
+    /// Who is silent at `now`; nodes that never reported are together none.
+    pub fn silent(&self, now: Timestamp) -> BTreeSet<Option<NodeId>> {
+        let told = self.seen.iter().map(|(node, seen)| (Some(*node), seen.at));
+        told.chain([(None, self.since)]).filter(|(_, at)| is_silent(*at, now)).map(|(node, _)| node).collect()
+    }
+
     /// How `node` is at `now`.
     pub fn state_of(&self, node: NodeId, now: Timestamp) -> NodeState {
         match self.seen.get(&node) {
             Some(seen) if !is_silent(seen.at, now) => NodeState::Ready,
             Some(_) => NodeState::Silent,
             None if is_silent(self.since, now) => NodeState::Silent,
-            None => NodeState::Starting,
+            None => NodeState::Unknown,
         }
     }
 }

@@ -19,6 +19,12 @@ use state::{AppRecord, Event, NodeRecord, Placement, Revision, Rollout, SecretRe
 
 use crate::{apps::Apps, reports::Reports};
 
+/// What is said of an instance whose node does not report any more. Tools go by the words before the semicolon.
+const SILENT: &str = "its node is silent; it may well still serve";
+
+/// What is said of an instance whose node has not reported to the server that answers.
+const UNHEARD: &str = "its node has not reported to this server yet";
+
 /// What a Secret says of its certificate, when it has one and it can be opened.
 pub type CertificateOf = dyn Fn(&SecretRecord) -> Option<CertificateView> + Send + Sync;
 
@@ -98,10 +104,11 @@ impl Viewer {
         generations.min().unwrap_or(Generation(self.state.index().0))
     }
 
-    /// Whether every worker with instances of the app acts on an assignment that says who has the traffic. One that is silent is not waited for.
+    /// Whether every worker with instances of the app acts on an assignment that says who has the traffic. One that is silent is not waited for; one that is not
+    /// known to be is.
     fn is_routed(&self, record: &AppRecord) -> bool {
         let nodes = self.state.placements_of(&record.id).map(|placement| placement.node);
-        let mut speaking = nodes.filter(|node| self.reports.state_of(*node, self.now) == NodeState::Ready);
+        let mut speaking = nodes.filter(|node| self.reports.state_of(*node, self.now) != NodeState::Silent);
         let knows = |node| self.reports.seen.get(&node).is_some_and(|seen| seen.generation.0 >= record.serving_since.0);
         record.serving.is_some() && speaking.all(knows)
     }
@@ -129,9 +136,10 @@ impl Viewer {
     /// One placement.
     pub fn instance(&self, placement: &Placement) -> InstanceView {
         let node = self.state.node(placement.node);
-        let silent = self.reports.state_of(placement.node, self.now) == NodeState::Silent;
+        let state = self.reports.state_of(placement.node, self.now);
+        let silent = state == NodeState::Silent;
         let live = self.reports.seen.get(&placement.node).and_then(|seen| seen.phases.get(&placement.id));
-        let (phase, code, message) = phase(placement, live, silent);
+        let (phase, code, message) = phase(placement, live, state);
         let compiling = match live {
             Some(Phase::Compiling { since: Some(since), bytes }) if !silent => Some(CompilingView { since: *since, bytes: *bytes }),
             _ => None,
@@ -221,22 +229,23 @@ pub fn event(event: &Event) -> EventView {
     }
 }
 
-/// How far a placement is: as its worker says now, or else as it was recorded.
-fn phase(placement: &Placement, live: Option<&Phase>, silent: bool) -> (InstancePhase, Option<String>, String) {
+/// How far a placement is, as its worker says now. What was recorded was so once: of a node that says nothing it says nothing, but for failures.
+fn phase(placement: &Placement, live: Option<&Phase>, node: NodeState) -> (InstancePhase, Option<String>, String) {
     let plain = |phase| (phase, None, String::new());
-    if silent {
-        return (InstancePhase::Unknown, None, "its node is silent; it may well still serve".to_owned());
-    }
+    let unknown = |why: &str| (InstancePhase::Unknown, None, why.to_owned());
     match (live, &placement.phase) {
+        _ if node == NodeState::Silent => unknown(SILENT),
+        (None, SeenPhase::Preparing | SeenPhase::Ready | SeenPhase::Draining) if node == NodeState::Unknown => unknown(UNHEARD),
         (Some(Phase::Failed { code, message }), _) | (None, SeenPhase::Failed { code, message }) => {
             (InstancePhase::Failed, Some(code.clone()), message.clone())
         }
-        (Some(Phase::Assigned), _) | (None, SeenPhase::Preparing) => plain(InstancePhase::Assigned),
+        // It speaks, and not of this one: it has begun anew.
+        (Some(Phase::Assigned), _) | (None, SeenPhase::Preparing | SeenPhase::Ready) => plain(InstancePhase::Assigned),
         (Some(Phase::Fetching), _) => plain(InstancePhase::Fetching),
         (Some(Phase::Compiling { .. }), _) => plain(InstancePhase::Compiling),
         (Some(Phase::Starting), _) => plain(InstancePhase::Starting),
         (Some(Phase::Waiting { message }), _) => (InstancePhase::Starting, None, message.clone()),
-        (Some(Phase::Ready), _) | (None, SeenPhase::Ready) => plain(InstancePhase::Ready),
+        (Some(Phase::Ready), _) => plain(InstancePhase::Ready),
         (Some(Phase::Draining), _) | (None, SeenPhase::Draining) => plain(InstancePhase::Draining),
         (Some(Phase::Stopped), _) | (None, SeenPhase::Stopped) => plain(InstancePhase::Stopped),
     }
@@ -311,4 +320,45 @@ fn conditions(record: &AppRecord, rollout: &RolloutView, instances: &[InstanceVi
         conditions.push(condition("Deleting", true, "Deleted", "its last instances are stopping".to_owned()));
     }
     conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use model::id::{Index, NodeId, PlacementId, RevisionNumber};
+
+    use super::*;
+
+    fn placed(recorded: SeenPhase) -> Placement {
+        Placement {
+            id: PlacementId(1),
+            instance: "hello/web.1".parse().expect("an instance"),
+            revision: RevisionNumber(1),
+            node: NodeId(1),
+            decided: Index(1),
+            memory_bytes: 0,
+            at: Timestamp(1),
+            stopping: None,
+            phase: recorded,
+            since: Timestamp(1),
+        }
+    }
+
+    /// What was ready when somebody recorded it is not said to be, unless its node says so to this server.
+    #[test]
+    fn an_instance_is_what_its_node_says_now() {
+        let failed = || SeenPhase::Failed { code: "E0303".into(), message: "no".into() };
+        let check = |node: NodeState, live: Option<Phase>, recorded: SeenPhase, expected: InstancePhase| {
+            let (found, ..) = phase(&placed(recorded.clone()), live.as_ref(), node);
+            assert_eq!(found, expected, "{node:?} {live:?} {recorded:?}");
+        };
+        check(NodeState::Ready, Some(Phase::Ready), SeenPhase::Preparing, InstancePhase::Ready);
+        check(NodeState::Ready, Some(Phase::Fetching), SeenPhase::Ready, InstancePhase::Fetching);
+        check(NodeState::Ready, None, SeenPhase::Ready, InstancePhase::Assigned);
+        check(NodeState::Ready, None, SeenPhase::Stopped, InstancePhase::Stopped);
+        check(NodeState::Unknown, None, SeenPhase::Ready, InstancePhase::Unknown);
+        check(NodeState::Unknown, None, SeenPhase::Preparing, InstancePhase::Unknown);
+        check(NodeState::Unknown, None, failed(), InstancePhase::Failed);
+        check(NodeState::Silent, Some(Phase::Ready), SeenPhase::Ready, InstancePhase::Unknown);
+        check(NodeState::Silent, None, failed(), InstancePhase::Unknown);
+    }
 }

@@ -41,6 +41,8 @@ pub fn needs(method: &Method, path: &str) -> Needs {
         (true, _) => Needs::Admin,
         // A plan changes nothing, though it is asked by POST.
         (false, _) if path == "/v1/plan" => Needs::Read,
+        // Whether an artifact is stored matters to whoever may store it, and tells others what runs elsewhere.
+        (false, _) if path.starts_with("/v1/artifacts/") => Needs::Deploy,
         (false, _) if path == "/v1/namespaces/{name}" && !method.is_safe() => Needs::Admin,
         (false, true) => Needs::Read,
         (false, false) => Needs::Deploy,
@@ -118,6 +120,7 @@ mod tests {
         check(Method::POST, "/v1/plan", Needs::Read);
         check(Method::POST, "/v1/apply", Needs::Deploy);
         check(Method::PUT, "/v1/artifacts/{digest}", Needs::Deploy);
+        check(Method::HEAD, "/v1/artifacts/{digest}", Needs::Deploy);
         check(Method::DELETE, "/v1/namespaces/{namespace}/apps/{app}", Needs::Deploy);
         check(Method::PUT, "/v1/namespaces/{namespace}/secrets/{name}", Needs::Deploy);
         check(Method::PUT, "/v1/namespaces/{name}", Needs::Admin);

@@ -104,6 +104,7 @@ pub struct Control {
     /// Numbers the files that are being fetched.
     fetches: Arc<AtomicU64>,
     closed: watch::Sender<Vec<String>>,
+    wished: watch::Sender<Option<u64>>,
 }
 
 /// An assignment, or a change of one, and whom to tell when it is not taken.
@@ -124,12 +125,17 @@ pub struct Backoff {
 impl Control {
     /// The control plane behind `way`, which tells `standing` what authorities to go by.
     pub fn new(way: Way, standing: Standing) -> Self {
-        Self { way, standing, fetches: Arc::default(), closed: watch::Sender::default() }
+        Self { way, standing, fetches: Arc::default(), closed: watch::Sender::default(), wished: watch::Sender::default() }
     }
 
     /// The sockets that no guest may reach, as the last report was answered.
     pub fn closed(&self) -> watch::Receiver<Vec<String>> {
         self.closed.subscribe()
+    }
+
+    /// How many components every worker is to run, as the last report was answered; none before the first.
+    pub fn wished(&self) -> watch::Receiver<Option<u64>> {
+        self.wished.subscribe()
     }
 
     /// Sends every assignment on to `offers`, reconnecting for ever; ends when nobody takes them. `connected` tells whether a stream is up.
@@ -225,6 +231,7 @@ impl Control {
             closed.clone_from(&answer.closed);
             news
         });
+        self.wished.send_replace(Some(answer.wished));
         self.way.learn(answer);
         Ok(())
     }

@@ -75,7 +75,7 @@ use handover::Handover;
 use jobs::Jobs;
 use lifeline::Lifeline;
 pub use limits::UNLOAD_AFTER;
-use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX, SETTLE_WAIT_MAX};
+use limits::{CERTIFICATES_WAIT_MAX, DRAIN_WAIT_MAX, FINISH_WAIT_MAX, FIRST_WAIT_MAX, LAST_SPANS_MAX, RESUME_WAIT_MAX, SETTLE_WAIT_MAX};
 use logs::{LogConfig, LogStore};
 use metrics::{Metrics, ProcessFigures, ProgramFigures, SandboxFigures, SpanFigures};
 use programs::Programs;
@@ -234,7 +234,7 @@ where
     let (gateway, handle) = gateway_of(Doors { http, tls }, &settings, programs.clone(), logs.clone(), (traffic.clone(), spans))?;
     let figures = figures::Sources::new(&settings.node, (traffic, handle.clone()), engine.clone(), programs.clone(), logs.clone());
 
-    let (seat, seats) = watch::channel(Seat::default());
+    let ((seat, seats), wished) = (watch::channel(Seat::default()), control.wished());
     let (keep, wishes) = watch::channel(None);
     let (keeping, kept) = watch::channel(Generation::default());
     let (connect, connected) = watch::channel(false);
@@ -262,7 +262,7 @@ where
     listen_to_others(&mut tasks, (mesh, metrics), &standing, mesh_state).map_err(io("listen for other machines"))?;
 
     open(resuming.then(|| seats.clone()), started_at).await;
-    tasks.spawn(announce(lifeline, resuming.then(|| seats.clone())));
+    tasks.spawn(announce(lifeline, seats.clone(), if resuming { Before::Last } else { Before::First(wished) }));
     tell_start(&chronicle, &seats);
     let result = run_gateway(gateway, &mut tasks, stop).await;
     tasks.shutdown().await;
@@ -400,16 +400,32 @@ async fn open(seats: Option<watch::Receiver<Seat>>, started_at: Instant) {
     tracing::info!(resuming, took.ms = started_at.elapsed().as_millis(), "the worker serves");
 }
 
+/// What a worker serves before it counts as ready.
+enum Before {
+    /// What it served last.
+    Last,
+    /// What every worker serves, as soon as the control plane says how many components that are.
+    First(watch::Receiver<Option<u64>>),
+}
+
 /// Tells the supervisor that the worker serves, once the last assignment is served again as a whole: after an upgrade all code may have to be made anew, and a
-/// node is not ready before. Lives as long as the worker, as its parts do.
-async fn announce(lifeline: Lifeline, seats: Option<watch::Receiver<Seat>>) {
-    if let Some(seats) = seats
-        && !is_resumed(seats, SETTLE_WAIT_MAX).await
-    {
-        tracing::warn!(
+/// node is not ready before. One that is new is ready once it serves what the others do. Lives as long as the worker, as its parts do.
+async fn announce(lifeline: Lifeline, seats: watch::Receiver<Seat>, before: Before) {
+    match before {
+        Before::Last if !is_resumed(seats.clone(), SETTLE_WAIT_MAX).await => tracing::warn!(
             waited.ms = SETTLE_WAIT_MAX.as_millis(),
             "not everything assigned is ready again; the node counts as ready all the same"
-        );
+        ),
+        Before::First(wished) if !is_served(seats.clone(), wished.clone(), FIRST_WAIT_MAX).await => {
+            let (wished, assigned) = (*wished.borrow(), seats.borrow().roster.placements().size());
+            tracing::warn!(
+                waited.ms = FIRST_WAIT_MAX.as_millis(),
+                components.wished = wished,
+                placements.assigned = assigned,
+                "this node waits for the assignment or the code of what the others serve; it counts as ready all the same"
+            );
+        }
+        Before::Last | Before::First(_) => {}
     }
     lifeline.listening().await;
     std::future::pending().await
@@ -420,6 +436,16 @@ fn tell_start(chronicle: &Chronicle, seats: &watch::Receiver<Seat>) {
     let resumed = if ready == 0 { String::new() } else { format!(", {ready} instances resumed") };
     let message = format!("the worker serves as process {}{resumed}", std::process::id());
     chronicle.tell(ReportedEventKind::WorkerStarted, None, message);
+}
+
+/// Whether as many components as are `wished` are assigned, and ready or failed, `within` that time.
+async fn is_served(mut seats: watch::Receiver<Seat>, mut wished: watch::Receiver<Option<u64>>, within: Duration) -> bool {
+    let served = async {
+        let wished = wished.wait_for(Option::is_some).await.map_or(0, |wished| wished.unwrap_or_default());
+        let is_whole = |seat: &Seat| seat.settled && seat.roster.is_assigned() && seat.roster.placements().size() as u64 >= wished;
+        seats.wait_for(is_whole).await.is_ok()
+    };
+    timeout(within, served).await.unwrap_or(false)
 }
 
 /// Whether the last assignment is served again `within` that time, so that connections which wait in the accept queue meet instances.

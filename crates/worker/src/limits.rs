@@ -81,6 +81,10 @@ pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long a restarted worker prepares its last assignment before it accepts connections; they wait in the accept queue meanwhile.
 pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// How long a node that serves for the first time counts as starting while it gets what every worker runs: whoever adds a machine waits for it, and one component
+/// that cannot run there must not keep the rest of it away.
+pub const FIRST_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// How long a node that starts counts as starting while its last assignment is prepared: the compiler makes what a full node runs, and the supervisor waits a
 /// little longer than this.
 pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(110);

@@ -173,7 +173,7 @@ async fn assignments(State(state): State<ControlState>) -> Body {
 
 async fn take_report(State(state): State<ControlState>, Json(report): Json<Report>) -> Json<ReportAnswer> {
     state.report.send_replace(Some(report));
-    Json(ReportAnswer { closed: vec!["10.0.0.9:7070".into()], ..ReportAnswer::default() })
+    Json(ReportAnswer { closed: vec!["10.0.0.9:7070".into()], wished: 1, ..ReportAnswer::default() })
 }
 
 async fn artifact(axum::extract::Path(digest): axum::extract::Path<String>) -> Response<Body> {
@@ -189,6 +189,8 @@ struct Fixture {
     address: SocketAddr,
     stop: CancellationToken,
     worker: AbortOnDropHandle<Result<(), RunError>>,
+    /// Whether the supervisor was told that the worker serves.
+    listens: watch::Receiver<bool>,
     _supervisor: AbortOnDropHandle<()>,
 }
 
@@ -222,11 +224,20 @@ impl Fixture {
         let logs = Arc::new(LogStore::start(LogConfig::new(directory.join("worker/logs"), "one".into(), LogRate::standard())).unwrap());
         let stop = CancellationToken::new();
         let config = Config { settings, http, https: None, mesh_socket: mesh, mesh: None, metrics: None, lifeline: theirs, handover: None };
-        let (listening, mut listens) = watch::channel(false);
+        let (listening, listens) = watch::channel(false);
         let supervisor = tokio::spawn(supervise(UnixStream::from_std(ours).unwrap(), engine.clone(), listening));
         let worker = tokio::spawn(serve(config, engine, logs, Registry::default(), stop.clone()));
-        timeout(DEADLINE, listens.wait_for(|listens| *listens)).await.expect("the worker listens").unwrap();
-        Self { address, stop, worker: AbortOnDropHandle::new(worker), _supervisor: AbortOnDropHandle::new(supervisor) }
+        let mut this =
+            Self { address, stop, worker: AbortOnDropHandle::new(worker), listens, _supervisor: AbortOnDropHandle::new(supervisor) };
+        // A new one does not before it has something to serve.
+        if directory.join("worker/assignment.json").exists() {
+            this.listening().await;
+        }
+        this
+    }
+
+    async fn listening(&mut self) {
+        timeout(DEADLINE, self.listens.wait_for(|listens| *listens)).await.expect("the worker listens").unwrap();
     }
 
     async fn get(&self, host: &str) -> (StatusCode, String) {
@@ -303,6 +314,20 @@ async fn an_assignment_becomes_answers_and_a_new_revision_takes_over() {
     control.assign.send_replace(Some(serving(3, both, 2).into()));
     control.phase(1, Phase::Stopped).await;
     assert_eq!(worker.get("hello.localhost").await.1, "hello/web r2");
+    worker.end().await;
+}
+
+/// Goal: whoever waits for a new node meets what the others serve, though at first nothing was assigned to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_worker_is_ready_when_it_serves_what_every_worker_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut control = Control::listen(directory.path());
+    let mut worker = Fixture::start(directory.path(), Arc::default()).await;
+    control.assign.send_replace(Some(assignment(1, Vec::new()).into()));
+    timeout(DEADLINE, control.reports.wait_for(Option::is_some)).await.expect("it reports").unwrap();
+    control.assign.send_replace(Some(serving(2, vec![place("hello/web", 1, 1, Wanted::Run)], 1).into()));
+    worker.listening().await;
+    assert_eq!(worker.get("hello.localhost").await, (StatusCode::OK, "hello/web r1".into()));
     worker.end().await;
 }
 

@@ -262,7 +262,7 @@ mod tests {
         let server =
             |node: u64, peer: &str| KnownServer { node: model::id::NodeId(node), peer: peer.to_owned(), key: model::id::Digest([7; 32]) };
         let (servers_told, complete_to) = (vec![server(9, "new:1"), server(1, "old:1")], model::id::NodeId(12));
-        servers.learn(&ReportAnswer { servers: servers_told, complete_to, closed: Vec::new() });
+        servers.learn(&ReportAnswer { servers: servers_told, complete_to, closed: Vec::new(), authorities: None, wished: 0 });
         assert_eq!(addresses(&begin()), ["new:1", "old:1"]);
         std::fs::write(directory.path().join("servers.json"), b"{").expect("written");
         assert_eq!(addresses(&begin()), ["old:1"], "what cannot be read is done without");

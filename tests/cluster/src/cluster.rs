@@ -72,6 +72,12 @@ impl Cluster {
         Self::found_with(directory(), &[]).await
     }
 
+    /// Servers that are one cluster already, without tokens for further ones.
+    pub fn of(nodes: Vec<Node>) -> Self {
+        let peer = nodes.first().and_then(|node| node.ready()["peer"].as_str()).unwrap_or_default().to_owned();
+        Self { nodes, tokens: directory(), peer }
+    }
+
     async fn found_with(directory: TempDir, flags: &[&str]) -> Self {
         let flags = [&["--name", "node-a"], flags].concat();
         let first = Node::start_in(directory, &flags).await;

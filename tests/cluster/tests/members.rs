@@ -11,7 +11,7 @@ use std::{process::Stdio, sync::atomic::Ordering::Relaxed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
-    let cluster = Cluster::start(3, 1).await;
+    let mut cluster = Cluster::start(3, 1).await;
     for (turn, server) in cluster.nodes.iter().take(3).enumerate() {
         let said = server.apply(&hello(&guest("hello"), &format!("      env: {{TURN: \"{turn}\"}}\n"))).expect(0);
         assert!(said.out.contains("hello"), "{said:?}");
@@ -34,6 +34,10 @@ async fn three_servers_and_a_worker_serve_what_any_of_them_is_told() {
     })
     .await;
     assert!(!log.is_empty());
+    // Whoever waits for a new node meets what the others serve.
+    cluster.join_worker("node-e").await;
+    let answer = raw::get(&cluster.nodes[4].http, "hello.localhost", "/").await.expect("a gateway answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
     for server in &cluster.nodes[..3] {
         eventually("what the server measured", || async {
             let log = server.log();
@@ -210,6 +214,52 @@ async fn leadership_is_handed_over_whichever_server_is_asked() {
         assert!(said.err.contains(&name) || said.out.contains(&name), "{said:?}");
         eventually("the other one to lead", || async { (cluster.leader().await == (leader + 1) % 3).then_some(()) }).await;
     }
+    let leader = cluster.leader().await;
+    let name = cluster.nodes[leader].ready()["node"].as_str().expect("a name").to_owned();
+    let said = cluster.nodes[(leader + 1) % 3].shoal(&["member", "transfer", &name]).expect(0);
+    assert!(said.out.contains("leads already"), "{said:?}");
+    // What happened once is told once, however many have led.
+    let events = cluster.nodes[0].shoal(&["events"]).expect(0).out;
+    assert_eq!(events.lines().filter(|line| line.contains("WorkerStarted")).count(), 3, "{events}");
+    every_server_gives_its_owner_the_key_and_nobody_else(&cluster);
+}
+
+/// Whether it leads or not; the key never travels, and who got it is written down.
+fn every_server_gives_its_owner_the_key_and_nobody_else(cluster: &Cluster) {
+    for server in &cluster.nodes {
+        let (file, data) = (server.data().with_file_name("all"), server.data());
+        let (file, data) = (file.to_str().expect("text"), data.to_str().expect("text"));
+        let refused = server.shoal(&["snapshot", "save", file, "--with-keys"]).expect(7);
+        assert!(refused.err.contains("E0421"), "{refused:?}");
+        let said = server.shoal(&["snapshot", "save", file, "--with-keys", "--data-dir", data]).expect(0);
+        assert!(said.err.contains("holds the key"), "{said:?}");
+        let audit = server.shoal(&["audit"]).expect(0).out;
+        let name = server.ready()["node"].as_str().expect("a name");
+        assert!(audit.lines().any(|line| line.contains("cluster/key") && line.contains(&format!("owner of {name}"))), "{audit}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_reads_show_what_is_known_and_say_that_it_is_stale() {
+    let mut cluster = Cluster::start(3, 0).await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    let left = cluster.nodes.remove(0);
+    let gone: Vec<_> = cluster.nodes.drain(..).map(Node::cut_power).collect();
+    for (args, known) in [
+        (["get", "apps", "-o", "json"].as_slice(), "\"hello\""),
+        (&["get", "instances"], "hello/web.1"),
+        (&["describe", "hello"], "hello.localhost"),
+        (&["member", "list"], "node-b"),
+    ] {
+        // As soon as one of them was not answered by the leader that is gone.
+        let said = eventually("a stale answer", || {
+            let said = left.shoal(args);
+            async move { said.err.contains("what follows is stale: what node-a knows").then_some(said) }
+        });
+        let said = said.await.expect(10);
+        assert!(said.out.contains(known), "{said:?}");
+    }
+    drop(gone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

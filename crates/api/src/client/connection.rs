@@ -20,6 +20,7 @@ use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
 use super::{
     ClientError,
     found::{self, Found},
+    known::Stale,
 };
 use crate::{limits::CONNECT_MAX, time::Time};
 
@@ -223,6 +224,8 @@ pub(super) struct Answer {
     pub(super) date: Option<Time>,
     /// Its authority, when that is not the pinned one any more.
     pub(super) followed: Option<AuthorityDigest>,
+    /// That it was read on one server alone.
+    pub(super) stale: Option<Stale>,
     pub(super) bytes: Bytes,
 }
 
@@ -234,7 +237,8 @@ pub(super) async fn answer(server: &Server, request: Request<Body>, deadline: Du
         let retry_after = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let date = text(header::DATE).and_then(Time::of_http_date);
         let followed = head.extensions.get().map(|Followed(shown)| *shown);
-        Ok(Answer { status: head.status, retry_after, date, followed, bytes: read(server, body, bytes_max).await? })
+        let stale = Stale::of(&head.headers);
+        Ok(Answer { status: head.status, retry_after, date, followed, stale, bytes: read(server, body, bytes_max).await? })
     };
     timeout(deadline, exchange).await.map_err(|_| ClientError::Deadline { server: server.clone(), after: deadline })?
 }

@@ -6,6 +6,7 @@ mod connection;
 mod download;
 mod error;
 mod found;
+mod known;
 mod lines;
 mod node;
 mod peer;
@@ -32,9 +33,10 @@ pub use self::{
     download::{DIGEST_HEADER, Download},
     error::ClientError,
     found::Found,
+    known::Stale,
     lines::Lines,
     node::NodeClient,
-    peer::{join, standing},
+    peer::{Proven, form, join, standing},
     token::{InvalidToken, Token},
     watch::{Watch, Watched},
 };
@@ -76,6 +78,13 @@ impl Client {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.servers.patience = patience;
+        self
+    }
+
+    /// The same client, taking what one server knows where no leader answers in time; `tell` hears of the first such answer before it is returned.
+    #[must_use]
+    pub fn or_stale(mut self, tell: impl Fn(&Stale) + Send + Sync + 'static) -> Self {
+        self.servers.known = Some(known::Known::new(tell));
         self
     }
 

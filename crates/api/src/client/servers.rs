@@ -17,6 +17,7 @@ use transport::AuthorityDigest;
 use super::{
     ClientError, Server, Token,
     connection::{self, Answer},
+    known::Known,
 };
 use crate::limits::CALL_MAX;
 
@@ -39,12 +40,15 @@ pub(super) struct Servers {
     followed: Arc<OnceLock<AuthorityDigest>>,
     pub(super) token: Option<Token>,
     pub(super) patience: Duration,
+    /// Whether what one server knows is better than nothing.
+    pub(super) known: Option<Known>,
 }
 
 impl Servers {
     pub(super) fn new(all: Vec<Server>) -> Self {
         assert!(!all.is_empty(), "a client has at least one server");
-        Self { all: all.into(), preferred: Arc::default(), followed: Arc::default(), token: None, patience: Duration::ZERO }
+        let (preferred, followed) = (Arc::default(), Arc::default());
+        Self { all: all.into(), preferred, followed, token: None, patience: Duration::ZERO, known: None }
     }
 
     /// Where the last call was answered, the first one before any.
@@ -101,6 +105,9 @@ impl Servers {
         let patient_until = Instant::now() + self.patience;
         // The same over all tries: servers that have done the write already answer as they did then.
         let key = (!method.is_safe()).then(|| HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header"));
+        let known = self.known.as_ref().filter(|_| method == Method::GET);
+        let path = known.map_or_else(|| path.to_owned(), |known| known.path(path));
+        let path = path.as_str();
         let mut tries = 0_usize;
         loop {
             let send = |server: Server| {
@@ -140,7 +147,10 @@ impl Servers {
                         sleep(wait).await;
                     }
                 }
-                _ => return Ok((server, answer)),
+                _ => {
+                    known.inspect(|known| known.hear(answer.stale.as_ref()));
+                    return Ok((server, answer));
+                }
             }
         }
     }
@@ -203,7 +213,8 @@ mod tests {
         let check = |method: Method, status: u16, code: &str, told: Option<u64>, expected: Option<u64>| {
             let body = serde_json::json!({"error": {"code": code, "message": "no", "help": ""}}).to_string();
             let status = StatusCode::from_u16(status).expect("a status");
-            let answer = Answer { status, retry_after: told.map(Duration::from_secs), date: None, followed: None, bytes: body.into() };
+            let retry_after = told.map(Duration::from_secs);
+            let answer = Answer { status, retry_after, date: None, followed: None, stale: None, bytes: body.into() };
             assert_eq!(again(&method, &answer), expected.map(Duration::from_secs), "{method} {status} {code} {told:?}");
         };
         check(Method::GET, 503, "E0407", Some(1), Some(1));

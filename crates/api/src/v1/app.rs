@@ -192,7 +192,7 @@ pub enum InstancePhase {
     Stopped,
     /// Cannot run.
     Failed,
-    /// Its node is silent.
+    /// Its node is silent, or has not reported to this server yet.
     Unknown,
 }
 

@@ -64,8 +64,8 @@ pub enum NodeState {
     Ready,
     /// It did not. Its instances may well still serve.
     Silent,
-    /// It has not reported since this server started.
-    Starting,
+    /// It has not reported to this server yet, which may have started a moment ago.
+    Unknown,
 }
 
 /// Something that happened.

@@ -41,5 +41,9 @@ pub use why::{WhyAnswer, WhyQuery, WhyState, WhyStep};
 
 /// What every document of this version says in `apiVersion`.
 pub const API_VERSION: &str = "shoal.dev/v1";
+/// The server that an answer was read on without asking whether it is current: its name. Only with `consistency=stale`, or `known` where no leader answers.
+pub const STALE_HEADER: &str = "shoal-stale";
+/// Beside [`STALE_HEADER`]: milliseconds since that server heard that its cluster has a leader.
+pub const SILENCE_HEADER: &str = "shoal-silence";
 /// What an app's document says in `kind`.
 pub const KIND_APP: &str = "App";

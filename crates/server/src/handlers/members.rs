@@ -152,6 +152,9 @@ pub(crate) async fn transfer(
     Json(request): Json<TransferRequest>,
 ) -> Result<Answer<MemberAnswer>, ApiError> {
     let to = request.to.as_deref().map(|name| server(&core.state(), name)).transpose()?.map(|node| node.id.0);
+    if let Some(name) = request.to.as_ref().filter(|_| to == Some(core.node.0)) {
+        return Ok(Answer(MemberAnswer { message: format!("{name} leads already"), node: name.clone() }));
+    }
     let object = request.to.as_ref().map_or_else(|| "leadership".to_owned(), |name| format!("member/{name}"));
     audit::witness(&core, &caller, Deed::Transfer, object).await?;
     let outcome = core.consensus.transfer_leadership(to, TRANSFER_MAX).await;

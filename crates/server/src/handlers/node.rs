@@ -84,7 +84,8 @@ pub(crate) async fn report(
     let closed = closed.filter(|address| !address.is_empty()).cloned().collect();
     let authorities = news.then(|| own.authorities().to_list());
     let servers = state.servers().filter_map(server).collect();
-    Ok(Answer(ReportAnswer { servers, complete_to: NodeId(state.index().0), closed, authorities }))
+    let (complete_to, wished) = (NodeId(state.index().0), state.wished_per_worker());
+    Ok(Answer(ReportAnswer { servers, complete_to, closed, authorities, wished }))
 }
 
 pub(crate) async fn renew(

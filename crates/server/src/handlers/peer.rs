@@ -6,9 +6,10 @@ use std::sync::Arc;
 use api::{
     node::Report,
     peer::{
-        AttestRequest, Certified, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH, RenewRequest,
-        STANDING_PATH, StandingAnswer, StandingRequest,
+        AttestRequest, Certified, FORM_PATH, Introduction, JOIN_PATH, MEMBER_PATH, MemberRequest, NodeRole as WireRole, RENEW_PATH,
+        RenewRequest, STANDING_PATH, StandingAnswer, StandingRequest,
     },
+    v1::{ApiRole, Principal},
 };
 use axum::{
     Extension,
@@ -27,14 +28,15 @@ use model::{
 };
 use state::{
     Command, Refused,
-    command::{CommandV1, UpdateNode},
+    command::{CommandV1, Deed, UpdateNode},
 };
 use transport::{Caller as Peer, Issue, NODE_LIFETIME, NodeIdentity, PublicKey, Role};
+use wishes::caller::Caller;
 
 use crate::{
     agreement,
     api_error::ApiError,
-    authority, clock,
+    audit, authority, clock,
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
@@ -65,6 +67,10 @@ impl From {
         const DOOR: [&str; 2] = [JOIN_PATH, STANDING_PATH];
         match self.0 {
             _ if DOOR.contains(&path) => Ok(()),
+            // Whoever forms a cluster learns that there is one here, and nothing else.
+            _ if path == FORM_PATH => {
+                Err(ApiError::new("E0621", "this server belongs to a cluster already", "").status(StatusCode::CONFLICT))
+            }
             Peer::Anonymous => self.node().map(drop),
             Peer::Node(_) if path.starts_with("/node/") => self.worker().map(drop),
             Peer::Node(_) if path == RENEW_PATH => Ok(()),
@@ -189,20 +195,43 @@ pub(crate) async fn member(
     Json(request): Json<MemberRequest>,
 ) -> Result<StatusCode, ApiError> {
     let caller = from.server()?;
-    if let MemberRequest::Confirm { node, rotation, phase } = &request {
+    let (node, introduction) = match &request {
+        MemberRequest::Introduce { node, introduction } => (node, introduction),
         // Of itself alone, and to the leader alone: it is said again until the state shows it.
-        if *node != caller.node || elsewhere(&core)?.is_some() {
-            return Err(no_leader("a server confirms for itself, to the server that leads"));
+        MemberRequest::Confirm { node, rotation, phase } => {
+            if *node != caller.node || elsewhere(&core)?.is_some() {
+                return Err(no_leader("a server confirms for itself, to the server that leads"));
+            }
+            return authority::confirm_server(&core, *node, *rotation, *phase).await.map(|()| StatusCode::OK);
         }
-        return authority::confirm_server(&core, *node, *rotation, *phase).await.map(|()| StatusCode::OK);
-    }
+        MemberRequest::GiveKey => {
+            return match elsewhere(&core)? {
+                Some(_) => Err(no_leader("the server that was asked does not lead")),
+                None => witness_key(&core, caller.node).await.map(|()| StatusCode::OK),
+            };
+        }
+    };
     if let Some(leader) = elsewhere(&core)? {
         let _: serde_json::Value = ask_leader(&core, leader, MEMBER_PATH, &request).await?;
         return Ok(StatusCode::OK);
     }
-    let MemberRequest::Introduce { node, introduction } = &request else { return Ok(StatusCode::OK) };
     tracing::debug!(by = caller.node.0, node.id = node.0, "a node introduces itself anew");
     introduce(&core, *node, introduction).await.map(|()| StatusCode::OK)
+}
+
+/// Has it written down that the owner of this server gets the cluster's key, by whoever leads: the key itself never leaves this machine.
+pub(super) async fn tell_of_key(core: &Core) -> Result<(), ApiError> {
+    match elsewhere(core)? {
+        Some(leader) => ask_leader::<serde_json::Value>(core, leader, MEMBER_PATH, &MemberRequest::GiveKey).await.map(drop),
+        None => witness_key(core, core.node).await,
+    }
+}
+
+async fn witness_key(core: &Core, node: NodeId) -> Result<(), ApiError> {
+    let name = core.state().node(node).map_or_else(|| node.to_string(), |node| node.name.clone());
+    let principal = Principal { name: format!("owner of {name}"), role: ApiRole::Admin, namespace: None };
+    let caller = Caller { principal, by_token: false, token: None, from: String::new(), key: None };
+    audit::witness(core, &caller, Deed::GiveKey, "cluster/key".to_owned()).await
 }
 
 pub(crate) async fn attest(

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use founding::machine::Machine;
 use futures_util::stream;
 use model::id::Digest;
-use state::command::Deed;
 use tokio::{
     runtime::Handle,
     sync::{
@@ -33,9 +32,10 @@ use wishes::caller::Caller;
 use crate::{
     admit::Via,
     api_error::ApiError,
-    audit, clock,
+    clock,
     core::Core,
     extract::Query,
+    handlers::peer,
     limits::{SNAPSHOT_MISSING_MAX, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_MAX, SNAPSHOT_SILENCE_MAX, SNAPSHOTS_SENT_MAX},
     spread,
 };
@@ -55,7 +55,7 @@ pub(crate) async fn save(
         return Err(refused.status(StatusCode::FORBIDDEN));
     }
     if query.keys {
-        audit::witness(&core, &caller, Deed::GiveKey, "cluster/key".to_owned()).await?;
+        peer::tell_of_key(&core).await?;
     }
     let permit = SENDING.try_acquire().map_err(|_| ApiError::new("E0407", "other snapshots are being sent", "try again in a moment"))?;
     let frozen =

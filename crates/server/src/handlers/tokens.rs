@@ -7,7 +7,10 @@ use api::v1::{
     WriteAnswer,
 };
 use axum::{Extension, extract::State};
-use model::id::{Timestamp, TokenId};
+use model::{
+    id::{Timestamp, TokenId},
+    quantity::Millis,
+};
 use state::command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken};
 use transport::{ApiToken, JoinToken, Role};
 use wishes::{caller::Caller, decision::Wish};
@@ -147,8 +150,22 @@ fn token_id(id: &transport::TokenId) -> Result<TokenId, ApiError> {
 /// When a token that is made at `now` for `ttl` milliseconds ends.
 fn end(now: Timestamp, ttl: u64, longest: u128) -> Result<Timestamp, ApiError> {
     if ttl == 0 || u128::from(ttl) > longest {
-        let message = format!("a token for {ttl} ms: it may be good for 1 ms to {longest} ms");
+        let longest = Millis(u64::try_from(longest).unwrap_or(u64::MAX));
+        let message = format!("a token for {}: it may be good for {} to {longest}", Millis(ttl), Millis(1));
         return Err(ApiError::new("E0408", message, "name a time with --ttl, such as 1h or 30d"));
     }
     Ok(Timestamp(now.0.saturating_add(ttl)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_that_is_too_long_is_told_as_it_was_written() {
+        let day = 24 * 3_600 * 1_000;
+        assert_eq!(end(Timestamp(5), day, u128::from(day)).ok(), Some(Timestamp(5 + day)));
+        let told = end(Timestamp(5), 100_000 * day, 732 * u128::from(day)).expect_err("too long");
+        assert_eq!(told.message(), "a token for 100000d: it may be good for 1ms to 732d");
+    }
 }

@@ -25,6 +25,10 @@ pub(crate) async fn top(
     Extension(caller): Extension<Caller>,
     Query(question): Query<TopQuery>,
 ) -> Result<Answer<TopView>, ApiError> {
+    if question.kind == TopKind::Nodes && caller.principal.namespace.is_some() {
+        let help = "`shoal top apps` shows what its own apps use; `shoal get nodes` shows which nodes there are";
+        return Err(principal::too_wide(&caller.principal, "the load of a node", help).into());
+    }
     let question = TopQuery { namespace: principal::listed(&caller.principal, question.namespace)?, ..question };
     let mut view = TopView { at: clock::now().into(), nodes: Vec::new(), components: Vec::new(), instances: Vec::new() };
     match question.kind {

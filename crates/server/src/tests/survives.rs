@@ -2,7 +2,7 @@
 
 use api::{
     node::{Phase, Report},
-    v1::{EventQuery, NodeState, RolloutPhase},
+    v1::{EventQuery, InstancePhase, NodeState, RolloutPhase},
 };
 use model::id::{Generation, NodeId, RevisionNumber};
 
@@ -34,6 +34,12 @@ async fn a_kill_after_an_acknowledged_apply_loses_nothing() {
     let plane = ControlPlane::start(directory.path()).await;
     let app = plane.app("hello").await;
     assert_eq!((app.status.rollout.phase, app.status.serving), (RolloutPhase::Done, Some(RevisionNumber(1))));
+    // Serving it was; whether it does, only its worker knows.
+    assert_eq!((app.status.instances[0].phase, app.status.components[0].ready, app.status.routed), (InstancePhase::Unknown, 0, false));
+    let worker = FakeWorker::connect(&plane).await;
+    worker.obey().await;
+    let app = plane.app("hello").await;
+    assert_eq!((app.status.instances[0].phase, app.status.components[0].ready, app.status.routed), (InstancePhase::Ready, 1, true));
     plane.stop().await;
 }
 
@@ -58,7 +64,7 @@ async fn reports_of_others_are_refused_and_ours_are_seen() {
     let directory = tempfile::tempdir().expect("a directory");
     let plane = ControlPlane::start(directory.path()).await;
     let state = async |plane: &ControlPlane| plane.client.nodes().await.expect("a list").items[0].state;
-    assert_eq!(state(&plane).await, NodeState::Starting);
+    assert_eq!(state(&plane).await, NodeState::Unknown);
     let foreign = Report {
         node: NodeId(99),
         generation: Generation(1),

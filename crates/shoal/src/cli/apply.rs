@@ -9,7 +9,7 @@ use api::{
 };
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use model::id::{AppId, Index};
+use model::id::{AppId, Index, Name};
 use tokio::time::Instant;
 
 use super::{
@@ -215,10 +215,16 @@ fn is_accepted(error: &ClientError, session: &Session) -> bool {
 pub async fn wait_for_all(answer: &ApplyAnswer, timeout: Duration, session: &Session) -> Outcome {
     let exit = wait_quietly(answer, timeout, session).await?;
     if let Some(object) = answer.objects.first() {
-        let next = if exit == Exit::Done { format!("shoal logs -f {}", object.app.name) } else { format!("shoal why {}", object.app.name) };
-        session.terminal.hint(format!("next: {next}"));
+        session.terminal.hint(format!("next: {}", next_step(exit, &object.app, &session.usual_namespace())));
     }
     Ok(exit)
+}
+
+/// What to do about `app` after such an end, as it can be typed where `usual` is the namespace without `-n`.
+fn next_step(exit: Exit, app: &AppId, usual: &Name) -> String {
+    let command = if exit == Exit::Done { "logs -f" } else { "why" };
+    let within = if app.namespace == *usual { String::new() } else { format!(" -n {}", app.namespace) };
+    format!("shoal {command} {}{within}", app.name)
 }
 
 /// The same without a next step, for commands that take it themselves.
@@ -288,6 +294,18 @@ pub fn written_word(outcome: Written) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_step_can_be_typed_as_it_is() {
+        let check = |exit, app: &str, usual: &str, expected: &str| {
+            let (app, usual) = (app.parse().expect("an app"), usual.parse().expect("a namespace"));
+            assert_eq!(next_step(exit, &app, &usual), expected);
+        };
+        check(Exit::Done, "hello", "default", "shoal logs -f hello");
+        check(Exit::Done, "team/hello", "default", "shoal logs -f hello -n team");
+        check(Exit::Failed, "team/hello", "team", "shoal why hello");
+        check(Exit::Failed, "hello", "team", "shoal why hello -n default");
+    }
 
     #[test]
     fn many_documents_are_sent_in_pieces_a_server_takes() {

@@ -28,6 +28,13 @@ pub struct EventsArgs {
     output: Option<Format>,
 }
 
+impl EventsArgs {
+    /// Whether it goes on.
+    pub fn watches(&self) -> bool {
+        self.watch
+    }
+}
+
 /// Prints events, oldest first.
 pub async fn run(args: EventsArgs, session: &Session) -> Outcome {
     let app = args.app.as_deref().map(|text| Target::app(text, &session.namespace())).transpose()?;

@@ -68,7 +68,7 @@ impl Exit {
             "E0211" | "E0404" | "E0410" | "E0412" | "E0413" | "E0417" | "E0418" | "E0419" | "E0420" | "E0421" | "E0423" | "E0610" => {
                 Self::NotAllowed
             }
-            "E0407" | "E0422" | "E0605" => Self::Unreachable,
+            "E0407" | "E0422" | "E0605" | "E0622" => Self::Unreachable,
             _ => Self::Error,
         }
     }

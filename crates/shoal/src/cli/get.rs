@@ -1,10 +1,13 @@
 //! `shoal get`: lists of objects, once or watched. Owns the options; what is asked and shown is `listing`'s.
 
+use std::time::Duration;
+
 use api::{
     client::{Watch, Watched},
     v1::ObjectQuery,
 };
 use clap::Args;
+use tokio::time::timeout;
 
 use super::{
     age,
@@ -16,6 +19,9 @@ use super::{
     target::{self, Kind},
     views::Shape,
 };
+
+/// How often members are looked at while they are watched: an election takes about as long.
+const MEMBERS_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What `shoal get` takes.
 #[derive(Debug, Args)]
@@ -39,6 +45,13 @@ pub struct GetArgs {
     /// Keep watching and print what changes.
     #[arg(short, long)]
     watch: bool,
+}
+
+impl GetArgs {
+    /// Whether it goes on.
+    pub fn watches(&self) -> bool {
+        self.watch
+    }
 }
 
 /// Lists and, with `-w`, keeps listing what changes.
@@ -65,11 +78,19 @@ pub async fn run(args: GetArgs, session: &Session) -> Outcome {
     }
     let Some(mut watch) = watch else { return Ok(Exit::Done) };
     loop {
-        if watch.next().await? == Watched::Compacted {
+        let told = match kind {
+            // Who leads is no object: it is looked at.
+            Kind::Member => timeout(MEMBERS_LOOK_EVERY, watch.next()).await.ok().transpose()?,
+            _ => Some(watch.next().await?),
+        };
+        if told == Some(Watched::Compacted) {
             watch = begin(kind, session).await?;
         }
         query.shape.now = age::now();
         let now = all(&query, &more, session).await?;
+        if kind == Kind::Member {
+            seen.take_over(&now, &["behind", "heard"]);
+        }
         let news = now.news(&seen, &format, terminal.width);
         if !news.is_empty() {
             terminal.data(news);

@@ -172,6 +172,8 @@ enum Command {
     Node(cluster::node::NodeArgs),
     /// Tokens that let nodes join.
     JoinToken(cluster::join_token::JoinTokenArgs),
+    /// The token with which several servers form a cluster by themselves.
+    FormationToken(cluster::formation_token::FormationTokenArgs),
     /// Tokens that let people and programs in.
     Token(cluster::token::TokenArgs),
     /// Who asked for which change.
@@ -192,6 +194,43 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// The version of this program and, when one answers, of the server.
     Version(version::VersionArgs),
+}
+
+impl Command {
+    /// Whether it asks a server about what lies in a namespace.
+    fn is_within_a_namespace(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_)
+                | Self::Apply(_)
+                | Self::Plan(_)
+                | Self::Diff(_)
+                | Self::Get(_)
+                | Self::Describe(_)
+                | Self::Delete(_)
+                | Self::Scale(_)
+                | Self::Wait(_)
+                | Self::Logs(_)
+                | Self::Events(_)
+                | Self::Top(_)
+                | Self::Rollout(_)
+                | Self::Why(_)
+                | Self::Http(_)
+                | Self::Secret(_)
+        )
+    }
+
+    /// Whether it shows what is, once, and nothing is done about it.
+    fn only_reads(&self) -> bool {
+        match self {
+            Self::Get(args) => !args.watches(),
+            Self::Top(args) => !args.watches(),
+            Self::Events(args) => !args.watches(),
+            Self::Member(args) => args.only_lists(),
+            Self::Describe(_) | Self::Why(_) | Self::Whoami(_) | Self::Audit(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What the supervisor starts itself with: no command of users, so neither help nor completions know it.
@@ -221,18 +260,24 @@ pub fn run() -> ExitCode {
         command => {
             let terminal = std::sync::Arc::new(terminal);
             match Session::new(cli.globals, terminal.clone()) {
-                Ok(session) => in_runtime(command, session),
+                Ok(session) => {
+                    let session = if command.only_reads() { session.reading() } else { session };
+                    in_runtime(command, session)
+                }
                 Err(failure) => end(&terminal, Err(failure)),
             }
         }
     }
 }
 
-fn in_runtime(command: Command, session: Session) -> ExitCode {
+fn in_runtime(command: Command, mut session: Session) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(async {
-            let ended = dispatch(command, &session).await;
+            if command.is_within_a_namespace() {
+                session.settle_namespace().await;
+            }
+            let ended = dispatch(command, &session).await.map(|exit| session.ended(exit));
             context::follow::authority(&session).await;
             ended
         }),
@@ -268,6 +313,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Ca(args) => cluster::ca::run(args, session).await,
         Command::Node(args) => cluster::node::run(args, session).await,
         Command::JoinToken(args) => cluster::join_token::run(args, session).await,
+        Command::FormationToken(args) => cluster::formation_token::run(args, session),
         Command::Token(args) => cluster::token::run(args, session).await,
         Command::Audit(args) => cluster::audit::run(args, session).await,
         Command::Snapshot(args) => snapshot::run(args, session).await,

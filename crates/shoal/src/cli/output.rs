@@ -79,6 +79,20 @@ impl Listing {
         }
     }
 
+    /// What `fields` say of an object in `now` they say here too: they change all the time, which is no news.
+    pub fn take_over(&mut self, now: &Self, fields: &[&str]) {
+        let known: std::collections::BTreeMap<&String, &Value> = now.names.iter().zip(&now.objects).collect();
+        for (name, object) in self.names.iter().zip(&mut self.objects) {
+            let Some((now, Value::Object(object))) = known.get(name).zip(Some(object)) else { continue };
+            for field in fields {
+                match now.get(field) {
+                    Some(value) => object.insert((*field).to_owned(), value.clone()),
+                    None => object.remove(*field),
+                };
+            }
+        }
+    }
+
     /// This listing and, below it, `other` of the same kind; several objects are a list, never one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -191,5 +205,8 @@ mod tests {
         assert_eq!(after.news(&before, &Format::Table, None), "b      3\nc      1");
         assert_eq!(after.news(&before, &Format::Json, None), "{\"name\":\"b\",\"ready\":3}\n{\"name\":\"c\",\"ready\":1}");
         assert_eq!(after.news(&after, &Format::Table, None), "");
+        let mut before = before;
+        before.take_over(&after, &["ready"]);
+        assert_eq!(after.news(&before, &Format::Name, None), "app/c", "how many are ready is no news then");
     }
 }

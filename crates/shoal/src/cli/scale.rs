@@ -67,8 +67,30 @@ async fn read(id: &AppId, session: &Session) -> Result<App, Failure> {
 }
 
 fn parse(text: &str, namespace: &Name) -> Result<(AppId, Name, u32), Failure> {
-    let wrong = || Failure::usage(format!("`{text}` is not a wish for instances"), "write it as APP/COMPONENT=N");
-    let (component, number) = text.split_once('=').ok_or_else(wrong)?;
+    let Some((component, number)) = text.split_once('=') else {
+        let component = if text.contains('/') { text.to_owned() } else { format!("{text}/COMPONENT") };
+        return Err(Failure::usage(format!("`{text}` does not say how many instances"), format!("shoal scale {component}=N")));
+    };
     let (app, component) = Target::component(component, namespace)?;
-    Ok((app, component, number.parse().map_err(|_| wrong())?))
+    let number = number.parse().map_err(|_| Failure::usage(format!("`{number}` is no number of instances"), "write it as APP/COMPONENT=N"));
+    Ok((app, component, number?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_in_a_wish_is_said() {
+        let namespace = Name::default_namespace();
+        let said = |text: &str| parse(text, &namespace).map_err(|failure| failure.render(false));
+        assert!(said("hello/web=3").is_ok_and(|(_, _, replicas)| replicas == 3));
+        let check = |text: &str, message: &str, help: &str| {
+            let told = said(text).expect_err("no wish");
+            assert!(told.contains(message) && told.contains(help), "{told}");
+        };
+        check("hello", "`hello` does not say how many instances", "shoal scale hello/COMPONENT=N");
+        check("hello/web", "`hello/web` does not say how many instances", "shoal scale hello/web=N");
+        check("hello/web=many", "`many` is no number of instances", "APP/COMPONENT=N");
+    }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use model::quantity::Bytes;
 
 use super::{Globals, age::parse_span, discovery::SYSTEM_DATA_DIRECTORY, failure::Failure, session};
-use supervisor::{JoinOptions, LogFormat, LogOptions, Part, Place, Profile, ServerOptions, Upkeep};
+use supervisor::{FormOptions, JoinOptions, LogFormat, LogOptions, Part, Peers, Place, Profile, ServerOptions, Upkeep};
 
 /// Where a real server speaks TLS when it has certificates.
 const HTTPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
@@ -28,6 +28,12 @@ pub struct ServerArgs {
     /// Join the cluster of this server instead of beginning one.
     #[arg(long, env = "SHOAL_JOIN", value_name = "HOST[:PORT]")]
     join: Option<String>,
+    /// How many servers form a cluster by themselves, this one among them; each is started with the same --expect, --peers and --token-file.
+    #[arg(long, env = "SHOAL_EXPECT", value_name = "N", requires = "peers", conflicts_with = "join")]
+    expect: Option<usize>,
+    /// Where these servers listen for each other, this one among them: the first in the order of the alphabet begins the cluster, the others join it.
+    #[arg(long, env = "SHOAL_PEERS", value_name = "HOST[:PORT],…", value_delimiter = ',', requires = "expect")]
+    peers: Vec<String>,
     /// Only the control plane: no gateway, no instances.
     #[arg(long)]
     no_worker: bool,
@@ -35,7 +41,7 @@ pub struct ServerArgs {
     #[arg(long, env = "SHOAL_PROFILE", value_enum, default_value = "lan")]
     profile: ProfileArg,
     /// Take the name and place of this lost server, with a new id.
-    #[arg(long, value_name = "NODE", requires = "join")]
+    #[arg(long, value_name = "NODE", requires = "join", conflicts_with = "expect")]
     replace: Option<String>,
     /// How others reach the API [default: the address it listens on].
     #[arg(long, env = "SHOAL_ADVERTISE_API", value_name = "HOST[:PORT]")]
@@ -54,6 +60,9 @@ pub struct WorkerArgs {
     /// A server of the cluster it works for.
     #[arg(long, env = "SHOAL_JOIN", value_name = "HOST[:PORT]")]
     join: String,
+    /// Take the name and place of this lost worker, with a new id.
+    #[arg(long, value_name = "NODE")]
+    replace: Option<String>,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -72,8 +81,9 @@ enum ProfileArg {
 /// What every node takes.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// A file with the join token; not needed once the data directory belongs to the cluster [env: SHOAL_JOIN_TOKEN, the token itself].
-    #[arg(long, value_name = "FILE", requires = "join")]
+    /// A file with the join token, or with --peers the formation token; not needed once the data directory belongs to the cluster [env:
+    /// SHOAL_JOIN_TOKEN, the token itself].
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Where control planes of other nodes reach this node's worker, always over TLS; port 0 takes a free one.
     #[arg(long, env = "SHOAL_MESH", value_name = "ADDRESS", default_value = "0.0.0.0:7072")]
@@ -177,21 +187,18 @@ impl TraceArgs {
 /// Everything a server is started with.
 ///
 /// # Errors
-/// The token's file cannot be read.
+/// The token's file cannot be read, or flags do not go together.
 pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
     let part = if args.no_worker { Part::ControlPlane } else { Part::Both };
     let told = args.node.name.clone();
+    if args.node.token_file.is_some() && args.join.is_none() && args.expect.is_none() {
+        let help = "name a server of the cluster with --join HOST, or the machines that form one with --expect N --peers A,B,C";
+        return Err(Failure::usage("--token-file lets this server into a cluster, and no cluster is named", help));
+    }
+    let form = form(args.expect, &args.peers, args.node.token_file.as_deref())?;
     let mut options = args.node.options(part, args.join, globals)?;
-    if let Some(replaced) = &args.replace {
-        if told.is_some_and(|told| told != *replaced) {
-            let message = format!("--replace {replaced} takes over the name `{replaced}`, and --name gives another");
-            return Err(Failure::usage(message, "leave --name out"));
-        }
-        options.name.clone_from(replaced);
-    }
-    if let Some(join) = &mut options.join {
-        join.replaces = args.replace;
-    }
+    options.form = form;
+    replacing(&mut options, args.replace, told)?;
     options.api = args.api;
     options.peer = Some(args.peer);
     options.place.advertise_api = args.advertise_api.or(options.place.advertise_api);
@@ -204,12 +211,39 @@ pub fn options(args: ServerArgs, globals: &Globals) -> Result<ServerOptions, Fai
     Ok(options)
 }
 
+/// The machines that form a cluster, when they are told.
+fn form(expect: Option<usize>, peers: &[String], token_file: Option<&Path>) -> Result<Option<FormOptions>, Failure> {
+    let Some(expect) = expect else { return Ok(None) };
+    let peers = Peers::new(expect, peers).map_err(|error| {
+        Failure::usage(error.to_string(), "for instance   --expect 3 --peers a.example,b.example,c.example   the same on all three")
+    })?;
+    Ok(Some(FormOptions { peers, token: token(token_file)? }))
+}
+
 /// Everything a worker is started with.
 ///
 /// # Errors
 /// The token's file cannot be read.
 pub fn worker_options(args: WorkerArgs, globals: &Globals) -> Result<ServerOptions, Failure> {
-    args.node.options(Part::Worker, Some(args.join), globals)
+    let told = args.node.name.clone();
+    let mut options = args.node.options(Part::Worker, Some(args.join), globals)?;
+    replacing(&mut options, args.replace, told)?;
+    Ok(options)
+}
+
+/// Has a node take the place of `replaced`, whose name it then has: `told` is the one it was given.
+fn replacing(options: &mut ServerOptions, replaced: Option<String>, told: Option<String>) -> Result<(), Failure> {
+    if let Some(replaced) = &replaced {
+        if told.is_some_and(|told| told != *replaced) {
+            let message = format!("--replace {replaced} takes over the name `{replaced}`, and --name gives another");
+            return Err(Failure::usage(message, "leave --name out"));
+        }
+        options.name.clone_from(replaced);
+    }
+    if let Some(join) = &mut options.join {
+        join.replaces = replaced;
+    }
+    Ok(())
 }
 
 impl NodeArgs {
@@ -219,6 +253,7 @@ impl NodeArgs {
         Ok(ServerOptions {
             part,
             join: join.map(|address| JoinOptions { address, token, replaces: None }),
+            form: None,
             peer: None,
             mesh: part.works().then_some(self.mesh),
             place: Place {
@@ -289,6 +324,20 @@ mod tests {
         guest_log: GuestLogArgs,
         #[command(flatten)]
         traces: TraceArgs,
+    }
+
+    #[test]
+    fn machines_that_form_a_cluster_are_told_apart_from_mistakes() {
+        let told = |expect: usize, peers: &[&str]| {
+            let peers: Vec<String> = peers.iter().map(|&peer| peer.to_owned()).collect();
+            form(Some(expect), &peers, None)
+                .map(|form| form.expect("they are told").peers.all().to_vec())
+                .map_err(|failure| failure.render(false))
+        };
+        assert_eq!(told(2, &["b", "a:1"]).ok(), Some(vec!["a:1".to_owned(), "b:7071".to_owned()]));
+        let refused = told(3, &["a", "b"]).expect_err("two are not three");
+        assert!(refused.contains("--expect 3 and --peers with 2 addresses") && refused.contains("help: for instance"), "{refused}");
+        assert!(form(None, &[], None).is_ok_and(|form| form.is_none()));
     }
 
     #[test]

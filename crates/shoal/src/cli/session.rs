@@ -5,12 +5,15 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use api::{
-    client::{Client, ClientError, Server},
+    client::{Client, ClientError, Server, Stale},
     v1::ErrorDetail,
 };
 use model::{
@@ -21,7 +24,7 @@ use tokio::sync::OnceCell;
 use transport::AuthorityDigest;
 
 use super::{
-    Globals,
+    Globals, age,
     context::{
         choice::{self, Choice, Said},
         file::{self, Contexts},
@@ -49,6 +52,8 @@ pub struct Session {
     /// The saved contexts; none for a session that brings its server along.
     contexts: Option<Contexts>,
     connection: OnceCell<Client>,
+    /// For a command that only reads: whether something that was read may be stale.
+    stale: Option<Arc<AtomicBool>>,
 }
 
 impl Session {
@@ -65,13 +70,13 @@ impl Session {
         }
         let said_namespace = globals.namespace.clone();
         globals.namespace = said_namespace.clone().or_else(|| choice::namespace(&said(&globals), &contexts));
-        Ok(Self { globals, terminal, said_namespace, contexts: Some(contexts), connection: OnceCell::new() })
+        Ok(Self { globals, terminal, said_namespace, contexts: Some(contexts), connection: OnceCell::new(), stale: None })
     }
 
     /// A session with `server`, which need not be dialed.
     pub fn with_server(globals: Globals, terminal: Arc<Terminal>, server: Server) -> Self {
         let connection = OnceCell::new_with(Some(Client::new(server)));
-        Self { said_namespace: globals.namespace.clone(), globals, terminal, contexts: None, connection }
+        Self { said_namespace: globals.namespace.clone(), globals, terminal, contexts: None, connection, stale: None }
     }
 
     /// Another session with the same server, for a task of its own.
@@ -83,7 +88,20 @@ impl Session {
             said_namespace: self.said_namespace.clone(),
             contexts: self.contexts.clone(),
             connection: self.connection.clone(),
+            stale: self.stale.clone(),
         }
+    }
+
+    /// The session of a command that only reads: where no leader answers, it shows what the server that is asked knows, and says so first.
+    #[must_use]
+    pub fn reading(self) -> Self {
+        Self { stale: Some(Arc::default()), ..self }
+    }
+
+    /// How a command that ends with `exit` does: what may be stale is not what was asked for.
+    pub fn ended(&self, exit: Exit) -> Exit {
+        let stale = self.stale.as_ref().is_some_and(|stale| stale.load(Ordering::Relaxed));
+        if stale { exit.worse(Exit::Unreachable) } else { exit }
     }
 
     /// The context in effect.
@@ -105,6 +123,23 @@ impl Session {
         self.globals.namespace.clone().unwrap_or_else(Name::default_namespace)
     }
 
+    /// Whoever shows a token of the environment that is for one namespace works in it, unless something says another. A server that does not answer is told
+    /// of by the command itself.
+    pub async fn settle_namespace(&mut self) {
+        if self.globals.namespace.is_some() || text_of("SHOAL_TOKEN").is_none() {
+            return;
+        }
+        let Ok(client) = self.client().await else { return };
+        let principal = client.clone().with_patience(Duration::ZERO).whoami().await;
+        self.globals.namespace = principal.ok().and_then(|principal| principal.namespace);
+    }
+
+    /// The namespace that the next command works in without `-n`.
+    pub fn usual_namespace(&self) -> Name {
+        let saved = self.contexts.as_ref().and_then(|contexts| choice::namespace(&said(&self.globals), contexts));
+        saved.unwrap_or_else(Name::default_namespace)
+    }
+
     /// The server: found and dialed at the first call.
     ///
     /// # Errors
@@ -113,7 +148,13 @@ impl Session {
         let found = self.connection.get_or_try_init(|| async {
             let choice = self.choice()?;
             let (first, ()) = discovery::first_reachable(choice.addresses.clone(), knock)?;
-            Ok::<_, Failure>(client(choice, first))
+            let client = client(choice, first);
+            let Some(noted) = self.stale.clone() else { return Ok::<_, Failure>(client) };
+            let terminal = self.terminal.clone();
+            Ok(client.or_stale(move |stale| {
+                noted.store(true, Ordering::Relaxed);
+                terminal.complain(stale_words(stale));
+            }))
         });
         found.await
     }
@@ -141,6 +182,15 @@ impl Session {
         });
         format!("{user}@{}", super::server::node_name())
     }
+}
+
+/// What is said before something that may be stale.
+fn stale_words(stale: &Stale) -> String {
+    let Stale { node, silence } = stale;
+    format!(
+        "warning: no leader answers; what follows is stale: what {node} knows, which last heard of a leader {} ago",
+        age::brief(*silence)
+    )
 }
 
 /// A client of the server that answered first, and of the others when they are of the same cluster.

@@ -49,6 +49,13 @@ pub struct TopArgs {
     watch: bool,
 }
 
+impl TopArgs {
+    /// Whether it goes on.
+    pub fn watches(&self) -> bool {
+        self.watch
+    }
+}
+
 /// Reads twice and prints; with `-w` goes on.
 pub async fn run(args: TopArgs, session: &Session) -> Outcome {
     let kind = kind_of(&args.kind)?;

@@ -90,17 +90,19 @@ pub fn nodes(rows: &mut [Node], order: Option<Order>, shape: Shape) -> Table {
     for row in &*rows {
         let Rated { usage, rates } = row;
         let of = |value: fn(&api::v1::WorkerUsage) -> String| usage.serving.as_ref().map(value).unwrap_or_default();
+        let looked = usage.control_plane.is_some() || usage.worker.is_some();
         let status = match (usage.state, usage.serving) {
             (NodeState::Ready, None) => "worker away",
             (NodeState::Ready, Some(_)) => "ready",
             (NodeState::Silent, _) => "silent",
-            (NodeState::Starting, _) => "starting",
+            (NodeState::Unknown, _) => "unknown",
         };
         let usual = [
             usage.node.clone(),
             status.to_owned(),
-            cores(cpu(row)),
-            bytes(memory(row)),
+            // Where no process can be looked at from the server that answers, nothing is known, which is not nothing.
+            if looked { cores(cpu(row)) } else { String::new() },
+            if looked { bytes(memory(row)) } else { String::new() },
             of(|worker| format!("{}/{}", worker.sandboxes, worker.sandbox_slots)),
             of(|worker| worker.programs_loaded.to_string()),
             of(|worker| worker.connections.to_string()),
@@ -288,6 +290,14 @@ mod tests {
             expect![[r#"
             NAME   STATUS        CPU   MEMORY   SANDBOXES   CODE   CONNECTIONS   REQ/S   IN FLIGHT   WAITING
             one    worker away   0m    20Mi     -           -      -             -       -           -"#]],
+        );
+        let elsewhere = |requests: u64| json!({"nodes": [{"node": "two", "state": "ready", "serving": serving(requests)}]});
+        let (before, now) = (reading(10, elsewhere(10)), reading(11, elsewhere(20)));
+        check(
+            &nodes(&mut usage::nodes(&before, &now), None, shape(false)),
+            expect![[r#"
+            NAME   STATUS   CPU   MEMORY   SANDBOXES   CODE   CONNECTIONS   REQ/S   IN FLIGHT   WAITING
+            two    ready    -     -        3/1000      2      64            10.0    3           0"#]],
         );
     }
 

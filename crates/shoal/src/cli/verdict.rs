@@ -1,12 +1,15 @@
 //! How a rollout ended, judged from the cluster's state alone. Pure: the caller brings the state, this says the verdict, its sentence and its exit code.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use api::{
     node::Wanted,
     v1::{AppView, ComponentStatus, InstancePhase, InstanceView, RolloutPhase, Waiting},
 };
-use model::id::{AppId, RevisionNumber};
+use model::id::{AppId, InstanceId, RevisionNumber};
 
 use super::{age, failure::Exit};
 
@@ -15,6 +18,9 @@ const ROOM_WAITS: [&str; 3] = ["waits for a node:", "waits for memory:", "waits 
 
 /// What the server's words for a wait for a node that does not report begin and end with.
 const SILENT_NODE_WAITS: (&str, &str) = ("waits for ", ", which does not report");
+
+/// How the server's words for an instance on such a node begin; one whose node has not reported yet is as unknown.
+const SILENT_NODE: &str = "its node is silent";
 
 /// The end of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,24 +82,33 @@ pub fn judge(app: &AppView, revision: RevisionNumber) -> Option<Verdict> {
         _ if unplaced(app).next().is_some() => Some(Verdict::CannotPlace { waits: unplaced(app).cloned().collect() }),
         RolloutPhase::Progressing => None,
         RolloutPhase::Done => {
+            let silences = silences(app);
             let excused =
-                |component: &ComponentStatus| silences(app).filter(|(wait, _)| wait.instance.component.component == component.name).count();
+                |component: &ComponentStatus| silences.keys().filter(|instance| instance.component.component == component.name).count();
             let lacking = |component: &ComponentStatus| component.wanted.saturating_sub(component.ready) as usize;
             let complete = status.components.iter().all(|component| lacking(component) <= excused(component));
-            // Whoever asks any gateway after this must meet the revision that was wished for.
-            (complete && status.routed).then(|| {
-                let silent: BTreeSet<_> = silences(app).map(|(_, node)| node.to_owned()).collect();
-                let ready = status.components.iter().map(|component| component.ready).sum();
+            let wanted = status.components.iter().any(|component| component.wanted > 0);
+            let ready: u32 = status.components.iter().map(|component| component.ready).sum();
+            // Whoever asks any gateway after this must meet the revision that was wished for; where nobody speaks, nobody says that it does.
+            (complete && status.routed && (ready > 0 || !wanted)).then(|| {
+                let silent: BTreeSet<_> = silences.into_values().map(str::to_owned).collect();
                 Verdict::Done { ready, silent: silent.into_iter().collect() }
             })
         }
     }
 }
 
-/// What waits for a node that does not report, and which node that is: nobody waits with it.
-fn silences(app: &AppView) -> impl Iterator<Item = (&Waiting, &str)> {
+/// Whose node does not report, and which node that is: nobody waits with it. Of one that may report yet nothing is known, and that is waited for.
+fn silences(app: &AppView) -> BTreeMap<&InstanceId, &str> {
     let (before, behind) = SILENT_NODE_WAITS;
-    app.status.waits.iter().filter_map(move |wait| Some((wait, wait.reason.strip_prefix(before)?.strip_suffix(behind)?)))
+    let waits = app.status.waits.iter();
+    let waits = waits.filter_map(move |wait| Some((&wait.instance, wait.reason.strip_prefix(before)?.strip_suffix(behind)?)));
+    let of_silent = |instance: &&InstanceView| {
+        let is_wished = instance.wanted == Wanted::Run && instance.revision == app.status.wanted;
+        is_wished && instance.phase == InstancePhase::Unknown && instance.message.starts_with(SILENT_NODE)
+    };
+    let instances = app.status.instances.iter().filter(of_silent).map(|instance| (&instance.instance, instance.node.as_str()));
+    waits.chain(instances).collect()
 }
 
 fn failure_of(instance: &InstanceView, serving: Option<RevisionNumber>) -> Verdict {
@@ -107,6 +122,8 @@ pub fn missing(app: &AppView) -> String {
     let mut parts: Vec<String> =
         short.map(|component| format!("{} has {} of {} instances ready", component.name, component.ready, component.wanted)).collect();
     parts.extend(unplaced(app).map(wait_words));
+    let unknown = status.instances.iter().filter(|instance| instance.phase == InstancePhase::Unknown);
+    parts.extend(unknown.map(|instance| format!("{} on {}: {}", instance.instance, instance.node, instance.message)));
     if parts.is_empty() && status.rollout.phase == RolloutPhase::Done && !status.routed {
         parts.push("word of the new revision is on its way to a node".to_owned());
     }
@@ -227,6 +244,32 @@ mod tests {
                    "waits": [{"instance": "hello/web.3", "reason": "waits for node-c, which does not report"}]}),
             expect![[r#"
             0 hello r2 is done: 2 instances ready in 1.2s; node-c does not report and gets it when it comes back
+        "#]],
+        );
+        let unknown = |message: &str| {
+            let mut instance = samples::instance("hello/web.2", 2, "unknown");
+            instance["message"] = json!(message);
+            json!({"components": [samples::component("web", 2, 1)], "instances": [samples::instance("hello/web.1", 2, "ready"), instance]})
+        };
+        check(
+            unknown("its node is silent; it may well still serve"),
+            expect![[r#"
+            0 hello r2 is done: 1 instance ready in 1.2s; one does not report and gets it when it comes back
+        "#]],
+        );
+        check(
+            unknown("its node has not reported to this server yet"),
+            expect![[r#"
+            on its way: web has 1 of 2 instances ready; hello/web.2 on one: its node has not reported to this server yet
+        "#]],
+        );
+        let mut nobody = unknown("its node is silent; it may well still serve");
+        nobody["components"] = json!([samples::component("web", 1, 0)]);
+        nobody["instances"].as_array_mut().expect("two").remove(0);
+        check(
+            nobody,
+            expect![[r#"
+            on its way: web has 0 of 1 instances ready; hello/web.2 on one: its node is silent; it may well still serve
         "#]],
         );
         check(

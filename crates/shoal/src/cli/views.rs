@@ -185,7 +185,7 @@ pub fn nodes(nodes: &[NodeView], shape: Shape) -> Table {
         let status = match node.state {
             NodeState::Ready => "ready",
             NodeState::Silent => "silent",
-            NodeState::Starting => "starting",
+            NodeState::Unknown => "unknown",
         };
         let usual = [
             node.name.clone(),

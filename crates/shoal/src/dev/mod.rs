@@ -177,6 +177,7 @@ fn options(args: &DevArgs, data_directory: PathBuf, terminal: &Terminal) -> Serv
     ServerOptions {
         part: Part::Both,
         join: None,
+        form: None,
         peer: None,
         mesh: None,
         place: Place::default(),

@@ -3,7 +3,7 @@
 use model::id::{ComponentId, NodeId, PlacementId, Timestamp};
 
 use crate::{
-    Applied, EventKind, State,
+    Applied, Event, EventKind, State,
     command::{NodeEventKind, Note, Observe, SeenPhase},
     limits::bounded,
 };
@@ -22,6 +22,7 @@ impl State {
     }
 
     /// Records what a worker did. Nodes and apps that are gone have no events, nor do components that the node has no placement of: a worker speaks for itself.
+    /// What is recorded already is not recorded again: every server hears of it, and one that leads next cannot know what the last one wrote.
     pub(super) fn note(&mut self, note: &Note) -> Applied {
         let mut events = 0;
         let Some(node_name) = self.node(note.node).map(|node| node.name.clone()) else { return Applied::Noted { events } };
@@ -36,7 +37,12 @@ impl State {
                 NodeEventKind::GuestsTrapped => EventKind::GuestsTrapped,
             };
             let object = event.component.as_ref().map_or_else(|| node_name.clone(), ToString::to_string);
-            self.record(event.at, kind, app.as_ref(), object, bounded(&event.message));
+            let message = bounded(&event.message);
+            let same = |known: &Event| known.at == event.at && known.kind == kind && known.object == object && known.message == message;
+            if self.events_after(0).any(same) {
+                continue;
+            }
+            self.record(event.at, kind, app.as_ref(), object, message);
             events += 1;
         }
         Applied::Noted { events }

@@ -47,6 +47,13 @@ enum What {
     },
 }
 
+impl MemberArgs {
+    /// Whether nothing is changed.
+    pub fn only_lists(&self) -> bool {
+        matches!(self.what, What::List(_))
+    }
+}
+
 /// Runs one of them.
 pub async fn run(args: MemberArgs, session: &Session) -> Outcome {
     let client = session.client().await?;

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod ca;
+pub mod formation_token;
 pub mod join_token;
 pub mod kinds;
 pub mod member;

@@ -84,7 +84,10 @@ pub async fn run(args: TokenArgs, session: &Session) -> Outcome {
             Ok(Exit::Done)
         }
         What::List(args) => {
-            let tokens = session.client().await?.tokens().await?.items;
+            let mut tokens = session.client().await?.tokens().await?.items;
+            if let Some(only) = &session.said_namespace {
+                tokens.retain(|token| token.namespace.as_ref() == Some(only));
+            }
             let names = tokens.iter().map(|token| format!("token/{}", token.id)).collect();
             let listing = Listing { table: views::tokens(&tokens, args.shape()), objects: values(&tokens), names, single: false };
             args.show(&listing, "no token is good; next: shoal token create --role deployer NAME", session)
