@@ -169,6 +169,7 @@ fn refused(name: &str, what: &str, error: &MemberError) -> ApiError {
             ApiError::new("E0407", message, "bring the other members back first; `shoal member list` shows them")
         }
         MemberError::NoSuchMember { .. } => ApiError::new("E0402", message, ""),
+        MemberError::Unknown | MemberError::Failed { .. } => ApiError::in_doubt(&message),
         _ => ApiError::new("E0407", message, "try again in a moment"),
     }
 }
