@@ -93,9 +93,13 @@ fn answer(status: StatusCode, body: &serde_json::Value) -> Answer {
 }
 
 fn no_leader() -> Answer {
-    let mut answer =
-        answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": {"code": "E0422", "message": "no server leads", "help": "try again"}}));
-    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("0"));
+    unavailable("E0422", "0")
+}
+
+/// An answer with this code that asks to be asked again after so many seconds.
+fn unavailable(code: &str, seconds: &'static str) -> Answer {
+    let mut answer = answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": {"code": code, "message": "not now", "help": "try again"}}));
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     answer
 }
 
@@ -200,9 +204,60 @@ async fn a_write_that_broke_off_is_sent_to_another_server_under_the_same_key() {
     assert_eq!(patient.revoke_token("k3v9").await.expect("the second answers").index.0, 7);
     assert_eq!(keys.lock().expect("nobody failed").len(), 1, "both heard one and the same write");
     let doubtful = Client::new(deaf.clone()).revoke_token("k3v9").await.expect_err("nobody knows");
-    assert!(matches!(doubtful, ClientError::InDoubt { .. }) && doubtful.code() == "E0605", "{doubtful:?}");
+    assert!(matches!(doubtful, ClientError::InDoubt { .. }) && doubtful.code() == "E0431", "{doubtful:?}");
     let question = Client::new(deaf).whoami().await.expect_err("it broke off");
     assert!(matches!(question, ClientError::Broken { .. }), "a question is in no doubt: {question:?}");
+}
+
+/// A server that answers a write with these in turn. Returns the keys it heard, in order.
+async fn saying(answers: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (Fake, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let keys = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let heard = keys.clone();
+    let fake = Fake::start(move |request| {
+        let mut heard = heard.lock().expect("nobody failed");
+        heard.push(request.headers()["idempotency-key"].as_bytes().to_vec());
+        answers(heard.len())
+    })
+    .await;
+    (fake, keys)
+}
+
+#[tokio::test]
+async fn a_write_in_doubt_is_sent_again_under_the_same_key() {
+    let (fake, keys) = saying(|tries| match tries {
+        1 => unavailable("E0431", "0"),
+        2 => no_leader(),
+        _ => answer(StatusCode::OK, &json!({"index": 7})),
+    })
+    .await;
+    let patient = Client::new(fake.server()).with_patience(Duration::from_secs(30));
+    assert_eq!(patient.revoke_token("k3v9").await.expect("in the end").index.0, 7);
+    let mut keys = keys.lock().expect("nobody failed").clone();
+    assert_eq!(keys.len(), 3, "three tries");
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "of one write");
+}
+
+#[tokio::test]
+async fn a_write_in_doubt_stays_so_until_a_server_knows() {
+    let (doubtful, _) = saying(|_| unavailable("E0431", "0")).await;
+    let told = Client::new(doubtful.server()).revoke_token("k3v9").await.expect_err("no patience");
+    assert!(matches!(told, ClientError::InDoubt { .. }) && told.code() == "E0431", "{told:?}");
+
+    // Neither a server without a leader nor one that is too busy knows what came of the first try.
+    for later in ["E0422", "E0407"] {
+        let (fake, keys) = saying(move |tries| if tries == 1 { unavailable("E0431", "0") } else { unavailable(later, "3600") }).await;
+        let patient = Client::new(fake.server()).with_patience(Duration::from_secs(30));
+        let told = patient.revoke_token("k3v9").await.expect_err("too long to wait");
+        assert!(matches!(told, ClientError::InDoubt { .. }), "{later}: {told:?}");
+        assert_eq!(keys.lock().expect("nobody failed").len(), 2);
+    }
+
+    // What is refused is not in doubt, whoever asks twice.
+    let refused = || answer(StatusCode::NOT_FOUND, &json!({"error": {"code": "E0402", "message": "there is none", "help": ""}}));
+    let (fake, _) = saying(move |tries| if tries == 1 { unavailable("E0431", "0") } else { refused() }).await;
+    let told = Client::new(fake.server()).with_patience(Duration::from_secs(30)).revoke_token("k3v9").await.expect_err("refused");
+    assert_eq!(told.code(), "E0402");
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ codes! {
     "E0423" "token not valid"
     "E0428" "watch too far behind"
     "E0430" "a rotation is under way"
+    "E0431" "not known whether it was done"
     "E0501" "no route"
     "E0502" "method not allowed"
     "E0503" "no instance ready in time"

@@ -8,7 +8,7 @@ use std::{
 
 use api::peer::{ATTEST_PATH, AttestRequest};
 use axum::{body::Body, http::Request};
-use consensus::{Checkpoint, Leadership};
+use consensus::{Checkpoint, Leadership, Membership};
 use data_encoding::HEXLOWER;
 use model::id::{Index, NodeId};
 use state::{
@@ -16,6 +16,7 @@ use state::{
     command::{Attest, CommandV1},
     limits::CHECKPOINTS_KEPT,
 };
+use tokio::sync::watch;
 
 use crate::{
     api_error::ApiError,
@@ -38,7 +39,22 @@ impl Agreement {
 
 /// Runs until the process stops or this member halts.
 pub(crate) async fn run(core: Arc<Core>) {
-    let (mut hashes, mut applied) = (core.consensus.hashes(), core.consensus.applied());
+    let heard = Heard { hashes: core.consensus.hashes(), membership: core.consensus.membership() };
+    compare(core, heard).await;
+}
+
+/// What consensus tells.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// What the state of this member hashed to last.
+    pub(crate) hashes: watch::Receiver<Option<Checkpoint>>,
+    /// Whose votes count.
+    pub(crate) membership: watch::Receiver<Membership>,
+}
+
+/// Compares what this member has with what all of them said.
+pub(crate) async fn compare(core: Arc<Core>, Heard { mut hashes, membership }: Heard) {
+    let mut applied = core.consensus.applied();
     let mut own = Own::default();
     loop {
         let said = tokio::select! {
@@ -52,8 +68,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             own.add(checkpoint);
             tell(&core, checkpoint).await;
         }
-        let membership = core.consensus.membership().borrow().clone();
-        let voters: BTreeSet<NodeId> = membership.voters.iter().map(|peer| NodeId(peer.id)).collect();
+        let voters: BTreeSet<NodeId> = membership.borrow().voters.iter().map(|peer| NodeId(peer.id)).collect();
         match own.judge(&core.state(), core.node, &voters) {
             Finding::Nothing => {}
             Finding::Unsettled(sentence) => {

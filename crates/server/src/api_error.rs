@@ -29,7 +29,7 @@ impl ApiError {
         self
     }
 
-    /// `E0422` and the like.
+    /// Its code.
     pub(crate) fn code(&self) -> &str {
         &self.detail.code
     }
@@ -42,6 +42,12 @@ impl ApiError {
     /// `E0402`: there is no such thing.
     pub(crate) fn not_found(what: &str) -> Self {
         ErrorDetail::not_found(what).into()
+    }
+
+    /// `E0431`: a change that may be done, now or later, or never; `why` nobody knows.
+    pub(crate) fn in_doubt(why: &str) -> Self {
+        let help = "look whether it was done, or send it again with the same Idempotency-Key";
+        Self::new("E0431", format!("it may or may not have been done: {why}"), help)
     }
 
     /// What is wrong with the documents of a request; at least one thing.
@@ -61,13 +67,12 @@ impl From<ProposeError> for ApiError {
         let message = format!("cannot write to the log of the control plane: {}", chain(&error));
         match error {
             ProposeError::NotLeader { .. } => crate::forward::no_leader(&chain(&error)),
-            ProposeError::Unknown => {
-                let help = "look whether it was done, or send it again with the same Idempotency-Key";
-                Self::new("E0407", "leadership moved while this was written; it may or may not have been done", help)
-            }
+            ProposeError::Unknown => Self::in_doubt("leadership moved, or a majority was away, while this was written"),
+            // What was written last is kept or cut off when the log is read again.
+            ProposeError::Failed { .. } => Self::in_doubt(&chain(&error)),
             ProposeError::Storage { .. } => Self::new("E0406", message, "free disk space under the data directory; nothing was changed"),
             ProposeError::TooLarge { .. } | ProposeError::Encode { .. } => Self::new("E0405", message, "split the app"),
-            ProposeError::Failed { .. } | ProposeError::Stopped => Self::new("E0407", message, "try again in a moment"),
+            ProposeError::Stopped => Self::new("E0407", message, "try again in a moment"),
         }
     }
 }
@@ -98,11 +103,32 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
         "E0401" | "E0403" | "E0430" => StatusCode::CONFLICT,
         "E0211" | "E0404" | "E0421" => StatusCode::FORBIDDEN,
         "E0406" => StatusCode::INSUFFICIENT_STORAGE,
-        "E0407" | "E0422" => StatusCode::SERVICE_UNAVAILABLE,
+        "E0407" | "E0422" | "E0431" => StatusCode::SERVICE_UNAVAILABLE,
         "E0423" => StatusCode::UNAUTHORIZED,
         "E0408" => StatusCode::BAD_REQUEST,
         "E0208" | "E0409" => StatusCode::PAYLOAD_TOO_LARGE,
         "E0410" => StatusCode::MISDIRECTED_REQUEST,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_may_be_done_has_a_code_of_its_own() {
+        let check = |error: ProposeError, code: &str, status: u16| {
+            let told = ApiError::from(error);
+            assert_eq!((told.code(), told.status.as_u16()), (code, status), "{}", told.message());
+        };
+        check(ProposeError::Unknown, "E0431", 503);
+        check(ProposeError::Failed { message: "the disk is gone".to_owned() }, "E0431", 503);
+        check(ProposeError::NotLeader { leader: None }, "E0422", 503);
+        check(ProposeError::Stopped, "E0407", 503);
+        check(ProposeError::Storage { source: Arc::new(io::ErrorKind::StorageFull.into()) }, "E0406", 507);
+        check(ProposeError::TooLarge { bytes: 2, limit: 1 }, "E0405", 422);
     }
 }

@@ -67,6 +67,11 @@ impl Consistency {
     }
 }
 
+/// Whether a request with `method` for the endpoint `path` may change something.
+pub(crate) fn changes(method: &Method, path: &str) -> bool {
+    !method.is_safe() && path != "/v1/plan"
+}
+
 fn place(method: &Method, path: &str, query: &str) -> Place {
     // Bytes belong to the server they were sent to; what it tells of itself needs nobody else.
     let own = path.starts_with("/v1/artifacts/") || principal::needs(method, path) == Needs::Nobody;
@@ -74,14 +79,9 @@ fn place(method: &Method, path: &str, query: &str) -> Place {
     match () {
         () if own => Place::Here,
         () if path == "/v1/cluster" && !stale => Place::Leader,
-        () if method.is_safe() || path == "/v1/plan" => {
-            if stale {
-                Place::Here
-            } else {
-                Place::Fresh
-            }
-        }
-        () => Place::Leader,
+        () if changes(method, path) => Place::Leader,
+        () if stale => Place::Here,
+        () => Place::Fresh,
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
                 Leadership::Leading { .. } => next.run(request).await,
                 // A second hop would only chase a leader that moves.
                 _ if forwarded => no_leader("the server this was passed on to does not lead").into_response(),
-                Leadership::Following { leader, .. } => match pass_on(&core, leader.id, request).await {
+                Leadership::Following { leader, .. } => match pass_on(&core, leader.id, &path, request).await {
                     Ok(response) => response,
                     Err(error) => error.into_response(),
                 },
@@ -201,8 +201,9 @@ pub(crate) fn in_the_name_of(caller: &Caller, method: Method, path: &str) -> Res
     request.body(Body::empty()).map_err(|_| wrong(()))
 }
 
-async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Response, ApiError> {
+async fn pass_on(core: &Arc<Core>, leader: u64, path: &str, request: Request) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
+    let changes = changes(&parts.method, path);
     let target = format!("{FORWARD_PATH}{}", parts.uri.path_and_query().map_or("/", |text| text.as_str()));
     parts.uri = Uri::try_from(target).map_err(|error| ApiError::new("E0408", format!("the request cannot be passed on: {error}"), ""))?;
     let caller = parts.extensions.get::<Caller>().expect("nobody gets here without being let in");
@@ -225,16 +226,18 @@ async fn pass_on(core: &Arc<Core>, leader: u64, request: Request) -> Result<Resp
     let answer = core.peers.request_unless(leader, Request::from_parts(parts, body), HANDLER_MAX, moved).await;
     let mut answer = answer.map_err(|error| {
         let why = format!("node-{leader} does not answer: {}", chain(&error));
-        match error.sent() {
-            Sent::Never => no_leader(&why),
-            Sent::Perhaps => {
-                let help = "look whether it was done, or send it again with the same Idempotency-Key";
-                ApiError::new("E0407", format!("the leader broke off, and it may or may not have been done: {why}"), help)
-            }
-        }
+        if changes { unanswered(error.sent(), &why) } else { no_leader(&why) }
     })?;
     answer.headers_mut().remove(header::CONNECTION);
     Ok(answer.map(Body::new))
+}
+
+/// What is said of a change that the leader does not answer.
+fn unanswered(sent: Sent, why: &str) -> ApiError {
+    match sent {
+        Sent::Never => no_leader(why),
+        Sent::Perhaps => ApiError::in_doubt(&format!("the leader broke off: {why}")),
+    }
 }
 
 /// Whether somebody else than `leader` is known to lead.
@@ -285,8 +288,16 @@ mod tests {
         // Passed on, it would not come over the socket any more, and the key would travel.
         check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true", Place::Fresh);
         check(Method::POST, "/v1/plan", "", Place::Fresh);
+        check(Method::POST, "/v1/plan", "consistency=stale", Place::Here);
         check(Method::POST, "/v1/apply", "", Place::Leader);
         check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);
         check(Method::DELETE, "/v1/namespaces/{namespace}/apps/{app}", "consistency=stale", Place::Leader);
+    }
+
+    #[test]
+    fn what_the_leader_may_have_got_is_in_doubt() {
+        let check = |sent, code: &str| assert_eq!(unanswered(sent, "gone").code(), code);
+        check(Sent::Never, "E0422");
+        check(Sent::Perhaps, "E0431");
     }
 }

@@ -203,10 +203,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             let outcome = tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(()),
-                message = core.consensus.failed() => Err(match core.agreement.halted() {
-                    Some(_) => RunError::Diverged { message },
-                    None => RunError::LogFailed { message },
-                }),
+                error = log_failed(&core) => Err(error),
                 // Without its writer or its leader loop it would hold on to its place, and do nothing. A log that has failed ends them too, but says so first.
                 Some(ended) = tasks.join_next() => Err(RunError::part(ended)),
                 Some(ended) = servers.join_next() => Err(RunError::part(ended)),
@@ -227,6 +224,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         tracing::warn!(waited.ms = TASKS_WAIT_MAX.as_millis(), "a part of the control plane does not end; it is left behind");
     }
     outcome
+}
+
+/// Returns once nothing more can be written, or must be.
+async fn log_failed(core: &Core) -> RunError {
+    let message = core.consensus.failed().await;
+    match core.agreement.halted() {
+        Some(_) => RunError::Diverged { message },
+        None => RunError::LogFailed { message },
+    }
 }
 
 /// Starts every part of the control plane; none of them ends by itself.

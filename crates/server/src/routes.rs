@@ -30,6 +30,9 @@ use crate::{
     openapi::{Content, Shape, shape},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// One endpoint.
 pub(crate) struct Endpoint {
     /// Its method.
@@ -336,15 +339,16 @@ fn router(
         .with_state(core.clone())
 }
 
-/// Until the head of the answer; a stream may go on after it. What was passed on has what is left of its time.
-async fn deadline(request: Request, next: Next) -> Response {
-    let within = forward::time_left(&request);
-    match timeout(within, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let message = format!("no answer within {} ms", within.as_millis());
-            ApiError::new("E0407", message, "the disk may be slow, or a majority of the servers away; try again").into_response()
-        }
+/// Until the head of the answer; a stream may go on after it. What was passed on has what is left of its time. A change that is given up may have been begun.
+async fn deadline(path: MatchedPath, request: Request, next: Next) -> Response {
+    let (within, changes) = (forward::time_left(&request), forward::changes(request.method(), path.as_str()));
+    if let Ok(response) = timeout(within, next.run(request)).await {
+        return response;
+    }
+    let message = format!("no answer within {} ms", within.as_millis());
+    match changes {
+        true => ApiError::in_doubt(&message).into_response(),
+        false => ApiError::new("E0407", message, "the disk may be slow, or a majority of the servers away; try again").into_response(),
     }
 }
 

@@ -1,12 +1,9 @@
 //! Watching objects: what the state's ring of changes holds, as server-sent events. Owns waking, bookmarks and the end of a watch; what changed is told by the
 //! state, and how an object looks by `views`. Must never tell a watcher what its token does not let it read.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use api::{
-    limits::KEEP_ALIVE,
-    v1::{ObjectEvent, Position},
-};
+use api::v1::{ObjectEvent, Position};
 use axum::response::sse::Event;
 use futures_util::{Stream, stream};
 use tokio::{sync::watch, time::timeout};
@@ -15,11 +12,25 @@ use wishes::caller::Caller;
 
 use crate::{clock, core::Core};
 
+/// What somebody wants to be told.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Who; the watch ends with their token.
+    pub(crate) caller: Caller,
+    /// Of what.
+    pub(crate) selection: Selection,
+    /// From where on.
+    pub(crate) at: Position,
+    /// How long there may be nothing to tell until it is said that there is nothing.
+    pub(crate) silence_max: Duration,
+}
+
 /// A watch that is open.
 struct Watcher {
     core: Arc<Core>,
     caller: Caller,
     selection: Selection,
+    silence_max: Duration,
     applied: watch::Receiver<u64>,
     at: Position,
     /// What is made and not sent yet, the next one last.
@@ -29,18 +40,15 @@ struct Watcher {
     ended: bool,
 }
 
-/// The events from `at` on, until the process stops, the token ends, or the watcher is too slow.
-pub(crate) fn events(
-    core: &Arc<Core>,
-    caller: Caller,
-    selection: Selection,
-    at: Position,
-) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
+/// The events of `watch`, until the process stops, the token ends, or the watcher is too slow.
+pub(crate) fn events(core: &Arc<Core>, watch: Watch) -> impl Stream<Item = ObjectEvent> + use<> {
     let applied = core.consensus.applied();
-    let watcher = Watcher { core: core.clone(), caller, selection, applied, at, made: Vec::new(), greeted: false, ended: false };
+    let Watch { caller, selection, at, silence_max } = watch;
+    let (core, made) = (core.clone(), Vec::new());
+    let watcher = Watcher { core, caller, selection, silence_max, applied, at, made, greeted: false, ended: false };
     stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.next().await?;
-        Some((Ok(sent(&event)), watcher))
+        Some((event, watcher))
     })
 }
 
@@ -79,7 +87,7 @@ impl Watcher {
         let changed = tokio::select! {
             biased;
             () = self.core.stop.cancelled() => return None,
-            changed = timeout(KEEP_ALIVE, self.applied.changed()) => changed,
+            changed = timeout(self.silence_max, self.applied.changed()) => changed,
         };
         match changed {
             Ok(Ok(())) => Some(true),
@@ -98,7 +106,7 @@ impl Watcher {
 }
 
 /// The event as it goes over the wire.
-fn sent(event: &ObjectEvent) -> Event {
+pub(crate) fn sent(event: &ObjectEvent) -> Result<Event, Infallible> {
     let (name, id) = match event {
         ObjectEvent::Added(change) => ("added", Some(change.at)),
         ObjectEvent::Modified(change) => ("modified", Some(change.at)),
@@ -108,8 +116,8 @@ fn sent(event: &ObjectEvent) -> Event {
     };
     let data = serde_json::to_string(event).expect("wire types have string keys only");
     let sent = Event::default().event(name).data(data);
-    match id {
+    Ok(match id {
         Some(id) => sent.id(id.to_string()),
         None => sent,
-    }
+    })
 }

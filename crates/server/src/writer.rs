@@ -37,7 +37,8 @@ impl Writer {
     pub(crate) async fn write(&self, wish: Wish) -> Result<Written, ApiError> {
         let (answer, answered) = oneshot::channel();
         self.queue(Write { wish, answer });
-        answered.await.map_err(|_| ApiError::from(ProposeError::Stopped))?
+        // A writer that ends in the middle says nothing of what it was about to write.
+        answered.await.map_err(|_| ApiError::from(ProposeError::Unknown))?
     }
 
     /// Lets `write` wait for the writer; answers it at once when too many do.

@@ -4,8 +4,8 @@ mod support;
 
 use model::id::{Index, NodeId, Timestamp};
 use state::{
-    Applied, FOUNDER, Refused,
-    command::{Change, Command, CommandV1, NodeFacts, NodeKeys, NodeRole, Recover, Step},
+    Applied, AuditOutcome, FOUNDER, Refused,
+    command::{Addresses, Change, Command, CommandV1, NodeFacts, NodeKeys, NodeRole, Recover, Step},
     limits::RECOVERY_STEP,
 };
 use support::{Cluster, app, deploy, facts, join_token, joining, text, worker};
@@ -46,6 +46,23 @@ fn the_one_that_is_left_stays_what_it_was() {
     assert_eq!(servers(&cluster), [("c".to_owned(), c.0)]);
     assert_eq!(cluster.state.nodes().map(|node| node.name.as_str()).collect::<Vec<_>>(), names, "`a` works on, `b` did nothing else");
     assert_eq!(recover(&mut cluster, c, facts("c")), Ok(Applied::Recovered { node: c, retired: 0 }), "said twice, it is the same");
+}
+
+#[test]
+fn beginning_anew_is_in_the_audit_log_done_or_not() {
+    let mut cluster = group();
+    let c = cluster.state.node_named("c").expect("joined").id;
+    let count = cluster.state.audit_after(0).count();
+    let addresses = Addresses { peer: "c:1".into(), ..Addresses::default() };
+    recover(&mut cluster, c, NodeFacts { addresses, ..facts("c") }).expect("it is left");
+    recover(&mut cluster, c, facts("other")).expect_err("that is another node");
+    let index = cluster.state.index();
+    let entries: Vec<_> = cluster.state.audit_after(0).skip(count).cloned().collect();
+    let [done, refused] = entries.as_slice() else { panic!("one entry each: {entries:?}") };
+    assert_eq!((done.by.as_str(), done.from.as_str(), done.verb.as_str(), done.object.as_str()), ("node/c", "c:1", "recover", "cluster"));
+    assert_eq!((&done.outcome, done.at, &done.token), (&AuditOutcome::Done, Timestamp(5), &None));
+    assert!(matches!(&refused.outcome, AuditOutcome::Refused { code, .. } if code == "E0411"), "{refused:?}");
+    assert_eq!(refused.index, index);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn allow(principal: &Principal, needs: Needs, what: &str) -> Result<(), Erro
     }
     let (has, least) = (role_name(principal.role), role_name(least));
     let message = format!("{} is {has} and may not {what}: that takes the role {least}", principal.name);
-    Err(ErrorDetail::new("E0421", message, format!("ask an admin for a token:   shoal token create --role {least}")))
+    Err(ErrorDetail::new("E0421", message, format!("ask an admin for a token:   shoal token create --role {least} NAME")))
 }
 
 /// Whether `principal` may touch `namespace`.
@@ -148,6 +148,11 @@ mod tests {
         check(ApiRole::Deployer, Needs::Deploy, true);
         check(ApiRole::Deployer, Needs::Admin, false);
         check(ApiRole::Admin, Needs::Admin, true);
+        let refused = allow(&principal(ApiRole::Viewer, None), Needs::Deploy, "x").expect_err("a viewer reads");
+        assert_eq!(
+            refused.help, "ask an admin for a token:   shoal token create --role deployer NAME",
+            "a command that can be given as it is"
+        );
         let bound = principal(ApiRole::Deployer, Some("team"));
         assert!(within(&bound, &name("team")).is_ok());
         assert_eq!(within(&bound, &name("other")).expect_err("another namespace").code, "E0421");

@@ -225,15 +225,17 @@ pub fn answered(status: StatusCode, body: &[u8]) -> Answered {
     }
 }
 
-/// What a server's answer to a write says. E0422 and E0406 promise that nothing was written; E0407 does not.
+/// What a server's answer to a write says. E0422, E0407 and E0406 promise that nothing was written; E0431 does not.
 pub fn written(status: StatusCode, body: &[u8]) -> Written {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let why = || format!("{status}: {}", String::from_utf8_lossy(body));
     match (status, json["error"]["code"].as_str()) {
         (StatusCode::OK, _) => json["version"].as_u64().map_or_else(|| Written::Strange(why()), Written::Done),
         (StatusCode::CONFLICT, Some("E0403")) => Written::Conflict,
-        (StatusCode::SERVICE_UNAVAILABLE, Some("E0422")) | (StatusCode::INSUFFICIENT_STORAGE, Some("E0406")) => Written::No(why()),
-        (StatusCode::SERVICE_UNAVAILABLE, Some("E0407")) => Written::Perhaps(why()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("E0422" | "E0407")) | (StatusCode::INSUFFICIENT_STORAGE, Some("E0406")) => {
+            Written::No(why())
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, Some("E0431")) => Written::Perhaps(why()),
         _ => Written::Strange(why()),
     }
 }
@@ -253,7 +255,8 @@ mod tests {
         check(409, "E0403", "Conflict");
         check(409, "E0401", "Strange");
         check(503, "E0422", "No");
-        check(503, "E0407", "Perhaps");
+        check(503, "E0407", "No");
+        check(503, "E0431", "Perhaps");
         check(507, "E0406", "No");
         check(500, "", "Strange");
     }

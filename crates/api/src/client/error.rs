@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use http::StatusCode;
 use transport::DialError;
 
-use super::{Server, seconds};
+use super::{Server, seconds, servers::IN_DOUBT};
 use crate::v1::{ErrorBody, ErrorDetail};
 
 /// A call that gave no answer one can use.
@@ -49,10 +49,10 @@ pub enum ClientError {
         /// How long it was waited for.
         after: Duration,
     },
-    /// A write broke off at every try; it may have been done.
+    /// A write broke off, or a server could not tell whether it was done, and no later try of it said; it may have been done.
     #[error("it is not known whether that was done")]
     InDoubt {
-        /// The last try.
+        /// The last try that left a doubt.
         source: Box<ClientError>,
     },
     /// The server says no.
@@ -101,9 +101,8 @@ impl ClientError {
     /// The code of the error: the server's own, or the one for what happened on the way.
     pub fn code(&self) -> &str {
         match self {
-            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::InDoubt { .. } => {
-                "E0605"
-            }
+            Self::Unreachable { .. } | Self::NoneReachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => "E0605",
+            Self::InDoubt { .. } => IN_DOUBT,
             Self::Untrusted { .. } => "E0610",
             Self::Refused { error, .. } => &error.code,
             Self::Unreadable { .. } | Self::Address { .. } => "E0408",

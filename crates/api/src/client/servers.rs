@@ -19,10 +19,13 @@ use super::{
     connection::{self, Answer},
     known::Known,
 };
-use crate::limits::CALL_MAX;
+use crate::{limits::CALL_MAX, v1::ErrorBody};
 
 /// What a server without a leader says; it has written nothing.
 const NO_LEADER: &str = "E0422";
+
+/// What a server says that does not know whether a write is done.
+pub(super) const IN_DOUBT: &str = "E0431";
 
 /// Between two tries of a call that broke off: another server leads, or the same one is back, within a second.
 const BROKEN_PAUSE: Duration = Duration::from_millis(250);
@@ -93,7 +96,8 @@ impl Servers {
         Err(ClientError::NoneReachable { tried: unreachable })
     }
 
-    /// Sends a request and reads the whole answer. One that a server could not even begin is sent again, as long as there is patience.
+    /// Sends a request and reads the whole answer. One that a server could not even begin is sent again, as long as there is patience, and so is a write of
+    /// which nobody knows whether it is done. Once a try of it may have been, only an answer about the write itself takes the doubt away.
     pub(super) async fn exchange(
         &self,
         method: Method,
@@ -108,7 +112,7 @@ impl Servers {
         let known = self.known.as_ref().filter(|_| method == Method::GET);
         let path = known.map_or_else(|| path.to_owned(), |known| known.path(path));
         let path = path.as_str();
-        let mut tries = 0_usize;
+        let (mut tries, mut doubt) = (0_usize, None);
         loop {
             let send = |server: Server| {
                 let (method, body, key) = (method.clone(), body.clone(), key.clone());
@@ -124,45 +128,79 @@ impl Servers {
                     Ok((server, answer))
                 }
             };
-            let (server, answer) = match self.first(send).await {
-                Ok(answered) => answered,
-                // Whether it had its effect, the next server knows by its key.
-                Err(error) if error.leaves_doubt() && Instant::now() + BROKEN_PAUSE <= patient_until => {
-                    self.pass_over();
-                    sleep(BROKEN_PAUSE).await;
-                    continue;
-                }
-                Err(error) if error.leaves_doubt() && !method.is_safe() => return Err(ClientError::InDoubt { source: Box::new(error) }),
-                Err(error) => return Err(error),
+            let ended = self.first(send).await;
+            let doubtful = !method.is_safe() && leaves_doubt(&ended);
+            let wait = match &ended {
+                Ok((_, answer)) => again(&method, answer),
+                // Whether it had its effect, the next server knows by its key; and after a doubt whoever is away may be back in a moment and say.
+                Err(error) => (error.leaves_doubt() || doubt.is_some() && error.may_pass()).then_some(BROKEN_PAUSE),
             };
-            if let Some(shown) = answer.followed {
+            if let Some(shown) = ended.as_ref().ok().and_then(|(_, answer)| answer.followed) {
                 self.followed.get_or_init(|| shown);
             }
-            match again(&method, &answer) {
+            match wait {
                 Some(wait) if Instant::now() + wait <= patient_until => {
                     // Another server may know a leader already; when none of them does, there is time.
                     self.pass_over();
                     tries += 1;
-                    if tries.is_multiple_of(self.all.len()) {
+                    if ended.is_err() || tries.is_multiple_of(self.all.len()) {
                         sleep(wait).await;
                     }
+                    if doubtful {
+                        doubt = Some(reason(ended));
+                    }
                 }
-                _ => {
-                    known.inspect(|known| known.hear(answer.stale.as_ref()));
-                    return Ok((server, answer));
-                }
+                _ if doubtful => return Err(ClientError::InDoubt { source: Box::new(reason(ended)) }),
+                _ => match doubt {
+                    Some(doubt) if !is_about_the_call(&ended) => return Err(ClientError::InDoubt { source: Box::new(doubt) }),
+                    _ => {
+                        known.zip(ended.as_ref().ok()).inspect(|(known, (_, answer))| known.hear(answer.stale.as_ref()));
+                        return ended;
+                    }
+                },
             }
         }
     }
 }
 
-/// After how long the call may be sent again: a question whenever the server asks for it, a write only when it says that nothing was written.
+/// How one try of a call ended.
+type Ended = Result<(Server, Answer), ClientError>;
+
+/// After how long the call may be sent again: a question whenever the server asks for it, a write when nothing was written, or when servers know by its key
+/// whether it was.
 fn again(method: &Method, answer: &Answer) -> Option<Duration> {
     if answer.status != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
-    let harmless = || serde_json::from_slice::<crate::v1::ErrorBody>(&answer.bytes).is_ok_and(|body| body.error.code == NO_LEADER);
-    answer.retry_after.filter(|_| method.is_safe() || harmless())
+    answer.retry_after.filter(|_| method.is_safe() || matches!(code(answer).as_deref(), Some(NO_LEADER | IN_DOUBT)))
+}
+
+fn code(answer: &Answer) -> Option<String> {
+    serde_json::from_slice::<ErrorBody>(&answer.bytes).ok().map(|body| body.error.code)
+}
+
+/// Whether a write may be done after a try that ended so.
+fn leaves_doubt(ended: &Ended) -> bool {
+    match ended {
+        Ok((_, answer)) => !answer.status.is_success() && code(answer).as_deref() == Some(IN_DOUBT),
+        Err(error) => error.leaves_doubt(),
+    }
+}
+
+/// Whether the end of a try says what came of the call, the tries before it included, and not only that it cannot be answered now.
+fn is_about_the_call(ended: &Ended) -> bool {
+    match ended {
+        Ok((_, answer)) => !answer.status.is_server_error(),
+        Err(error) => !error.may_pass(),
+    }
+}
+
+/// Why there is nothing better to tell.
+fn reason(ended: Ended) -> ClientError {
+    match ended {
+        Ok((server, answer)) => ClientError::refused(&server, answer.status, &answer.bytes),
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_sent_again_only_when_nothing_was_written() {
+    fn only_a_word_about_the_call_ends_a_doubt() {
+        let said = |status: u16| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            Ok((servers(1).all()[0].clone(), Answer { status, retry_after: None, date: None, bytes: Bytes::new() }))
+        };
+        for (ended, expected) in [
+            (said(200), true),
+            (said(409), true),
+            (said(503), false),
+            (said(507), false),
+            (Err(nobody(servers(1).all()[0].clone())), false),
+        ] {
+            assert_eq!(is_about_the_call(&ended), expected, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_sent_again_only_when_nothing_was_written_or_servers_can_tell() {
         let check = |method: Method, status: u16, code: &str, told: Option<u64>, expected: Option<u64>| {
             let body = serde_json::json!({"error": {"code": code, "message": "no", "help": ""}}).to_string();
             let status = StatusCode::from_u16(status).expect("a status");
@@ -221,6 +276,8 @@ mod tests {
         check(Method::GET, 503, "E0422", Some(2), Some(2));
         check(Method::POST, 503, "E0422", Some(1), Some(1));
         check(Method::DELETE, 503, "E0407", Some(1), None);
+        check(Method::DELETE, 503, "E0431", Some(1), Some(1));
+        check(Method::DELETE, 500, "E0431", Some(1), None);
         check(Method::GET, 503, "E0422", None, None);
         check(Method::GET, 500, "E0422", Some(1), None);
     }

@@ -193,6 +193,7 @@ fn refused(name: &str, what: &str, error: &MemberError) -> ApiError {
         }
         MemberError::Leads { .. } => ApiError::new("E0407", message, "nothing was changed; `shoal member list` shows who could lead"),
         MemberError::NoSuchMember { .. } => ApiError::new("E0402", message, ""),
+        MemberError::Unknown | MemberError::Failed { .. } => ApiError::in_doubt(&message),
         _ => ApiError::new("E0407", message, "try again in a moment"),
     }
 }

@@ -2,18 +2,27 @@
 
 use std::sync::Arc;
 
-use api::v1::{ObjectQuery, Position};
+use api::{
+    limits::KEEP_ALIVE,
+    v1::{ObjectQuery, Position},
+};
 use axum::{
     Extension,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response, Sse},
 };
+use futures_util::StreamExt;
 use state::OBJECT_KINDS;
 use views::watched::Selection;
 use wishes::{caller::Caller, principal};
 
-use crate::{api_error::ApiError, core::Core, extract::Query, watch};
+use crate::{
+    api_error::ApiError,
+    core::Core,
+    extract::Query,
+    watch::{self, Watch},
+};
 
 pub(crate) async fn watch(
     State(core): State<Arc<Core>>,
@@ -33,7 +42,8 @@ pub(crate) async fn watch(
         return Err(error.status(StatusCode::GONE));
     }
     let selection = Selection { kinds, namespace, principal: caller.principal.clone() };
-    Ok(Sse::new(watch::events(&core, caller, selection, at)).into_response())
+    let watch = Watch { caller, selection, at, silence_max: KEEP_ALIVE };
+    Ok(Sse::new(watch::events(&core, watch).map(|event| watch::sent(&event))).into_response())
 }
 
 /// Where a browser or another client of server-sent events was cut off.

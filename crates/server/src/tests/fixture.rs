@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,13 +20,17 @@ use founding::{
     cluster::{self, Begun},
     fitness::Profile,
 };
-use model::id::{AppId, Digest, Generation, NodeId};
+use model::id::{AppId, Digest, Generation, NodeId, Timestamp};
 use serde_json::{Value, json};
+use state::{
+    Command,
+    command::{Change, PutConfig},
+};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use transport::{Credentials, Role};
 
-use crate::{Config, FOUNDER, RunError, Settings, clock, run};
+use crate::{Config, FOUNDER, RunError, Settings, Standing, clock, core::Core, listen::Gates, run};
 
 /// Long enough for a slow disk, short enough for a failing test.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -59,23 +64,8 @@ impl ControlPlane {
         let (api_address, metrics_address, peer_address) = (address(&api), address(&metrics), address(&peer));
         let (lifeline, theirs) = UnixStream::pair().expect("a pair");
         theirs.set_nonblocking(true).expect("a socket");
-        let begun = begin(data);
-        let settings = Settings {
-            node: "one".into(),
-            node_id: FOUNDER,
-            cluster: begun.cluster,
-            group: begun.cluster,
-            worker_key: begun.worker_key,
-            introduction: introduction(),
-            profile: Profile::Lan,
-            data: data.to_owned(),
-            gateway_port: 8080,
-            https_port: None,
-            allowed_hosts: Vec::new(),
-            artifact_bytes_max: 1 << 30,
-            supervisor_pid: std::process::id(),
-        };
-        let config = Config { settings, api, api_socket, control, peer: Some(peer), metrics: Some(metrics), lifeline: theirs };
+        let config =
+            Config { settings: settings(data), api, api_socket, control, peer: Some(peer), metrics: Some(metrics), lifeline: theirs };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(config, stop.clone()));
         let (client, node) = (Client::new(public), NodeClient::new(node));
@@ -155,6 +145,53 @@ impl ControlPlane {
         let mut answer = Vec::new();
         let _ = within(stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// The core of a control plane over `data` that leads, without its doors and its parts: nothing happens to it by itself.
+pub(super) async fn core(data: &Path) -> Arc<Core> {
+    let settings = settings(data);
+    let standing = Standing::read(&settings).expect("it was begun");
+    let gates = Gates::default();
+    let started = crate::start(settings, standing, &gates, clock::Started::now(), CancellationToken::new());
+    let (core, _) = started.await.expect("it starts");
+    let mut leadership = core.consensus.leadership();
+    within(leadership.wait_for(consensus::Leadership::is_leading)).await.expect("it has a log");
+    core
+}
+
+/// Writes `count` entries, each of which changes the Config `tick`.
+pub(super) async fn tick(core: &Core, count: usize) {
+    let first = core.state().index().0;
+    let numbers: Vec<_> = (0..count).map(|number| first + number as u64).collect();
+    for numbers in numbers.chunks(1_000) {
+        let put = |number: &u64| {
+            let data = [("number".to_owned(), number.to_string())].into();
+            let id = "tick".parse().expect("an id");
+            Command::user(Timestamp(1), "ann", Change::PutConfig(PutConfig { id, described: None, data, expect: None }))
+        };
+        for (_, answer) in core.consensus.propose_batch(numbers.iter().map(put).collect()).await.expect("it leads") {
+            answer.expect("it is in order");
+        }
+    }
+}
+
+fn settings(data: &Path) -> Settings {
+    let begun = begin(data);
+    Settings {
+        node: "one".into(),
+        node_id: FOUNDER,
+        cluster: begun.cluster,
+        group: begun.cluster,
+        worker_key: begun.worker_key,
+        introduction: introduction(),
+        profile: Profile::Lan,
+        data: data.to_owned(),
+        gateway_port: 8080,
+        https_port: None,
+        allowed_hosts: Vec::new(),
+        artifact_bytes_max: 1 << 30,
+        supervisor_pid: std::process::id(),
     }
 }
 

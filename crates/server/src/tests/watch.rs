@@ -1,12 +1,23 @@
 //! Listing and then watching: where it begins, that it goes on where it stopped, and who is told what.
 
+use std::{sync::Arc, time::Duration};
+
 use api::{
     client::{Client, Server, Token, Watch, Watched},
-    v1::{ConfigRequest, EventQuery, ObjectEvent, ObjectQuery, Position},
+    v1::{ApiRole, ConfigRequest, EventQuery, ObjectEvent, ObjectQuery, Position, Principal},
 };
+use futures_util::{Stream, StreamExt};
 use model::id::{Index, Name};
+use state::limits::CHANGES_MAX;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use views::watched::Selection;
+use wishes::caller::Caller;
 
-use super::fixture::{ControlPlane, FakeWorker, component, document, within};
+use super::fixture::{self, ControlPlane, FakeWorker, component, document, within};
+use crate::{core::Core, watch};
 
 /// What a watch says next that is no bookmark: op, kind, name and position.
 async fn next(watch: &mut Watch) -> (&'static str, String, Position) {
@@ -116,4 +127,104 @@ async fn a_token_for_one_namespace_hears_of_no_other_and_ends_when_it_is_revoked
     });
     assert_eq!(ended.await.code(), "E0423", "it is asked for again when the stream is opened anew");
     plane.stop().await;
+}
+
+/// What is answered to a watch with `query` and the further `headers`, until it says `end`.
+async fn raw(plane: &ControlPlane, query: &str, headers: &str, end: &str) -> String {
+    let mut stream = TcpStream::connect(plane.api).await.expect("it listens");
+    let request = format!("GET /v1/watch?{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains(end) {
+        let count = within(stream.read_buf(&mut heard)).await.expect("it answers");
+        assert!(count > 0, "it ends without `{end}`: {}", String::from_utf8_lossy(&heard));
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_what_is_forgotten_is_told_to_list_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let core = fixture::core(directory.path()).await;
+    fixture::tick(&core, CHANGES_MAX + 10).await;
+    core.consensus.shutdown().await;
+    drop(core);
+    let plane = ControlPlane::start(directory.path()).await;
+    let refused = raw(&plane, "after=1", "", "}").await;
+    assert!(refused.starts_with("HTTP/1.1 410 Gone") && refused.contains("\"code\":\"E0428\""), "{refused}");
+    assert!(refused.contains("list again, and watch from the `resourceVersion`"), "{refused}");
+    let refused = raw(&plane, "", "last-event-id: 1.0\r\n", "}").await;
+    assert!(refused.starts_with("HTTP/1.1 410 Gone"), "where a browser was cut off counts as much: {refused}");
+    let after = |index| ObjectQuery { after: Some(Position::after(index)), ..ObjectQuery::default() };
+    let told = within(plane.client.watch(after(Index(1))).next()).await.expect("an answer");
+    assert_eq!(told, Watched::Compacted);
+    // What it is told to do helps.
+    let listed = plane.client.configs(None).await.expect("a list").resource_version;
+    let told = within(plane.client.watch(after(listed)).next()).await.expect("an answer");
+    assert!(matches!(told, Watched::Event(_)), "{told:?}");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_browser_was_cut_off_counts_for_more_than_the_question() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plane = ControlPlane::start(directory.path()).await;
+    let first = put(&plane, "default", "first", "1").await;
+    let second = put(&plane, "default", "second", "1").await;
+    let seen = format!("last-event-id: {first}.0\r\n", first = first.0);
+    let heard = raw(&plane, &format!("kind=Config&after={}", second.0), &seen, "\n\n").await;
+    let body = heard.split_once("\r\n\r\n").expect("a head").1;
+    assert!(body.contains("event: added") && body.contains("\"name\":\"second\"") && !body.contains("\"first\""), "{heard}");
+    assert!(body.contains(&format!("id: {}.", second.0)), "the id of an event is where to go on: {heard}");
+    let refused = raw(&plane, "", "last-event-id: x\r\n", "}").await;
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("E0408"), "{refused}");
+    plane.stop().await;
+}
+
+/// What the owner of the machine is told of Configs from now on.
+fn told(core: &Arc<Core>, silence_max: Duration) -> std::pin::Pin<Box<dyn Stream<Item = ObjectEvent> + Send>> {
+    let principal = Principal { name: "ana".to_owned(), role: ApiRole::Admin, namespace: None };
+    let caller = Caller { principal: principal.clone(), by_token: false, token: None, from: String::new(), key: None };
+    let selection = Selection { kinds: vec!["Config".to_owned()], namespace: None, principal };
+    let at = Position::after(core.state().index());
+    watch::events(core, watch::Watch { caller, selection, at, silence_max }).boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_is_too_slow_is_told_so_and_nothing_more() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let core = fixture::core(directory.path()).await;
+    let mut slow = told(&core, Duration::MAX);
+    assert!(matches!(within(slow.next()).await, Some(ObjectEvent::Bookmark { .. })));
+    fixture::tick(&core, 1).await;
+    assert!(matches!(within(slow.next()).await, Some(ObjectEvent::Added(_))));
+    let seen = core.state().index();
+    fixture::tick(&core, CHANGES_MAX + 10).await;
+    let Some(ObjectEvent::Compacted { oldest }) = within(slow.next()).await else { panic!("what comes next is forgotten") };
+    assert!(oldest > seen && core.state().changes_after(oldest).is_ok() && core.state().changes_after(Index(oldest.0 - 1)).is_err());
+    assert_eq!(within(slow.next()).await, None);
+    let Ok(event) = watch::sent(&ObjectEvent::Compacted { oldest });
+    let text = format!("{event:?}");
+    assert!(text.contains("event: compacted") && text.contains(&oldest.0.to_string()), "{text}");
+    core.consensus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_with_nothing_to_hear_is_told_how_far_it_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let core = fixture::core(directory.path()).await;
+    let mut idle = told(&core, Duration::from_millis(1));
+    let mut last = None;
+    for _ in 0..3 {
+        let Some(ObjectEvent::Bookmark { at }) = within(idle.next()).await else { panic!("nothing has changed") };
+        assert!(last.is_none_or(|last| last <= at));
+        last = Some(at);
+    }
+    // What it did not ask for moves where it is, and is not told.
+    let token = state::command::RevokeJoinToken { id: "t".parse().expect("an id") };
+    let command = state::Command::user(model::id::Timestamp(1), "ann", state::command::Change::RevokeJoinToken(token));
+    let (index, _) = core.consensus.propose(command).await.expect("it leads");
+    within(async { while !matches!(idle.next().await, Some(ObjectEvent::Bookmark { at }) if at >= Position::after(Index(index))) {} })
+        .await;
+    core.consensus.shutdown().await;
 }

@@ -68,6 +68,7 @@ impl Exit {
             "E0211" | "E0404" | "E0410" | "E0412" | "E0413" | "E0417" | "E0418" | "E0419" | "E0420" | "E0421" | "E0423" | "E0610" => {
                 Self::NotAllowed
             }
+            // Not E0431: whoever repeats commands by their exit code must not repeat what may be done.
             "E0407" | "E0422" | "E0605" | "E0622" => Self::Unreachable,
             _ => Self::Error,
         }
@@ -197,6 +198,7 @@ mod tests {
             ("E0404", 7),
             ("E0211", 7),
             ("E0407", 10),
+            ("E0431", 1),
             ("E0605", 10),
             ("E0421", 7),
             ("E0423", 7),

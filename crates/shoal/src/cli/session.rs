@@ -30,7 +30,7 @@ use super::{
         file::{self, Contexts},
     },
     discovery,
-    failure::{Exit, Failure},
+    failure::Failure,
     terminal::Terminal,
 };
 
@@ -236,12 +236,10 @@ impl From<ClientError> for Failure {
         let code = error.code().to_owned();
         match error {
             ClientError::Refused { error, .. } => refused(*error),
-            ClientError::InDoubt { .. } => {
-                let problem = Problem::new(&code, chain(&error))
-                    .help("look whether it was done before you do it again: `shoal events` and `shoal audit` say");
-                // Whoever repeats commands by their exit code must not repeat this one.
-                Self { exit: Exit::Error, ..Self::of(problem) }
-            }
+            ClientError::InDoubt { .. } => Self::of(
+                Problem::new(&code, chain(&error))
+                    .help("look whether it was done before you do it again: `shoal events` and `shoal audit` say"),
+            ),
             other if code == "E0605" => {
                 Self::of(Problem::new(&code, chain(&other)).help("try again; `shoal version` says whether the server answers"))
             }

@@ -48,7 +48,11 @@ impl State {
             CommandV1::Observe(observe) => Ok(self.observe(observe)),
             CommandV1::Note(note) => Ok(self.note(note)),
             CommandV1::Attest(attest) => Ok(self.attest(attest)),
-            CommandV1::Recover(recover) => self.recover(recover),
+            CommandV1::Recover(recover) => {
+                let applied = self.recover(recover);
+                self.audit_recovery(recover, &applied);
+                applied
+            }
             CommandV1::ConfirmAuthority(confirm) => Ok(self.confirm_authority(confirm)),
         };
         self.tell_changes();

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Applied, Refused, State,
     answers::asker,
-    command::{Change, Join, UserCommand},
+    command::{Change, Join, Recover, UserCommand},
     limits::{ANSWERS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, bounded},
     record::{AnswerRecord, AuditEntry, AuditOutcome},
 };
@@ -54,6 +54,22 @@ impl State {
             from: bounded(&join.node.addresses.peer),
             verb: verb.to_owned(),
             object: bounded(&format!("node/{}", join.node.name)),
+            outcome: outcome(applied),
+        };
+        self.audit.push(|sequence| AuditEntry { sequence, ..entry });
+    }
+
+    /// Writes down that the group began anew, or did not: whoever did it has the data directory of the server, and asked nobody.
+    pub(super) fn audit_recovery(&mut self, recover: &Recover, applied: &Result<Applied, Refused>) {
+        let entry = AuditEntry {
+            sequence: 0,
+            index: self.index,
+            at: recover.at,
+            by: bounded(&format!("node/{}", recover.facts.name)),
+            token: None,
+            from: bounded(&recover.facts.addresses.peer),
+            verb: "recover".to_owned(),
+            object: "cluster".to_owned(),
             outcome: outcome(applied),
         };
         self.audit.push(|sequence| AuditEntry { sequence, ..entry });

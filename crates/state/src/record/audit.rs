@@ -14,7 +14,7 @@ pub struct AuditEntry {
     pub index: Index,
     /// When it was asked for.
     pub at: Timestamp,
-    /// Who asked: a principal, or `join-token/ID` for a node that joined.
+    /// Who asked: a principal, `join-token/ID` for a node that joined, or `node/NAME` for the server with which a group began anew.
     pub by: String,
     /// The token that was shown, if one was.
     pub token: Option<TokenId>,
