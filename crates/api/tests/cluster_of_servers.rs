@@ -12,14 +12,20 @@ use std::{
     time::Duration,
 };
 
-use api::client::{Client, ClientError, Server, Token};
+use api::{
+    client::{Client, ClientError, Server, Token},
+    v1::{JoinRole, JoinTokenRequest},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use model::id::{Digest, NodeId};
+use model::{
+    id::{Digest, NodeId},
+    quantity::Millis,
+};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 use transport::{
@@ -205,6 +211,10 @@ async fn a_write_that_broke_off_is_sent_to_another_server_under_the_same_key() {
     assert_eq!(keys.lock().expect("nobody failed").len(), 1, "both heard one and the same write");
     let doubtful = Client::new(deaf.clone()).revoke_token("k3v9").await.expect_err("nobody knows");
     assert!(matches!(doubtful, ClientError::InDoubt { .. }) && doubtful.code() == "E0431", "{doubtful:?}");
+    let token = JoinTokenRequest { role: JoinRole::Worker, ttl: Millis(1_000), uses: None, note: String::new() };
+    let secret = Client::of(vec![deaf.clone(), fake.server()]).with_patience(Duration::from_secs(30)).create_join_token(&token).await;
+    let secret = secret.expect_err("a second one would be made");
+    assert!(matches!(secret, ClientError::InDoubt { .. }), "{secret:?}");
     let question = Client::new(deaf).whoami().await.expect_err("it broke off");
     assert!(matches!(question, ClientError::Broken { .. }), "a question is in no doubt: {question:?}");
 }

@@ -96,7 +96,7 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
     }
     match place {
         _ if consistency == Consistency::Known && request.method() == Method::GET && place != Place::Here => {
-            known(&core, place, request, next).await
+            known(&core, (place, &path), request, next).await
         }
         Place::Here if consistency == Consistency::Stale => stale(&core, request, next).await,
         Place::Here => next.run(request).await,
@@ -126,7 +126,7 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
 }
 
 /// What is current, when a leader says so soon; else what is known here.
-async fn known(core: &Arc<Core>, place: Place, request: Request, next: Next) -> Response {
+async fn known(core: &Arc<Core>, (place, path): (Place, &str), request: Request, next: Next) -> Response {
     let (mut leadership, until) = (core.consensus.leadership(), Instant::now() + KNOWN_MAX);
     let found = timeout_at(until, leadership.wait_for(|now| *now != Leadership::Unknown)).await;
     let leader = match found.map(|found| found.map(|leadership| leadership.clone())) {
@@ -144,7 +144,7 @@ async fn known(core: &Arc<Core>, place: Place, request: Request, next: Next) -> 
     };
     let (parts, _) = request.into_parts();
     let again = || Request::from_parts(parts.clone(), Body::empty());
-    match timeout_at(until, pass_on(core, leader, again())).await {
+    match timeout_at(until, pass_on(core, leader, path, again())).await {
         Ok(Ok(answer)) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => answer,
         _ => stale(core, again(), next).await,
     }

@@ -131,6 +131,7 @@ impl Servers {
             let ended = self.first(send).await;
             let doubtful = !method.is_safe() && leaves_doubt(&ended);
             let wait = match &ended {
+                _ if doubtful && makes_secrets(path) => None,
                 Ok((_, answer)) => again(&method, answer),
                 // Whether it had its effect, the next server knows by its key; and after a doubt whoever is away may be back in a moment and say.
                 Err(error) => (error.leaves_doubt() || doubt.is_some() && error.may_pass()).then_some(BROKEN_PAUSE),
@@ -161,6 +162,11 @@ impl Servers {
             }
         }
     }
+}
+
+/// Whether a server answers with a secret that it makes for this call: it remembers none, so that asking again would leave a second one that nobody knows.
+fn makes_secrets(path: &str) -> bool {
+    ["/v1/tokens", "/v1/join-tokens"].contains(&path)
 }
 
 /// How one try of a call ended.
@@ -250,7 +256,10 @@ mod tests {
     fn only_a_word_about_the_call_ends_a_doubt() {
         let said = |status: u16| {
             let status = StatusCode::from_u16(status).expect("a status");
-            Ok((servers(1).all()[0].clone(), Answer { status, retry_after: None, date: None, bytes: Bytes::new() }))
+            Ok((
+                servers(1).all()[0].clone(),
+                Answer { status, retry_after: None, date: None, followed: None, stale: None, bytes: Bytes::new() },
+            ))
         };
         for (ended, expected) in [
             (said(200), true),

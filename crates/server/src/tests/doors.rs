@@ -74,7 +74,8 @@ async fn asked(channel: &Channel, method: Method, path: &str, body: Vec<u8>) -> 
 }
 
 fn report_of(node: NodeId) -> Vec<u8> {
-    let report = Report { node, generation: Generation(0), pid: 1, sequence: 0, placements: Vec::new(), events: Vec::new() };
+    let report =
+        Report { node, generation: Generation(0), pid: 1, sequence: 0, placements: Vec::new(), events: Vec::new(), authorities: None };
     serde_json::to_vec(&report).expect("wire types have string keys only")
 }
 

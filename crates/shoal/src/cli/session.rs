@@ -30,7 +30,7 @@ use super::{
         file::{self, Contexts},
     },
     discovery,
-    failure::Failure,
+    failure::{Exit, Failure},
     terminal::Terminal,
 };
 

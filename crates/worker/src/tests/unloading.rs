@@ -21,7 +21,9 @@ impl Node {
         let supervisor = tokio::spawn(supervise(ours, engine.clone(), watch::channel(false).0));
         let parts = [AbortOnDropHandle::new(tokio::spawn(task)), AbortOnDropHandle::new(supervisor)];
         let (directories, counts) = (Directories::new(directory), Arc::new(Metrics::register(&mut Registry::default())));
-        let control_of_worker = crate::control::Control::new(crate::way::Way::Socket(directories.control_socket()));
+        identify(directory);
+        let standing = crate::standing::Standing::read(&directories).unwrap();
+        let control_of_worker = crate::control::Control::new(crate::way::Way::Socket(directories.control_socket()), standing);
         let jobs = Arc::new(Jobs::new(engine.clone(), control_of_worker, lifeline, directories, counts));
         Self { programs: Arc::new(Programs::new(jobs)), engine, _control: control, _parts: parts }
     }
