@@ -16,6 +16,7 @@ mod process;
 mod random;
 mod replica;
 mod scenario;
+mod seats;
 #[cfg(test)]
 mod steps;
 mod watcher;
