@@ -43,6 +43,7 @@ pub use crate::{
     health::Health,
     log::{Entry, LogBackend, LogId, Vote},
     machine::{Checkpoint, RestoreError, StateMachine},
+    message::leader_in,
     network::{Alone, Lane, Network},
     settings::{Config, Identity, Tuning},
     snapshot::ImportError,

@@ -90,6 +90,20 @@ pub(crate) fn decode(bytes: &[u8]) -> io::Result<Envelope> {
     read(Schema::Message, bytes)
 }
 
+/// Who says in `message` that it leads, and in which term: `(term, member)`. Only what a leader sends says so, and it was elected then, whether or not it has
+/// written anything. For those who carry messages and look whether a term has one leader.
+///
+/// # Errors
+/// It is no message.
+pub fn leader_in(message: &[u8]) -> io::Result<Option<(u64, u64)>> {
+    let vote = match decode(message)?.message {
+        Message::AppendV1 { vote, .. } | Message::TransferV1 { vote, .. } => vote,
+        Message::SnapshotV1(piece) => piece.vote,
+        Message::VoteV1 { .. } | Message::PreVoteV1 { .. } | Message::ReadIndexV1 => return Ok(None),
+    };
+    Ok(vote.committed.then_some((vote.term, vote.node)))
+}
+
 pub(crate) fn encode_answer(answer: &Answer) -> io::Result<Bytes> {
     frame::encode(Schema::Reply, answer).map(Bytes::from).map_err(invalid)
 }
@@ -189,6 +203,18 @@ mod tests {
         for answer in answers() {
             assert_eq!(decode_answer(&encode_answer(&answer).expect("encodes")).expect("decodes"), answer);
         }
+    }
+
+    #[test]
+    fn what_a_leader_sends_says_that_it_leads() {
+        let envelope = |message| Envelope { group: GroupId([6; 16]), to: 5, message };
+        let said: Vec<_> =
+            messages().into_iter().map(|message| leader_in(&encode(&envelope(message)).expect("encodes")).expect("a message")).collect();
+        assert_eq!(said, [Some((3, 2)), None, None, Some((3, 2)), Some((3, 2)), None]);
+        let asks = Vote { committed: false, ..VOTE };
+        let append = Message::AppendV1 { vote: asks, previous: None, entries: Vec::new(), committed: None };
+        assert_eq!(leader_in(&encode(&envelope(append)).expect("encodes")).expect("a message"), None);
+        assert!(leader_in(b"nothing").is_err());
     }
 
     #[test]

@@ -92,7 +92,11 @@ mod tests {
     fn every_profile_is_one_that_openraft_takes() {
         for profile in [Profile::Lan, Profile::Cloud, Profile::Wan] {
             let config = Tuning::from(profile).raft().expect("a valid profile");
-            assert!(config.quorum_loss_probe_interval >= Some(2 * config.election_timeout_max), "{profile:?}");
+            // Each of them keeps a promise: see where they are set.
+            assert_eq!(config.enable_pre_vote, Some(true), "{profile:?}");
+            assert_eq!(config.enable_leader_restore, Some(false), "{profile:?}");
+            assert_eq!(config.quorum_loss_probe_interval, Some(2 * config.election_timeout_max), "{profile:?}");
+            assert_eq!(config.allow_log_reversion, None, "{profile:?}");
         }
     }
 }

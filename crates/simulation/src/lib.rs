@@ -5,6 +5,7 @@
 //! Start with [`run`]; [`Scenario`] says how much goes wrong, [`Seams`] is where a test plants a bug, [`Subject`] is what a state machine must offer:
 //! [`Replica`] is the product's state, [`Ledger`] the smallest one.
 
+mod accounts;
 mod client;
 mod commands;
 mod ledger;
@@ -15,6 +16,7 @@ mod process;
 mod random;
 mod replica;
 mod scenario;
+mod seats;
 #[cfg(test)]
 mod steps;
 mod watcher;

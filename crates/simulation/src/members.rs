@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use consensus::{AsyncRuntime, Checkpoint, Health, memory_log::FLUSH_FAILED};
+use consensus::{AsyncRuntime, Checkpoint, Health, Leadership, memory_log::FLUSH_FAILED};
 use openraft_rt_sim::SimRuntime;
 
 use crate::{
@@ -23,7 +23,9 @@ pub(crate) fn watch<S: Subject>(id: u64, member: &Member<S>, oracle: &Oracle) {
     let (mut leadership, seen) = (member.leadership(), oracle.clone());
     drop(SimRuntime::spawn(async move {
         loop {
-            seen.leads(id, &leadership.borrow_and_update().clone());
+            if let Leadership::Leading { term, .. } = *leadership.borrow_and_update() {
+                seen.leads(id, term);
+            }
             if leadership.changed().await.is_err() {
                 return;
             }

@@ -222,7 +222,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Somebody new joins the group. One that cannot be given a vote follows without; nobody counts on it.
-    async fn newcomer(&mut self) -> bool {
+    pub(crate) async fn newcomer(&mut self) -> bool {
         let Some(id) = self.new_member().await else { return false };
         self.oracle.newcomer();
         self.join(id).await
@@ -264,7 +264,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Takes a lost member out, trying again while there is no leader.
-    async fn leave(&mut self, id: u64) -> bool {
+    pub(crate) async fn leave(&mut self, id: u64) -> bool {
         let began = SimInstant::now();
         while SimInstant::now() - began < CHANGE {
             if let Some((_, leader)) = self.leader() {

@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
-use consensus::{Checkpoint, Leadership};
+use consensus::Checkpoint;
 
-use crate::{Subject, scenario::Made};
+use crate::{
+    Subject,
+    accounts::{Account, Accounts},
+    scenario::Made,
+};
 
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +35,8 @@ pub struct Outcome {
     pub attested: usize,
     /// Lists that a watcher had right from changes alone.
     pub watched: usize,
+    /// Changes that a watcher was told as another one had been before.
+    pub told_alike: usize,
     /// Lists that a watcher had to read again, because changes were forgotten.
     pub listed_again: usize,
     /// Members that were let in after the first ones.
@@ -57,6 +63,8 @@ struct Facts {
     hashes: BTreeMap<u64, ([u8; 32], u64)>,
     /// The highest index that an answer has shown.
     shown: u64,
+    /// What watchers were told.
+    accounts: Accounts,
     /// What was told under which name.
     told: BTreeMap<String, String>,
     /// The last version of each object that somebody was told is there.
@@ -173,10 +181,19 @@ impl Oracle {
         self.facts().outcome.newcomers += 1;
     }
 
-    pub(crate) fn leads(&self, member: u64, leadership: &Leadership) {
-        let Leadership::Leading { term, .. } = leadership else { return };
+    /// A watcher was told what changed: whoever else is told of the same entries must be told exactly that.
+    pub(crate) fn account(&self, account: Account) {
         let mut facts = self.facts();
-        let before = *facts.leaders.entry(*term).or_insert(member);
+        match facts.accounts.add(account) {
+            Ok(alike) => facts.outcome.told_alike += alike,
+            Err(differs) => facts.violation(format!("watchers are told differently: {differs}")),
+        }
+    }
+
+    /// `member` leads in `term`, as it says of itself or as a message says that it sends.
+    pub(crate) fn leads(&self, member: u64, term: u64) {
+        let mut facts = self.facts();
+        let before = *facts.leaders.entry(term).or_insert(member);
         if before != member {
             facts.violation(format!("members {before} and {member} both lead in term {term}"));
         }

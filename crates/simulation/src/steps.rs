@@ -72,6 +72,26 @@ fn nobody_reads_or_writes_without_a_majority() {
 }
 
 #[test]
+fn whoever_was_cut_off_comes_back_and_unseats_nobody() {
+    group(3, async |world| {
+        let ((leader, leads), (id, follower)) = (world.leads(), world.follows());
+        let Leadership::Leading { term, .. } = *leads.leadership().borrow() else { panic!("it leads") };
+        world.isolate_now(id);
+        // Long enough for many elections, of which it can win none.
+        SimRuntime::sleep(Duration::from_secs(5)).await;
+        world.wires.mend();
+        let (index, _) = write(&leads, 1).await.expect("it leads still");
+        let (mut applied, mut leadership) = (follower.applied(), follower.leadership());
+        SimRuntime::timeout(SOON, applied.wait_for(|applied| *applied >= index)).await.expect("in time").expect("it hears of it");
+        // Whatever it would try on coming back it has tried by then.
+        SimRuntime::sleep(Duration::from_secs(5)).await;
+        assert!(matches!(*leads.leadership().borrow(), Leadership::Leading { term: now, .. } if now == term), "{:?}", leads.leadership());
+        let follows = leadership.borrow_and_update().clone();
+        assert!(matches!(&follows, Leadership::Following { leader: peer, term: now } if (peer.id, *now) == (leader, term)), "{follows:?}");
+    });
+}
+
+#[test]
 fn leadership_goes_where_it_is_sent() {
     group(3, async |world| {
         let ((from, leader), (to, _)) = (world.leads(), world.follows());

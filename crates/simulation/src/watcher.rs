@@ -15,6 +15,7 @@ use openraft_rt_sim::SimRuntime;
 
 use crate::{
     Random, Subject,
+    accounts::Account,
     oracle::Oracle,
     scenario::{Became, Changed},
     wires::Wires,
@@ -58,11 +59,12 @@ impl<S: Subject> Watcher<S> {
         };
         match state.changes(at) {
             Ok(changes) => {
-                let mut reached = at;
+                let mut account = Account { after: at, upto: at, told: Vec::new() };
                 for changed in changes {
-                    self.take(at, &mut reached, changed);
+                    self.take(&mut account, changed);
                 }
-                self.at = Some(reached);
+                self.at = Some(account.upto);
+                self.oracle.account(account);
             }
             Err(oldest) => {
                 if oldest <= at {
@@ -78,12 +80,17 @@ impl<S: Subject> Watcher<S> {
         }
     }
 
-    fn take(&mut self, at: u64, reached: &mut u64, changed: Changed) {
+    fn take(&mut self, account: &mut Account, changed: Changed) {
         let Changed { index, object, became, now } = changed;
-        if index <= at || index < *reached {
-            self.oracle.violation(format!("a watcher at {at} is told of {object} at {index}, after {reached}"));
+        let Account { after, upto, told } = account;
+        if index <= *after || index < *upto {
+            self.oracle.violation(format!("a watcher at {after} is told of {object} at {index}, after {upto}"));
         }
-        *reached = index;
+        if told.iter().rev().take_while(|(at, ..)| *at == index).any(|(_, other, _)| *other == object) {
+            self.oracle.violation(format!("a watcher is told twice of {object} at {index}"));
+        }
+        *upto = index;
+        told.push((index, object.clone(), became));
         let known = self.known.contains_key(&object);
         let fits = match became {
             Became::Added => !known,

@@ -214,8 +214,19 @@ impl<S: Subject> Wires<S> {
         self.net().running.get(&id).cloned()
     }
 
+    /// Whoever says in a message that it leads was elected, whether or not it ever gets to write anything.
+    fn overhear(&self, message: &[u8]) {
+        let net = self.net();
+        match consensus::leader_in(message) {
+            Ok(Some((term, leader))) => net.oracle.leads(leader, term),
+            Ok(None) => {}
+            Err(error) => net.oracle.violation(format!("a message cannot be read: {error}")),
+        }
+    }
+
     /// Takes a message there and the answer back.
     async fn carry(&self, from: u64, to: u64, message: Bytes, within: Duration) -> io::Result<Bytes> {
+        self.overhear(&message);
         let silence = || async move {
             SimRuntime::sleep(within).await;
             Err(io::Error::from(io::ErrorKind::TimedOut))

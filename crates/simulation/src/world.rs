@@ -275,6 +275,13 @@ impl<S: Subject> World<S> {
             self.oracle.violation(format!("the group does not heal: no write is acknowledged; {}", self.describe()));
             return;
         }
+        if !self.fill_seats().await {
+            self.oracle.violation(format!(
+                "the group does not heal: its {} votes are not there again; {}",
+                self.scenario.members,
+                self.describe()
+            ));
+        }
         let began = SimInstant::now();
         let members = loop {
             let members = self.members();

@@ -1,14 +1,20 @@
 //! Bugs that are put in on purpose, through the seams: a simulation that does not find them proves nothing.
 
-use std::{io, ops::Range, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, SystemTime},
+};
 
 use consensus::{
-    Checkpoint, Entry, LogBackend, LogId, RestoreError, StateMachine, Vote,
+    AsyncRuntime, Checkpoint, Entry, LogBackend, LogId, RestoreError, StateMachine, Vote,
     log::{Flushed, LogState},
     memory_log::{MemoryDisk, MemoryLog},
     snapshot::MemoryShelf,
 };
 use model::id::Timestamp;
+use openraft_rt_sim::SimRuntime;
 use simulation::{Fault, Honest, Made, Numbered, Outcome, Random, Reading, Replacement, Replica, Scenario, Seams, Subject, run};
 use state::{
     Command,
@@ -70,6 +76,81 @@ struct HastyDisks;
 impl Seams for HastyDisks {
     fn log(&self, disk: &MemoryDisk) -> io::Result<Box<dyn LogBackend>> {
         Ok(Box::new(Hasty(MemoryLog::open(disk)?)))
+    }
+}
+
+/// A log that says of a vote that it is flushed, and writes it a moment later: a member may forget whom it elected, and elect another one in the same term.
+struct Fickle(Arc<Mutex<Voting>>);
+
+struct Voting {
+    log: MemoryLog,
+    /// The last vote, written or not.
+    vote: Option<Vote>,
+}
+
+/// How much later.
+const MOMENT: Duration = Duration::from_millis(300);
+
+impl Fickle {
+    fn voting(&self) -> MutexGuard<'_, Voting> {
+        self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl LogBackend for Fickle {
+    fn state(&self) -> LogState {
+        let voting = self.voting();
+        LogState { vote: voting.vote, ..voting.log.state() }
+    }
+
+    fn append(&mut self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
+        self.voting().log.append(entries, flushed)
+    }
+
+    fn save_vote(&mut self, vote: Vote, flushed: Flushed) -> io::Result<()> {
+        self.voting().vote = Some(vote);
+        let voting = self.0.clone();
+        drop(SimRuntime::spawn(async move {
+            SimRuntime::sleep(MOMENT).await;
+            // By then another one may have the disk.
+            let _ = voting.lock().expect("nobody panics with it").log.save_vote(vote, Flushed::new(drop));
+        }));
+        flushed.tell(Ok(()));
+        Ok(())
+    }
+
+    fn save_committed(&mut self, committed: LogId) -> io::Result<()> {
+        self.voting().log.save_committed(committed)
+    }
+
+    fn truncate_after(&mut self, last: Option<LogId>, flushed: Flushed) -> io::Result<()> {
+        self.voting().log.truncate_after(last, flushed)
+    }
+
+    fn purge(&mut self, upto: LogId, flushed: Flushed) -> io::Result<()> {
+        self.voting().log.purge(upto, flushed)
+    }
+
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        self.voting().log.read(range, bytes_max)
+    }
+
+    fn room(&mut self, bytes: usize) -> io::Result<()> {
+        self.voting().log.room(bytes)
+    }
+
+    fn recover(&mut self) -> io::Result<()> {
+        self.voting().log.recover()
+    }
+}
+
+struct FickleVoters;
+
+impl Seams for FickleVoters {
+    fn log(&self, disk: &MemoryDisk) -> io::Result<Box<dyn LogBackend>> {
+        let log = MemoryLog::open(disk)?;
+        let vote = log.state().vote;
+        Ok(Box::new(Fickle(Arc::new(Mutex::new(Voting { log, vote })))))
     }
 }
 
@@ -281,6 +362,12 @@ fn a_log_that_answers_before_it_flushes_is_found() {
 }
 
 #[test]
+fn a_vote_that_is_counted_before_it_is_flushed_is_found() {
+    let scenario = Scenario { faults: vec![Fault::CrashAll], ..Scenario::of(3, 10) };
+    assert!(is_found("both lead in term", |seed| run::<Replica>(seed, &scenario, Arc::new(FickleVoters))));
+}
+
+#[test]
 fn a_log_that_trusts_what_it_reads_after_a_failed_flush_is_found() {
     let scenario = Scenario { faults: vec![Fault::FailedFlush], ..Scenario::of(3, 10) };
     assert!(is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(TrustingLogs))));
@@ -295,7 +382,7 @@ fn a_write_that_makes_something_else_is_found() {
 #[test]
 fn a_snapshot_that_is_not_there_after_a_power_cut_is_found() {
     let scenario = Scenario { faults: vec![Fault::Snapshot, Fault::CrashOne], ..Scenario::of(3, 10) };
-    assert!(is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(HastyShelves))));
+    assert!(is_found("cannot start: the log starts at entry", |seed| run::<Replica>(seed, &scenario, Arc::new(HastyShelves))));
     assert!(!is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
 }
 
@@ -314,6 +401,6 @@ fn a_state_that_looks_at_a_clock_is_found_by_us_and_by_its_members() {
 #[test]
 fn a_number_that_is_used_again_is_found() {
     let scenario = Scenario { faults: vec![Fault::Replace, Fault::Isolate, Fault::CrashAll], ..Scenario::of(3, 10) };
-    assert!(is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(SameNumber))));
+    assert!(is_found("acknowledged writes", |seed| run::<Replica>(seed, &scenario, Arc::new(SameNumber))));
     assert!(!is_found("", |seed| run::<Replica>(seed, &scenario, Arc::new(Honest))), "it is found where it is not");
 }
