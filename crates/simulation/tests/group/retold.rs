@@ -17,7 +17,7 @@ pub struct Forgets;
 
 impl Retelling for Forgets {
     fn retell(changes: Vec<Changed>) -> Vec<Changed> {
-        (1..).zip(changes).filter(|(number, _)| number % 7 != 0).map(|(_, changed)| changed).collect()
+        (1_usize..).zip(changes).filter(|(number, _)| !number.is_multiple_of(7)).map(|(_, changed)| changed).collect()
     }
 }
 
@@ -27,7 +27,7 @@ pub struct Repeats;
 
 impl Retelling for Repeats {
     fn retell(changes: Vec<Changed>) -> Vec<Changed> {
-        let times = |number: usize| if number % 7 == 0 { 2 } else { 1 };
+        let times = |number: usize| if number.is_multiple_of(7) { 2 } else { 1 };
         (1..).zip(changes).flat_map(|(number, changed)| vec![changed; times(number)]).collect()
     }
 }
