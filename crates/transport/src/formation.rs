@@ -198,7 +198,8 @@ mod tests {
         #[test]
         fn no_text_is_too_strange(text in ".*") {
             prop_assert!(text.parse::<FormationToken>().is_err());
-            prop_assert!(format!("{FORMATION_PREFIX}{text}").parse::<FormationToken>().is_err());
+            let whole = format!("{FORMATION_PREFIX}{text}");
+            prop_assert!(whole.parse::<FormationToken>().is_err());
         }
     }
 }
