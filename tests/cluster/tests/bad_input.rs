@@ -200,8 +200,11 @@ async fn an_api_off_loopback_asks_for_a_token_over_tls() {
     let made = on_the_node(&["token", "create", "ci", "--role", "deployer", "-n", "team", "--ttl", "1h", "-o", "json"]).expect(0).out;
     let bound = serde_json::from_str::<serde_json::Value>(&made).unwrap()["token"].as_str().unwrap().to_owned();
     for args in [&["delete", "app", "hello", "--yes"][..], &["rollout", "history", "app/hello"], &["logs", "hello"], &["why", "hello"]] {
-        let refused = from_afar(Some(&bound), &digest, args).expect(7);
+        let elsewhere = [args, &["-n", "default"]].concat();
+        let refused = from_afar(Some(&bound), &digest, &elsewhere).expect(7);
         assert!(refused.err.contains("E0421"), "{args:?}: {refused:?}");
+        // A token that is bound to a namespace asks there when nobody says where.
+        assert_eq!(from_afar(Some(&bound), &digest, args).code, 6, "{args:?}");
     }
     // Of everything there is it sees what lies in its namespace: nothing.
     for args in [&["events"][..], &["get", "instances", "-A"]] {
@@ -212,6 +215,19 @@ async fn an_api_off_loopback_asks_for_a_token_over_tls() {
     let foreign = serde_json::from_str::<serde_json::Value>(&other.shoal(&["member", "list", "-o", "json"]).expect(0).out).unwrap();
     let refused = from_afar(Some(&viewer), foreign["authority"].as_str().unwrap(), &["get", "apps"]);
     assert!(refused.code != 0 && refused.err.contains("E0610"), "{refused:?}");
+
+    // Who has logged in says neither where nor who any more; what did not work is not remembered.
+    let at_home = |args: &[&str]| -> Said { node.command(args).env_remove("SHOAL_SERVER").output().unwrap().into() };
+    let log_in = |token: &str, name: &str| {
+        let file = node.write("login.token", token);
+        at_home(&["login", &url, "--ca-digest", &digest, "--token-file", file.to_str().unwrap(), "--name", name])
+    };
+    let refused = log_in(&viewer.replace(|sign: char| sign.is_ascii_lowercase(), "x"), "wrong");
+    assert!(refused.code != 0, "{refused:?}");
+    log_in(&viewer, "home").expect(0);
+    assert!(at_home(&["whoami"]).expect(0).out.contains("viewer"));
+    let contexts = at_home(&["context", "list"]).expect(0).out;
+    assert!(contexts.contains("home") && !contexts.contains("wrong"), "{contexts}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

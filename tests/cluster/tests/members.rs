@@ -248,7 +248,7 @@ async fn without_a_majority_reads_show_what_is_known_and_say_that_it_is_stale() 
     for (args, known) in [
         (["get", "apps", "-o", "json"].as_slice(), "\"hello\""),
         (&["get", "instances"], "hello/web.1"),
-        (&["describe", "hello"], "hello.localhost"),
+        (&["describe", "app/hello"], "hello.localhost"),
         (&["member", "list"], "node-b"),
     ] {
         // As soon as one of them was not answered by the leader that is gone.
