@@ -112,7 +112,7 @@ codes! {
     "E0608" "certificate directory not usable"
     "E0609" "cannot join"
     "E0610" "server not trusted"
-    "E0611" "server not fit for its place"
+    "E0611" "node not fit for its place"
     "E0612" "snapshot not usable"
     "E0613" "nothing to recover from"
     "E0617" "part of a node down"

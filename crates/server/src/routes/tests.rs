@@ -38,7 +38,7 @@ enum Leaves {
 }
 
 /// Every endpoint that is no mere question.
-const AUDITED: [(&str, &str, Leaves); 20] = [
+const AUDITED: [(&str, &str, Leaves); 21] = [
     ("DELETE", "/v1/namespaces/{namespace}/apps/{app}", Leaves::Change),
     ("POST", "/v1/namespaces/{namespace}/apps/{app}/undo", Leaves::Change),
     (
@@ -52,6 +52,7 @@ const AUDITED: [(&str, &str, Leaves); 20] = [
     ("DELETE", "/v1/members/{name}", Leaves::Deed),
     ("DELETE", "/v1/nodes/{name}", Leaves::Deed),
     ("POST", "/v1/leader", Leaves::Deed),
+    ("POST", "/v1/authority/rotate", Leaves::Change),
     ("POST", "/v1/join-tokens", Leaves::Change),
     ("DELETE", "/v1/join-tokens/{id}", Leaves::Change),
     ("POST", "/v1/tokens", Leaves::Change),

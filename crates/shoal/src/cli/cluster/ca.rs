@@ -65,7 +65,9 @@ const QUESTION: &str = "Replace the authority? Every node gets a certificate of 
 
 /// What `show` says to people.
 fn words(view: &AuthorityView, now: Timestamp) -> String {
-    let mut lines = vec![format!("digest    {}", view.digest), format!("ends      {}", view.not_after)];
+    let ends = view.not_after.to_string();
+    let day = ends.split_once('T').map_or(ends.as_str(), |(day, _)| day);
+    let mut lines = vec![format!("digest    {}", view.digest), format!("ends      {day}")];
     if let Some(rotation) = &view.rotation {
         let (phase, does) = match rotation.phase {
             RotationPhase::Learning => ("learning", "learn of the next one"),
@@ -126,13 +128,13 @@ mod tests {
         let holder = |id: u64, node: &str, role: &str| json!({"id": id, "node": node, "role": role});
         expect![[r#"
             digest    old
-            ends      2036-11-18T12:00:00Z"#]]
+            ends      2036-11-18"#]]
         .assert_eq(&words(&view(json!({})), now));
         let waits: Vec<_> = [holder(1, "a", "server"), holder(1, "a", "worker"), holder(7, "b", "worker")].into();
         let rotation = json!({"by": "ana@laptop", "since": "2026-11-21T20:00:00Z", "phase": "renewing", "next": "new", "waitsFor": waits});
         expect![[r#"
             digest    old
-            ends      2036-11-18T12:00:00Z
+            ends      2036-11-18
             next      new
             rotation  renewing, asked for by ana@laptop 5s ago
             waits     for a (server, worker), b (worker) to renew their certificates"#]]
@@ -141,7 +143,7 @@ mod tests {
         let retired = json!([{"digest": "older", "at": "2026-11-21T20:00:00Z"}]);
         expect![[r#"
             digest    old
-            ends      2036-11-18T12:00:00Z
+            ends      2036-11-18
             behind    n1 (worker), n2 (worker), n3 (worker), n4 (worker), n5 (worker), n6 (worker), n7 (worker), n8 (worker) and 3 more: away during the last rotation, with certificates of an old authority
             replaced  older 5s ago"#]]
         .assert_eq(&words(&view(json!({"behind": many, "retired": retired})), now));
