@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Bench, quiet::Quiet, report::Section};
 
 /// Every figure with how much of it is measured per round: kills, transfers, seconds.
-const FIGURES: [(&str, usize); 6] = [("begin", 2), ("idle", 12), ("writes", 2), ("transfer", 20), ("failover", 40), ("group", 10)];
+const FIGURES: [(&str, usize); 7] =
+    [("begin", 2), ("idle", 12), ("writes", 2), ("transfer", 20), ("failover", 40), ("group", 10), ("lost", 10)];
 
 /// Measures all of them.
 pub fn measure(bench: &Bench, rounds: usize) -> Result<Vec<Section>> {

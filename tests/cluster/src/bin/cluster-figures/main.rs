@@ -3,6 +3,7 @@
 
 mod begin;
 mod failover;
+mod lost;
 mod transfer;
 mod writes;
 
@@ -14,6 +15,7 @@ use serde_json::json;
 const USAGE: &str = "usage: cluster-figures WHAT COUNT
   failover KILLS      kill -9 of the leader's control plane to the next acknowledged write
   group KILLS         the same with every process of the leader's node
+  lost KILLS          100,000 acknowledged writes while the leader is killed: how many are not there
   transfer COUNT      planned transfers: the longest pause between two acknowledged writes
   writes SECONDS      64 clients that write Configs of 256 bytes
   idle SECONDS        memory of control planes that nobody has asked for so long
@@ -38,6 +40,7 @@ async fn main() -> ExitCode {
     let table = match what.as_str() {
         "failover" => failover::measure(failover::Killed::ControlPlane, count).await,
         "group" => failover::measure(failover::Killed::Node, count).await,
+        "lost" => lost::measure(count).await,
         "transfer" => transfer::measure(count).await,
         "writes" => writes::measure(Duration::from_secs(count.into())).await,
         "idle" => begin::idle(Duration::from_secs(count.into())).await,
