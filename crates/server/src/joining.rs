@@ -18,7 +18,7 @@ use crate::limits::{REPLACE_SILENCE_MIN, TURNED_AWAY_TELL_EVERY};
 /// # Errors
 /// Why the state would refuse it.
 pub(crate) fn try_out(state: &State, command: &Command) -> Result<Applied, Refused> {
-    let mut after = state.clone();
+    let mut after = state.trial();
     after.apply(after.index().next(), command)
 }
 

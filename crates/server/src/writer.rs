@@ -11,7 +11,7 @@ use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
-use wishes::decision::{Decision, Wish, Written, decide, settle};
+use wishes::decision::{Awaited, Wish, Written, decide, settle};
 
 use crate::{
     api_error::ApiError,
@@ -83,7 +83,7 @@ struct Rest {
 }
 
 /// Whoever waits, what they wait for, and where its commands start in the batch.
-type Waiting = (oneshot::Sender<Result<Written, ApiError>>, Decision, usize);
+type Waiting = (oneshot::Sender<Result<Written, ApiError>>, Awaited, usize);
 
 /// Writes what there is to write of `writes`, and returns the others.
 async fn write(core: &Core, writes: Vec<Write>) -> Rest {
@@ -93,9 +93,9 @@ async fn write(core: &Core, writes: Vec<Write>) -> Rest {
     }
     core.metrics.proposals.inc_by(commands.len() as u64);
     let written = core.consensus.propose_batch(commands).await;
-    for (answer, decision, first) in waiting {
+    for (answer, awaited, first) in waiting {
         let outcome = match &written {
-            Ok(answers) => settle(&decision, first, answers).map_err(ApiError::from),
+            Ok(answers) => settle(&awaited, first, answers).map_err(ApiError::from),
             Err(error) => Err(ApiError::from(error.clone())),
         };
         // Whoever asked may have gone; the write stands.
@@ -138,10 +138,10 @@ fn gather(mut state: State, observed: &Observed, now: Timestamp, writes: Vec<Wri
                 batch.rest.put_off.push(write)
             }
             Ok(decision) if !decision.commands.is_empty() => {
-                state = decision.state.clone();
-                let first = batch.commands.len();
-                batch.commands.extend(decision.commands.iter().cloned());
-                batch.waiting.push((write.answer, decision, first));
+                let (after, commands, awaited) = decision.into_parts();
+                state = after;
+                batch.waiting.push((write.answer, awaited, batch.commands.len()));
+                batch.commands.extend(commands);
             }
             Ok(_) | Err(_) => batch.rest.unwritten.push(write),
         }

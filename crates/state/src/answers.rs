@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX, ANSWERS_SPARE},
     record::AnswerRecord,
+    tally::Tally,
 };
 
 /// Kept answers by who asked under which key, and in the order of the log.
@@ -15,6 +16,7 @@ use crate::{
 pub(crate) struct Answers {
     by_key: RedBlackTreeMapSync<[u8; 16], AnswerRecord>,
     by_index: RedBlackTreeMapSync<Index, [u8; 16]>,
+    tally: Tally,
 }
 
 /// Who asked under which key, in few bytes: one may have many thousands. Nobody can make theirs look like somebody else's.
@@ -30,7 +32,7 @@ pub(crate) fn asker(by: &str, key: &str) -> [u8; 16] {
 
 impl Answers {
     pub(crate) fn empty() -> Self {
-        Self { by_key: RedBlackTreeMapSync::new_sync(), by_index: RedBlackTreeMapSync::new_sync() }
+        Self { by_key: RedBlackTreeMapSync::new_sync(), by_index: RedBlackTreeMapSync::new_sync(), tally: Tally::default() }
     }
 
     /// The answer that still stands at `now`.
@@ -41,26 +43,44 @@ impl Answers {
     /// Forgets some of what nobody asks for any more at `now`; says whether there is room for one more.
     pub(crate) fn make_room(&mut self, now: Timestamp) -> bool {
         for _ in 0..ANSWERS_FORGOTTEN_AT_ONCE {
-            let Some((index, key)) = self.by_index.first().map(|(index, key)| (*index, *key)) else { break };
-            let age = self.by_key.get(&key).map_or(u64::MAX, |oldest| age(oldest, now));
-            let spare = age >= ANSWER_SURE_MILLIS && self.by_index.size() >= ANSWERS_SPARE;
-            if age < ANSWER_KEPT_MILLIS && !spare {
-                break;
-            }
-            self.by_key.remove_mut(&key);
-            self.by_index.remove_mut(&index);
+            let Some(oldest) = self.forgettable(now).cloned() else { break };
+            self.forget(&oldest);
         }
         self.by_index.size() < ANSWERS_MAX
     }
 
+    /// Whether there is room for one more at `now`, or will be when it is made.
+    pub(crate) fn has_room(&self, now: Timestamp) -> bool {
+        self.by_index.size() < ANSWERS_MAX || self.forgettable(now).is_some()
+    }
+
+    /// The oldest answer, when nobody asks for it any more at `now`.
+    fn forgettable(&self, now: Timestamp) -> Option<&AnswerRecord> {
+        let oldest = self.by_key.get(self.by_index.first()?.1)?;
+        let age = age(oldest, now);
+        let spare = age >= ANSWER_SURE_MILLIS && self.by_index.size() >= ANSWERS_SPARE;
+        Some(oldest).filter(|_| age >= ANSWER_KEPT_MILLIS || spare)
+    }
+
+    fn forget(&mut self, answer: &AnswerRecord) {
+        self.tally.remove(answer);
+        self.by_key.remove_mut(&answer.asker);
+        self.by_index.remove_mut(&answer.index);
+    }
+
     /// Puts `answer` in, in the place of one under the same key.
     pub(crate) fn keep(&mut self, answer: AnswerRecord) {
-        let key = answer.asker;
-        if let Some(before) = self.by_key.get(&key) {
-            self.by_index.remove_mut(&before.index);
+        if let Some(before) = self.by_key.get(&answer.asker).cloned() {
+            self.forget(&before);
         }
-        self.by_index.insert_mut(answer.index, key);
-        self.by_key.insert_mut(key, answer);
+        self.tally.add(&answer);
+        self.by_index.insert_mut(answer.index, answer.asker);
+        self.by_key.insert_mut(answer.asker, answer);
+    }
+
+    /// What the kept answers come to.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// All kept answers, oldest first.
@@ -68,10 +88,11 @@ impl Answers {
         self.by_index.values().filter_map(|key| self.by_key.get(key))
     }
 
-    /// Whether both sides hold the same answers, and not more than may be.
+    /// Whether both sides hold the same answers, their tally is right, and there are not more than may be.
     pub(crate) fn whole(&self) -> bool {
         let paired = self.values().count() == self.by_key.size() && self.by_key.size() == self.by_index.size();
         paired
+            && self.tally == Tally::of(self.by_key.values())
             && self.by_key.size() <= ANSWERS_MAX
             && self.by_index.iter().all(|(index, key)| self.by_key.get(key).is_some_and(|row| row.index == *index))
     }

@@ -26,6 +26,7 @@ mod references;
 mod ring;
 mod snapshot;
 mod table;
+mod tally;
 mod views;
 
 use std::{ops::Bound, sync::Arc};
@@ -84,6 +85,8 @@ pub struct State {
     authorities: Arc<Authorities>,
     derived: Derived,
     changes: Changes,
+    /// Whether changes are only tried out on it, so that nobody asks what happened. Neither hashed nor part of a snapshot.
+    trial: bool,
 }
 
 impl Default for State {
@@ -115,7 +118,14 @@ impl State {
             authorities: Arc::default(),
             derived: Derived::empty(),
             changes: Changes::since(Index(0)),
+            trial: false,
         }
+    }
+
+    /// The same state, for trying out what changes would do: it keeps no history of them, neither events nor audit log nor answers nor what watchers are told.
+    /// What changes come to is the same, but for one that is asked for again under a key that came on trial.
+    pub fn trial(&self) -> Self {
+        Self { trial: true, ..self.clone() }
     }
 
     /// The index of the last entry that was applied; 0 before the first.

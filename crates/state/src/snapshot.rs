@@ -1,6 +1,6 @@
 //! The whole state as a sequence of records, and back. Owns their form, which is on disk and travels between versions: variants are only ever appended, the
 //! order is fixed, golden bytes are under test. The hash of a state is over the same records without their sentences, so it covers all that a snapshot holds
-//! but how it is worded. Must never leave out what a decision reads.
+//! but how it is worded; of what happened, which is long and changes with every entry, it takes the tallies. Must never leave out what a decision reads.
 
 use std::{borrow::Cow, io, sync::Arc};
 
@@ -16,6 +16,7 @@ use crate::{
     record::AnswerRecord,
     ring::Ring,
     table::{Row, Table},
+    tally::Tallied,
 };
 
 /// Why a sequence of records is no state.
@@ -60,6 +61,9 @@ pub enum RestoreError {
         rule: String,
     },
 }
+
+/// Bytes of most records, from which a buffer starts.
+const RECORD_BYTES_COMMON: usize = 256;
 
 /// One record, in the version it was written in. Variants are only ever appended.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,13 +111,25 @@ impl State {
     }
 
     fn all_records(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
+        let records = self.objects().chain(self.history()).chain(self.beside());
+        let mut count = 0;
+        let counted = records.map(Some).chain(std::iter::once(None));
+        counted.map(move |record| {
+            let end = RecordV1::End(count);
+            count += 1;
+            record.unwrap_or(end)
+        })
+    }
+
+    /// What there is.
+    fn objects(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
         let head = Head {
             index: self.index,
             next_placement: self.next_placement,
             newest_event: self.newest_event(),
             newest_audit: self.newest_audit(),
         };
-        let records = std::iter::once(RecordV1::Head(head))
+        std::iter::once(RecordV1::Head(head))
             .chain(self.cluster.values().map(|row| RecordV1::Cluster(Cow::Borrowed(row))))
             .chain(self.nodes.values().map(|row| RecordV1::Node(Cow::Borrowed(row))))
             .chain(self.join_tokens.values().map(|row| RecordV1::JoinToken(Cow::Borrowed(row))))
@@ -124,18 +140,19 @@ impl State {
             .chain(self.configs.values().map(|row| RecordV1::Config(Cow::Borrowed(row))))
             .chain(self.secrets.values().map(|row| RecordV1::Secret(Cow::Borrowed(row))))
             .chain(self.namespaces.values().map(|row| RecordV1::Namespace(Cow::Borrowed(row))))
-            .chain(self.events.after(0).map(|event| RecordV1::Event(Cow::Borrowed(event))))
-            .chain(self.audit.after(0).map(|entry| RecordV1::Audit(Cow::Borrowed(entry))))
-            .chain(self.answers.values().map(|answer| RecordV1::Answer(Cow::Borrowed(answer))))
-            .chain(self.attestations.iter().map(|(at, node, hash)| RecordV1::Attestation(at, node, hash)))
-            .chain(self.rotated().map(|authorities| RecordV1::Authorities(Cow::Borrowed(authorities))));
-        let mut count = 0;
-        let counted = records.map(Some).chain(std::iter::once(None));
-        counted.map(move |record| {
-            let end = RecordV1::End(count);
-            count += 1;
-            record.unwrap_or(end)
-        })
+    }
+
+    /// What happened.
+    fn history(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
+        let events = self.events.after(0).map(|event| RecordV1::Event(Cow::Borrowed(event)));
+        let audit = self.audit.after(0).map(|entry| RecordV1::Audit(Cow::Borrowed(entry)));
+        events.chain(audit).chain(self.answers.values().map(|answer| RecordV1::Answer(Cow::Borrowed(answer))))
+    }
+
+    /// What stands behind it.
+    fn beside(&self) -> impl Iterator<Item = RecordV1<'_>> + Send {
+        let attestations = self.attestations.iter().map(|(at, node, hash)| RecordV1::Attestation(at, node, hash));
+        attestations.chain(self.rotated().map(|authorities| RecordV1::Authorities(Cow::Borrowed(authorities))))
     }
 
     fn rotated(&self) -> impl Iterator<Item = &Authorities> {
@@ -162,20 +179,55 @@ impl State {
         restoring.finish()
     }
 
-    /// The sha256 over all records, but for the sentences in them. Members that applied the same log have the same one, whatever words their versions use.
+    /// The sha256 over all records but for the sentences in them, and over the tallies of what happened. Members that applied the same log have the same one,
+    /// whatever words their versions use.
     pub fn hash(&self) -> [u8; 32] {
-        let mut out = Sha256::new();
-        for record in self.all_records().map(RecordV1::without_words).map(encode) {
+        let (mut out, mut bytes) = (Sha256::new(), Vec::new());
+        for record in self.objects().chain(self.beside()).map(RecordV1::without_words) {
+            bytes.clear();
+            encode_into(record, &mut bytes);
             // A record says by itself where it ends, but nothing is lost by saying it twice.
-            out.update((record.len() as u64).to_le_bytes());
-            out.update(&record);
+            out.update((bytes.len() as u64).to_le_bytes());
+            out.update(&bytes);
+        }
+        for tally in [self.events.tally(), self.audit.tally(), self.answers.tally()] {
+            out.update(tally.bytes());
         }
         out.finalize().into()
     }
 }
 
 fn encode(record: RecordV1<'_>) -> Vec<u8> {
-    bincode::serde::encode_to_vec(Record::V1(record), bincode::config::standard()).expect("the records hold nothing bincode cannot encode")
+    let mut bytes = Vec::with_capacity(RECORD_BYTES_COMMON);
+    encode_into(record, &mut bytes);
+    bytes
+}
+
+fn encode_into(record: RecordV1<'_>, bytes: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(Record::V1(record), bytes, bincode::config::standard())
+        .expect("the records hold nothing bincode cannot encode, and memory takes every byte");
+}
+
+impl Tallied for Event {
+    fn digest(&self) -> [u8; 32] {
+        digest(RecordV1::Event(Cow::Borrowed(self)))
+    }
+}
+
+impl Tallied for AuditEntry {
+    fn digest(&self) -> [u8; 32] {
+        digest(RecordV1::Audit(Cow::Borrowed(self)))
+    }
+}
+
+impl Tallied for AnswerRecord {
+    fn digest(&self) -> [u8; 32] {
+        digest(RecordV1::Answer(Cow::Borrowed(self)))
+    }
+}
+
+fn digest(record: RecordV1<'_>) -> [u8; 32] {
+    Sha256::digest(encode(record.without_words())).into()
 }
 
 impl RecordV1<'_> {
@@ -183,9 +235,9 @@ impl RecordV1<'_> {
     fn without_words(mut self) -> Self {
         match &mut self {
             Self::Event(event) => event.to_mut().message.clear(),
-            Self::Revision(revision) => revision.to_mut().note.clear(),
+            Self::Revision(revision) if !revision.note.is_empty() => revision.to_mut().note.clear(),
             Self::Placement(placement) if placement.stopping.is_some() => placement.to_mut().stopping = Some(String::new()),
-            Self::Audit(entry) => {
+            Self::Audit(entry) if matches!(entry.outcome, AuditOutcome::Refused { .. }) => {
                 if let AuditOutcome::Refused { message, .. } = &mut entry.to_mut().outcome {
                     message.clear();
                 }

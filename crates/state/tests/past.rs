@@ -29,15 +29,15 @@ fn the_past_leads_where_it_led() {
     }
     state.check().expect("every invariant holds");
     expect![[r#"
-        30 commands, 15 of them done: d52a88c7081a013d
-        60 commands, 26 of them done: aa86a4e35be4a33b
-        90 commands, 37 of them done: 95c1213b601f7fe1
-        120 commands, 52 of them done: 7843d9be3dbe0773
-        150 commands, 68 of them done: 94c0f51caf830846
-        180 commands, 80 of them done: e7f1578e175a1807
-        210 commands, 91 of them done: e1fcf5f9de0f230f
-        240 commands, 101 of them done: 180eaad2ca2561f2
-        270 commands, 112 of them done: 24e00ef2d254cf29
-        300 commands, 125 of them done: 65efc3b857bf348e"#]]
+        30 commands, 15 of them done: d9c1f80102e98651
+        60 commands, 26 of them done: 9a274c744c9cb6e2
+        90 commands, 37 of them done: e803326486a1eed6
+        120 commands, 52 of them done: 80064d977be7d3e8
+        150 commands, 68 of them done: 82342992604dc678
+        180 commands, 80 of them done: d488a9420dcceb25
+        210 commands, 91 of them done: dfccd0f4f854233a
+        240 commands, 101 of them done: fd2e8afcf340fbc9
+        270 commands, 112 of them done: 53663a616601817a
+        300 commands, 125 of them done: 9cb1269c43626347"#]]
     .assert_eq(&lines.join("\n"));
 }

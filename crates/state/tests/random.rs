@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use model::id::{Index, InstanceId, NodeId, PlacementId, RevisionNumber, Timestamp};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use state::{
-    Command, Compacted, ObjectKey, Op, State,
+    Applied, Command, Compacted, ObjectKey, Op, Refused, State,
     command::{
         ApiRole, Attest, Ceilings, Change, CommandV1, ConfirmAuthority, CreateApiToken, CreateJoinToken, Delete, DeleteNamespace,
         DeleteObject, Described, Join, NodeEvent, NodeEventKind, NodeFacts, NodeKeys, NodeRole, Note, Observe, Plan, PutConfig,
@@ -215,6 +215,7 @@ proptest! {
             let index = leader.index().next();
             let before = leader.clone();
             let applied = leader.apply(index, &command);
+            a_trial_comes_to_the_same(&before, &command, &applied, &leader)?;
             prop_assert_eq!(leader.check(), Ok(()), "after {:?}", &command);
             // The follower reads the command from its own disk.
             let bytes = bincode::serde::encode_to_vec(&command, bincode::config::standard()).expect("encodes");
@@ -280,6 +281,21 @@ fn the_watch_is_complete(before: &State, after: &State) -> Result<(), TestCaseEr
     prop_assert!(told.iter().all(|change| change.index == after.index()));
     prop_assert_eq!(told.len(), expected.len(), "{:?}", &told);
     prop_assert_eq!(told.into_iter().map(|change| (change.object, change.op)).collect::<BTreeMap<_, _>>(), expected);
+    Ok(())
+}
+
+/// Tried out, a command is answered alike and leaves the same objects, and nothing of it is kept.
+fn a_trial_comes_to_the_same(
+    before: &State,
+    command: &Command,
+    applied: &Result<Applied, Refused>,
+    after: &State,
+) -> Result<(), TestCaseError> {
+    let mut trial = before.trial();
+    prop_assert_eq!(&trial.apply(after.index(), command), applied);
+    prop_assert_eq!(listing(&trial), listing(after));
+    prop_assert_eq!((trial.newest_event(), trial.newest_audit()), (before.newest_event(), before.newest_audit()));
+    prop_assert!(trial.changes_after(before.index()).is_ok_and(|changes| changes.count() == 0));
     Ok(())
 }
 

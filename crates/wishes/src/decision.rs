@@ -106,7 +106,7 @@ pub struct Written {
 /// What a wish comes to on a state: what is to be written, and the state after it.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// The state after all of it.
+    /// The state after all of it, without a history of it.
     pub state: State,
     /// What is to be written: nothing of what is so already.
     pub commands: Vec<Command>,
@@ -116,7 +116,19 @@ pub struct Decision {
     places: Vec<(usize, Option<usize>)>,
 }
 
+/// What whoever wished waits for while the commands of a [`Decision`] are written.
+#[derive(Debug, Clone)]
+pub struct Awaited {
+    applied: Vec<Applied>,
+    places: Vec<(usize, Option<usize>)>,
+}
+
 impl Decision {
+    /// The state after it, what is to be written, and what to make of the answers to that.
+    pub fn into_parts(self) -> (State, Vec<Command>, Awaited) {
+        (self.state, self.commands, Awaited { applied: self.applied, places: self.places })
+    }
+
     /// Whether a part of the wish is so already, and another is not.
     pub fn is_mixed(&self) -> bool {
         !self.commands.is_empty() && self.places.iter().any(|(_, place)| place.is_none())
@@ -130,7 +142,7 @@ impl Decision {
 pub fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize, Problem)>> {
     let commands = wish.commands.iter().map(|command| Command::V1(CommandV1::User(command.clone())));
     let mut problems = changed_meanwhile(state, wish);
-    let mut decision = Decision { state: state.clone(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
+    let mut decision = Decision { state: state.trial(), commands: Vec::new(), applied: Vec::new(), places: Vec::new() };
     for (number, command) in commands.enumerate() {
         let document = wish.document(number);
         let mut after = decision.state.clone();
@@ -178,9 +190,9 @@ fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
 ///
 /// # Errors
 /// What the state refused of it, with the documents it is about.
-pub fn settle(decision: &Decision, first: usize, answers: &[(u64, Result<Applied, Refused>)]) -> Result<Written, ErrorDetail> {
+pub fn settle(awaited: &Awaited, first: usize, answers: &[(u64, Result<Applied, Refused>)]) -> Result<Written, ErrorDetail> {
     let (mut index, mut applied, mut problems) = (Index(0), Vec::new(), Vec::new());
-    for ((document, place), expected) in decision.places.iter().zip(&decision.applied) {
+    for ((document, place), expected) in awaited.places.iter().zip(&awaited.applied) {
         match place.and_then(|place| answers.get(first + place)) {
             None => applied.push(expected.clone()),
             Some((at, Ok(done))) => {

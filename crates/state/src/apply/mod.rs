@@ -69,20 +69,25 @@ impl State {
 
     /// Writes what this entry touched into the ring for those who watch.
     fn tell_changes(&mut self) {
-        let (changes, index) = (&mut self.changes, self.index);
-        changes.extend(index, self.cluster.take_changes());
-        changes.extend(index, self.nodes.take_changes());
-        changes.extend(index, self.join_tokens.take_changes());
-        changes.extend(index, self.api_tokens.take_changes());
-        changes.extend(index, self.apps.take_changes());
-        changes.extend(index, self.revisions.take_changes());
-        changes.extend(index, self.placements.take_changes());
-        changes.extend(index, self.configs.take_changes());
-        changes.extend(index, self.secrets.take_changes());
-        changes.extend(index, self.namespaces.take_changes());
+        let changed = (self.cluster.take_changes())
+            .chain(self.nodes.take_changes())
+            .chain(self.join_tokens.take_changes())
+            .chain(self.api_tokens.take_changes())
+            .chain(self.apps.take_changes())
+            .chain(self.revisions.take_changes())
+            .chain(self.placements.take_changes())
+            .chain(self.configs.take_changes())
+            .chain(self.secrets.take_changes())
+            .chain(self.namespaces.take_changes());
+        if !self.trial {
+            self.changes.extend(self.index, changed);
+        }
     }
 
     fn record(&mut self, at: Timestamp, kind: EventKind, app: Option<&AppId>, object: String, message: String) {
+        if self.trial {
+            return;
+        }
         self.events.push(|sequence| Event { sequence, at, kind, app: app.cloned(), object, message });
     }
 
