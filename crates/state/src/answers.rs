@@ -2,7 +2,7 @@
 //! none is forgotten while anybody may ask again; must never keep a refusal: it changed nothing, and asking again may fare better.
 
 use model::id::{Index, Timestamp};
-use rpds::RedBlackTreeMapSync;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -11,11 +11,11 @@ use crate::{
     tally::Tally,
 };
 
-/// Kept answers by who asked under which key, and in the order of the log.
+/// Kept answers in the order of the log, and which of them is to whom under which key. The latter is never walked through: its order is another on each member.
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
-    by_key: RedBlackTreeMapSync<[u8; 16], AnswerRecord>,
-    by_index: RedBlackTreeMapSync<Index, [u8; 16]>,
+    by_index: RedBlackTreeMapSync<Index, AnswerRecord>,
+    by_key: HashTrieMapSync<[u8; 16], Index>,
     tally: Tally,
 }
 
@@ -32,12 +32,16 @@ pub(crate) fn asker(by: &str, key: &str) -> [u8; 16] {
 
 impl Answers {
     pub(crate) fn empty() -> Self {
-        Self { by_key: RedBlackTreeMapSync::new_sync(), by_index: RedBlackTreeMapSync::new_sync(), tally: Tally::default() }
+        Self { by_index: RedBlackTreeMapSync::new_sync(), by_key: HashTrieMapSync::new_sync(), tally: Tally::default() }
     }
 
     /// The answer that still stands at `now`.
     pub(crate) fn get(&self, asker: &[u8; 16], now: Timestamp) -> Option<&AnswerRecord> {
-        self.by_key.get(asker).filter(|known| age(known, now) < ANSWER_KEPT_MILLIS)
+        self.known(asker).filter(|known| age(known, now) < ANSWER_KEPT_MILLIS)
+    }
+
+    fn known(&self, asker: &[u8; 16]) -> Option<&AnswerRecord> {
+        self.by_index.get(self.by_key.get(asker)?)
     }
 
     /// Forgets some of what nobody asks for any more at `now`; says whether there is room for one more.
@@ -56,7 +60,7 @@ impl Answers {
 
     /// The oldest answer, when nobody asks for it any more at `now`.
     fn forgettable(&self, now: Timestamp) -> Option<&AnswerRecord> {
-        let oldest = self.by_key.get(self.by_index.first()?.1)?;
+        let (_, oldest) = self.by_index.first()?;
         let age = age(oldest, now);
         let spare = age >= ANSWER_SURE_MILLIS && self.by_index.size() >= ANSWERS_SPARE;
         Some(oldest).filter(|_| age >= ANSWER_KEPT_MILLIS || spare)
@@ -70,12 +74,12 @@ impl Answers {
 
     /// Puts `answer` in, in the place of one under the same key.
     pub(crate) fn keep(&mut self, answer: AnswerRecord) {
-        if let Some(before) = self.by_key.get(&answer.asker).cloned() {
+        if let Some(before) = self.known(&answer.asker).cloned() {
             self.forget(&before);
         }
         self.tally.add(&answer);
-        self.by_index.insert_mut(answer.index, answer.asker);
-        self.by_key.insert_mut(answer.asker, answer);
+        self.by_key.insert_mut(answer.asker, answer.index);
+        self.by_index.insert_mut(answer.index, answer);
     }
 
     /// What the kept answers come to.
@@ -85,16 +89,15 @@ impl Answers {
 
     /// All kept answers, oldest first.
     pub(crate) fn values(&self) -> impl Iterator<Item = &AnswerRecord> {
-        self.by_index.values().filter_map(|key| self.by_key.get(key))
+        self.by_index.values()
     }
 
     /// Whether both sides hold the same answers, their tally is right, and there are not more than may be.
     pub(crate) fn whole(&self) -> bool {
-        let paired = self.values().count() == self.by_key.size() && self.by_key.size() == self.by_index.size();
-        paired
-            && self.tally == Tally::of(self.by_key.values())
-            && self.by_key.size() <= ANSWERS_MAX
-            && self.by_index.iter().all(|(index, key)| self.by_key.get(key).is_some_and(|row| row.index == *index))
+        self.by_key.size() == self.by_index.size()
+            && self.by_index.size() <= ANSWERS_MAX
+            && self.tally == Tally::of(self.values())
+            && self.by_index.iter().all(|(index, answer)| answer.index == *index && self.by_key.get(&answer.asker) == Some(index))
     }
 }
 
