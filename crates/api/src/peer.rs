@@ -36,6 +36,9 @@ pub const FORM_PATH: &str = "/peer/v1/form";
 /// What shows that a message of [`FORM_PATH`] comes from somebody with the formation token.
 pub const PROOF_HEADER: &str = "x-shoal-proof";
 
+/// Under which a change is remembered, so that asking for it again does nothing.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+
 /// Who let a forwarded request in, as JSON of what the API knows of them.
 pub const PRINCIPAL_HEADER: &str = "x-shoal-principal";
 /// Milliseconds a forwarded request has left.
@@ -103,6 +106,17 @@ pub struct Introduction {
     pub memory_bytes: u64,
     /// Thousandths of a core the scheduler may book.
     pub cpu_millis: u32,
+    /// The version of the program it runs.
+    #[serde(default)]
+    pub release: String,
+    /// The newest vocabulary of the log that it reads.
+    #[serde(default = "first_schema")]
+    pub schema: u32,
+}
+
+/// What a node reads that does not say.
+fn first_schema() -> u32 {
+    1
 }
 
 /// A certificate is wanted.

@@ -257,6 +257,12 @@ pub enum TransferError {
         /// Who.
         id: u64,
     },
+    /// It has a vote and does not answer.
+    #[error("member {id} cannot lead: it does not answer")]
+    Silent {
+        /// Who.
+        id: u64,
+    },
     /// It did not take over in time; somebody will be elected.
     #[error("member {to} did not take over within {} ms", within.as_millis())]
     Late {

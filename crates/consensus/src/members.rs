@@ -132,7 +132,9 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             Ok(()) | Err(TransferError::NotLeader { .. }) => Err(MemberError::NotLeader { leader: self.known_leader() }),
             Err(TransferError::Failed { message }) => Err(MemberError::Failed { message }),
             // Nobody else answers, or not in time: nothing was changed.
-            Err(TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Late { .. }) => Err(MemberError::Leads { id }),
+            Err(
+                TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Silent { .. } | TransferError::Late { .. },
+            ) => Err(MemberError::Leads { id }),
         }
     }
 

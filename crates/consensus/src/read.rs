@@ -2,10 +2,12 @@
 
 use std::{
     io,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use openraft::AsyncRuntime;
 
 use crate::{
@@ -59,10 +61,31 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
             Leadership::Leading { .. } | Leadership::Unknown => None,
         };
         let Some(to) = hint.or(known).filter(|leader| leader.id != own) else { return self.0.receiver.read_index().await };
+        let leader = to.id;
         let post = Post { group: self.0.identity.group, network: self.0.network.clone(), to };
-        match post.ask::<R>(Lane::Urgent, Message::ReadIndexV1, within).await? {
+        let (asked, moved) = (post.ask::<R>(Lane::Urgent, Message::ReadIndexV1, within), self.leads_elsewhere(leader));
+        let (asked, moved) = (pin!(asked), pin!(moved));
+        let answer = match select(asked, moved).await {
+            Either::Left((answer, _)) => answer?,
+            // One that is gone may not say so for long.
+            Either::Right(_) => return Ok(ReadIndex::NotLeader { leader: None }),
+        };
+        match answer {
             Answer::ReadIndexV1(answer) => Ok(answer),
             other => Err(io::Error::other(format!("a strange answer: {other:?}"))),
+        }
+    }
+
+    /// Returns once another member than `leader` is known to lead.
+    async fn leads_elsewhere(&self, leader: u64) {
+        let elsewhere = |now: &Leadership| match now {
+            Leadership::Leading { .. } => true,
+            Leadership::Following { leader: now, .. } => now.id != leader,
+            Leadership::Unknown => false,
+        };
+        // What a wait gives back holds a lock, which must not travel between threads.
+        if self.leadership().wait_for(elsewhere).await.map(drop).is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

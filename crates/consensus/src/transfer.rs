@@ -16,6 +16,8 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         }
         let to = match to {
             Some(id) if id == own || !self.0.membership.borrow().is_voter(id) => return Err(TransferError::NotAVoter { id }),
+            // Once it is asked to lead this member leads no more, and nobody does until an election.
+            Some(id) if !self.answers(id) => return Err(TransferError::Silent { id }),
             Some(id) => id,
             None => self.furthest().ok_or(TransferError::NobodyElse)?,
         };
@@ -34,10 +36,17 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
     /// The voter besides this one that answers and has come furthest.
     fn furthest(&self) -> Option<u64> {
         let own = self.0.identity.node_id;
-        let patience = Duration::from_millis(2 * self.0.tuning.timing.election_max_ms);
         let membership = self.0.membership.borrow();
-        let answers = |heard: Option<Duration>| heard.is_some_and(|heard| heard <= patience);
-        let others = self.progress().into_iter().filter(|one| one.id != own && membership.is_voter(one.id) && answers(one.heard));
+        let others = self.progress().into_iter().filter(|one| one.id != own && membership.is_voter(one.id) && self.is_heard(one.heard));
         others.max_by_key(|one| one.matched).map(|one| one.id)
+    }
+
+    /// Whether the member `id` answers.
+    fn answers(&self, id: u64) -> bool {
+        self.progress().into_iter().any(|one| one.id == id && self.is_heard(one.heard))
+    }
+
+    fn is_heard(&self, heard: Option<Duration>) -> bool {
+        heard.is_some_and(|heard| heard <= self.patience())
     }
 }

@@ -231,6 +231,8 @@ mod tests {
             labels: Default::default(),
             memory_bytes: 0,
             cpu_millis: 0,
+            release: String::new(),
+            schema: 1,
         };
         assert_eq!(certificate_names(&node), ["10.0.0.1", "127.0.0.1", "::1", "a.example", "fd00::1", "localhost"]);
         assert_eq!(names_for(Role::Server, &node), certificate_names(&node));

@@ -61,7 +61,7 @@ pub enum FirstEntryError {
     },
 }
 
-/// Makes the group of one that a new cluster is, and writes the cluster and this node into it. Done already: nothing happens.
+/// Makes the group of one that a new cluster is, and writes the cluster and this node into it. Done already: nothing happens, whoever leads by now.
 ///
 /// # Errors
 /// The group has no leader, or the entry cannot be written.
@@ -72,9 +72,17 @@ pub async fn found(consensus: &Consensus<Machine>, first: &First<'_>, founding: 
         let own = Peer { id: first.node.0, address };
         consensus.initialize(own).await.map_err(|error| failed(chain(&error)))?;
     }
-    let mut leadership = consensus.leadership();
-    let leads = leadership.wait_for(Leadership::is_leading);
-    timeout(LEAD_MAX, leads)
+    let (mut leadership, mut applied) = (consensus.leadership(), consensus.applied());
+    let leads = async { leadership.wait_for(Leadership::is_leading).await.map(drop) };
+    let begun = async { applied.wait_for(|_| consensus.state().0.cluster().is_some()).await.map(drop) };
+    let either = async {
+        tokio::select! {
+            biased;
+            begun = begun => begun,
+            leads = leads => leads,
+        }
+    };
+    timeout(LEAD_MAX, either)
         .await
         .map_err(|_| failed("the new group has no leader".into()))?
         .map_err(|_| failed("the log is closed".into()))?;

@@ -7,6 +7,12 @@ use state::{
     command::{Addresses, NodeFacts, NodeKeys, Place},
 };
 
+/// The version of this program.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// The newest vocabulary of the log that this program reads.
+pub const SCHEMA: u32 = state::command::SCHEMA;
+
 /// What a node says of itself, as the log has it.
 pub fn facts(node: &Introduction, keys: NodeKeys) -> NodeFacts {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -18,8 +24,8 @@ pub fn facts(node: &Introduction, keys: NodeKeys) -> NodeFacts {
         labels: node.labels.clone(),
         memory_bytes: node.memory_bytes,
         cpu_millis: node.cpu_millis,
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        schema: state::command::SCHEMA,
+        release: node.release.clone(),
+        schema: node.schema,
     }
 }
 
@@ -43,6 +49,8 @@ pub fn of(state: &State, node: NodeId) -> Option<Introduction> {
         labels: record.labels.clone(),
         memory_bytes: record.memory_bytes,
         cpu_millis: record.cpu_millis,
+        release: record.release.clone(),
+        schema: record.schema,
     })
 }
 

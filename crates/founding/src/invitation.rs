@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use consensus::Consensus;
+use consensus::{Consensus, ProposeError};
 use model::{id::Timestamp, problem::chain};
 use serde::{Deserialize, Serialize};
 use state::{
@@ -83,10 +83,13 @@ pub async fn give_out(consensus: &Consensus<Machine>, first: &First<'_>) -> Resu
         note: "for the servers that formed the cluster".to_owned(),
     };
     let proposed = consensus.propose(Command::user(at, "formation", Change::CreateJoinToken(create))).await;
-    match proposed.map_err(|error| failed(chain(&error)))?.1 {
-        Ok(Applied::TokenCreated { .. }) | Err(Refused::TokenExists { .. }) => {}
-        Ok(other) => unreachable!("a token that is made is answered by `TokenCreated`, not {other:?}"),
-        Err(refused) => return Err(failed(refused.to_string())),
+    match proposed.map(|(_, answer)| answer) {
+        Ok(Ok(Applied::TokenCreated { .. }) | Err(Refused::TokenExists { .. })) => {}
+        // Only who was let in by it leads in the place of the founder.
+        Err(ProposeError::NotLeader { .. }) => {}
+        Ok(Ok(other)) => unreachable!("a token that is made is answered by `TokenCreated`, not {other:?}"),
+        Ok(Err(refused)) => return Err(failed(refused.to_string())),
+        Err(error) => return Err(failed(chain(&error))),
     }
     fs::remove_file(&path).map_err(io("remove control/invitation.json"))
 }

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Founding, identity_of, write_aside},
     introduction::servers,
     machine::Machine,
-    standing,
+    standing::{self, Asking},
 };
 
 /// Where it is said that the group begins anew, below the data directory.
@@ -123,12 +123,13 @@ impl Survivor {
         let state = &remains.machine().0;
         let name = state.node(node).filter(|record| record.is_server()).ok_or(SurvivorError::Unlisted)?.name.clone();
         let credentials = Credentials::read(&identity_of(data, Role::Server))?;
+        let asking = Asking { node, credentials: &credentials, known: standing::known(data, Role::Server) };
         let voters: Vec<u64> = remains.voters().iter().map(|peer| peer.id).collect();
         let mut others = Vec::new();
         for ServerAddress { node: id, peer } in
             servers(state).into_iter().filter(|server| server.node != node && voters.contains(&server.node.0))
         {
-            let index = standing::ask(&peer, node, &credentials).await.map(|answer| answer.index);
+            let index = standing::ask(&peer, &asking).await.map(|answer| answer.index);
             let name = state.node(id).map_or_else(|| id.to_string(), |record| record.name.clone());
             others.push(Other { name, address: peer, index });
         }

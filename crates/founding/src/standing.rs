@@ -13,7 +13,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use transport::{ClusterId, Credentials, Pin, Protocol, Role, SystemClock};
+use transport::{ClusterId, Credentials, Members, Peer, Pin, Protocol, Role, Standing, SystemClock};
 
 use crate::{
     cluster::{identity_of, write_aside},
@@ -131,28 +131,48 @@ pub async fn check(own: &Own<'_>) -> io::Result<Option<Unfit>> {
     // Those it remembers may all be of before: whoever starts it knows a server that is there.
     let addresses: BTreeSet<&str> = servers.iter().map(|server| server.peer.as_str()).chain(own.told).collect();
     let Ok(credentials) = Credentials::read(&identity_of(own.data, Role::Server)) else { return Ok(None) };
-    let told = ask_all(addresses, own.node, &credentials).await;
+    let asking = Asking { node: own.node, credentials: &credentials, known: known(own.data, Role::Server) };
+    let told = ask_all(addresses, &asking).await;
     let told = told.iter().filter_map(|(by, answer)| judge(own.node, own.group, found, answer, by));
     Ok(told.min_by_key(|unfit| matches!(unfit, Unfit::Older { .. })))
 }
 
 /// Asks the servers at `addresses` about a node that runs; why it must stop, when one of them says so.
-pub async fn look(running: &Running, addresses: &[String], credentials: &Credentials) -> Option<Unfit> {
-    let told = ask_all(addresses.iter().map(String::as_str), running.node, credentials).await;
+pub async fn look(running: &Running, addresses: &[String], asking: &Asking<'_>) -> Option<Unfit> {
+    let told = ask_all(addresses.iter().map(String::as_str), asking).await;
     told.iter().find_map(|(by, answer)| judge_running(running, answer, by))
 }
 
-async fn ask_all<'a>(
-    addresses: impl IntoIterator<Item = &'a str>,
-    node: NodeId,
-    credentials: &Credentials,
-) -> Vec<(&'a str, StandingAnswer)> {
-    let asked = addresses.into_iter().map(async |address| Some((address, ask(address, node, credentials).await?)));
+/// Who asks.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// The node.
+    pub node: NodeId,
+    /// What it is known by.
+    pub credentials: &'a Credentials,
+    /// The servers as it heard of them last: one that was removed has no word any more.
+    pub known: Members,
+}
+
+impl Asking<'_> {
+    fn believes(&self, server: &Peer) -> bool {
+        matches!(self.known.standing(&server.identity, &server.key), Standing::Member | Standing::Newer)
+    }
+}
+
+/// What the node below `data` heard last of the servers; everybody whose certificate holds is one where that is nothing.
+pub fn known(data: &Path, role: Role) -> Members {
+    Members::read(&identity_of(data, role).join("members.json")).unwrap_or_default()
+}
+
+async fn ask_all<'a>(addresses: impl IntoIterator<Item = &'a str>, asking: &Asking<'_>) -> Vec<(&'a str, StandingAnswer)> {
+    let asked = addresses.into_iter().map(async |address| Some((address, ask(address, asking).await?)));
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// What the server at `address` knows of `node`, when it answers in time. While the authority is rotated some servers show the old one and some the new.
-pub async fn ask(address: &str, node: NodeId, credentials: &Credentials) -> Option<StandingAnswer> {
+/// What the server at `address` knows of the node that asks, when it answers in time. While the authority is rotated some servers show the old one and some the new.
+pub async fn ask(address: &str, asking: &Asking<'_>) -> Option<StandingAnswer> {
+    let Asking { node, credentials, .. } = *asking;
     let request = StandingRequest { node, key: Digest(credentials.key_digest().to_bytes()) };
     let asked = async {
         let mut why = String::new();
@@ -160,6 +180,7 @@ pub async fn ask(address: &str, node: NodeId, credentials: &Credentials) -> Opti
             let (authority, clock) = (trusted.digest(), Arc::new(SystemClock));
             let pin = Pin { authority, clock, protocol: Protocol::Http1, connect_max: STANDING_WAIT_MAX };
             match transport::dial_pinned(address, &pin).await {
+                Ok(pinned) if !asking.believes(&pinned.server) => return Err("it is no server of this cluster any more".to_owned()),
                 Ok(pinned) => return api::client::standing(pinned.stream, address, &request).await.map_err(|error| chain(&error)),
                 Err(error) => why = chain(&error),
             }

@@ -6,7 +6,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use api::{
-    peer::PRINCIPAL_HEADER,
+    peer::{IDEMPOTENCY_HEADER, PRINCIPAL_HEADER},
     v1::{ApiRole, Principal},
 };
 use axum::{
@@ -96,7 +96,7 @@ pub(crate) fn passed(caller: &Caller) -> Vec<u8> {
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_HEADER) else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
     let wrong = || ApiError::new("E0408", "the Idempotency-Key is empty, too long or no text", "send a random one, such as a UUID");
     text.map(|text| Some(text.to_owned())).ok_or_else(wrong)

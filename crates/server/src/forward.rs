@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    peer::{DEADLINE_HEADER, FORWARD_PATH, PRINCIPAL_HEADER},
+    peer::{DEADLINE_HEADER, FORWARD_PATH, IDEMPOTENCY_HEADER, PRINCIPAL_HEADER},
     v1::{SILENCE_HEADER, STALE_HEADER},
 };
 use axum::{
@@ -196,8 +196,11 @@ pub(crate) fn no_leader(why: &str) -> ApiError {
 /// A request without a body that this server makes of the leader for `caller`.
 pub(crate) fn in_the_name_of(caller: &Caller, method: Method, path: &str) -> Result<Request, ApiError> {
     let wrong = |_| ApiError::new("E0408", "the request cannot be passed on", "");
-    let caller = HeaderValue::from_bytes(&admit::passed(caller)).map_err(|_| wrong(()))?;
-    let request = Request::builder().method(method).uri(format!("{FORWARD_PATH}{path}")).header(PRINCIPAL_HEADER, caller);
+    let passed = HeaderValue::from_bytes(&admit::passed(caller)).map_err(|_| wrong(()))?;
+    let mut request = Request::builder().method(method).uri(format!("{FORWARD_PATH}{path}")).header(PRINCIPAL_HEADER, passed);
+    if let Some(key) = &caller.key {
+        request = request.header(IDEMPOTENCY_HEADER, key);
+    }
     request.body(Body::empty()).map_err(|_| wrong(()))
 }
 

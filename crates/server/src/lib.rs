@@ -346,8 +346,12 @@ async fn begin(core: &Core, founding: Option<Founding>, keys: NodeKeys) -> Resul
     };
     first_entry::recover(&core.consensus, &first).await?;
     let Some(founding) = founding else { return Ok(()) };
-    first_entry::found(&core.consensus, &first, &founding).await?;
-    invitation::give_out(&core.consensus, &first).await?;
+    if core.node == FOUNDER {
+        first_entry::found(&core.consensus, &first, &founding).await?;
+        invitation::give_out(&core.consensus, &first).await?;
+    } else {
+        tracing::warn!("a cluster was to begin here before this node joined another one: that is forgotten");
+    }
     let file = core.settings.data.join("control/founding.json");
     std::fs::remove_file(file).map_err(|source| RunError::Io { attempt: "remove control/founding.json".to_owned(), source })
 }

@@ -126,6 +126,9 @@ pub const API_TOKEN_LIFE_MAX: Duration = Duration::from_secs(2 * 366 * 24 * 3600
 /// Until a server has fetched an artifact from another: the largest at 16 MiB/s.
 pub const SPREAD_MAX: Duration = Duration::from_secs(20);
 
+/// Until artifacts that nobody had are looked for again though nothing was written: a server that comes back with them is found within a minute.
+pub const SPREAD_RETRY: Duration = Duration::from_secs(60);
+
 /// Between two looks for artifacts that lack here: a deploy waits for none of them.
 pub const SPREAD_REST: Duration = Duration::from_millis(250);
 

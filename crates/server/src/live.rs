@@ -16,7 +16,7 @@ use state::{
     command::{NodeEvent, Note},
 };
 use tokio::sync::watch;
-use views::reports::{Reports, Seen, SeenNodes, recorded_event};
+use views::reports::{Reports, Seen, SeenNodes, is_silent, recorded_event};
 
 use crate::limits::{EVENT_WAIT_MAX, EVENTS_WAITING_MAX};
 
@@ -54,7 +54,9 @@ impl Live {
         let has_events = self.take_events((report.node, report.pid), report.events, now);
         let news = {
             let mut nodes = self.nodes.lock().expect("nothing panics while holding the reports");
-            let overtaken = nodes.get(&report.node).is_some_and(|known| known.pid == seen.pid && known.sequence > seen.sequence);
+            // A worker whose clock went back counts from lower on: once nothing newer comes, what it says is the newest.
+            let overtakes = |known: &Seen| known.pid == seen.pid && known.sequence > seen.sequence;
+            let overtaken = nodes.get(&report.node).is_some_and(|known| overtakes(known) && !is_silent(known.at, now));
             let before = if overtaken { Some(seen.clone()) } else { Arc::make_mut(&mut nodes).insert(report.node, seen.clone()) };
             before.is_none_or(|before| Seen { at: now, sequence: seen.sequence, ..before } != seen)
         };

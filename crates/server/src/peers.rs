@@ -16,10 +16,13 @@ use model::{id::NodeId, problem::chain};
 use serde::de::DeserializeOwned;
 use state::State;
 use tokio::time::timeout;
-use transport::{Channel, ChannelConfig, ChannelError, ClusterId, Dialer, Expected, KeyDigest, Known, Members, NodeIdentity, Peer, Role};
+use transport::{
+    Channel, ChannelConfig, ChannelError, ClusterId, Dialer, Expected, KeyDigest, Known, Members, NodeIdentity, Peer, Role, Sent,
+};
 
 use crate::{
     api_error::ApiError,
+    forward::no_leader,
     limits::{ANSWER_GRACE, PEER_ANSWER_BYTES_MAX},
 };
 
@@ -113,8 +116,30 @@ impl Peers {
         request: Request<Body>,
         within: Duration,
     ) -> Result<A, ApiError> {
-        let away = |why: String| ApiError::new("E0407", format!("{} does not answer: {why}", NodeId(node)), "try again in a moment");
-        let answer = self.request(node, lane, request, within).await.map_err(|error| away(chain(&error)))?;
+        let away = |_, why: String| ApiError::new("E0407", why, "try again in a moment");
+        self.exchange(node, lane, request, within, away).await
+    }
+
+    /// As [`Self::json`] over the lane of calls, of a server that changes something for it: what may have been done is in doubt.
+    pub(crate) async fn change<A: DeserializeOwned>(&self, node: u64, request: Request<Body>, within: Duration) -> Result<A, ApiError> {
+        let away = |sent, why: String| match sent {
+            Sent::Never => no_leader(&why),
+            Sent::Perhaps => ApiError::in_doubt(&why),
+        };
+        self.exchange(node, Lane::Calls, request, within, away).await
+    }
+
+    async fn exchange<A: DeserializeOwned>(
+        &self,
+        node: u64,
+        lane: Lane,
+        request: Request<Body>,
+        within: Duration,
+        away: impl Fn(Sent, String) -> ApiError,
+    ) -> Result<A, ApiError> {
+        let away = |sent, why: String| away(sent, format!("{} does not answer: {why}", NodeId(node)));
+        let answer = self.request(node, lane, request, within).await.map_err(|error| away(error.sent(), chain(&error)))?;
+        let away = |why| away(Sent::Perhaps, why);
         let (head, body) = answer.into_parts();
         let whole = timeout(within, Limited::new(body, PEER_ANSWER_BYTES_MAX).collect()).await.map_err(|_| away("in time".into()))?;
         let bytes = whole.map_err(|error| away(error.to_string()))?.to_bytes();

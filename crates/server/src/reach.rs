@@ -57,6 +57,8 @@ mod tests {
             labels: Default::default(),
             memory_bytes: 1 << 30,
             cpu_millis: 1_000,
+            release: String::new(),
+            schema: 1,
         }
     }
 

@@ -160,6 +160,8 @@ pub(crate) async fn keep(core: Arc<Core>) {
         tokio::select! {
             () = core.stop.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
+            // Whoever comes back with it writes nothing.
+            () = tokio::time::sleep(crate::limits::SPREAD_RETRY), if seen.is_none() => {}
         }
         tokio::time::sleep(crate::limits::SPREAD_REST).await;
     }

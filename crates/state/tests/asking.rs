@@ -8,7 +8,10 @@ use expect_test::expect;
 use model::id::{Index, NodeId, Timestamp};
 use state::{
     Applied, AuditOutcome, Command, DeployOutcome, FOUNDER, Refused, State, Verdict,
-    command::{Attest, Change, CommandV1, CreateJoinToken, Deed, Delete, NodeRole, UserCommand, Witness},
+    command::{
+        Attest, Change, CommandV1, CreateJoinToken, Deed, Delete, NodeRole, PutSecret, RotateAuthority, Sealed, SecretKind, UserCommand,
+        Witness,
+    },
     limits::{ANSWER_KEPT_MILLIS, ANSWER_SURE_MILLIS, ANSWERS_SPARE, AUDIT_MAX, CHECKPOINT_EVERY, CHECKPOINTS_KEPT},
 };
 use support::{Cluster, deploy, facts, join_token, joining, worker};
@@ -51,6 +54,39 @@ fn a_key_stands_for_one_change_and_a_refusal_for_none() {
         assert!(matches!(cluster.wish(keyed(3, "ann", key, delete())), Err(Refused::Invalid { .. })));
     }
     cluster.wish(keyed(3, "ann", &"k".repeat(128), delete())).expect("as long as may be");
+}
+
+#[test]
+fn what_a_server_makes_for_it_is_not_what_was_asked() {
+    let mut cluster = Cluster::new();
+    let put = |sealed: u8, expect: u64| match support::secret("db", SecretKind::Opaque, &["password"]) {
+        Change::PutSecret(put) => Change::PutSecret(PutSecret { sealed: Sealed(vec![sealed; 10]), expect: Some(Index(expect)), ..put }),
+        other => unreachable!("{other:?}"),
+    };
+    let first = cluster.wish(keyed(1, "ann", "k", put(1, 0))).expect("it is new");
+    let version = cluster.state.secret(&support::object("db")).expect("there").version;
+    cluster.wish(keyed(2, "bob", "k", put(2, version.0))).expect("somebody else goes on");
+    let before = cluster.state.secret(&support::object("db")).expect("there").clone();
+    // Sealed anew, for the version that is there by now.
+    let again = keyed(3, "ann", "k", put(3, before.version.0));
+    let CommandV1::User(asked) = &again else { unreachable!("it is what a user asks") };
+    assert!(cluster.state.remembers(asked));
+    assert!(!cluster.state.remembers(&UserCommand { key: None, ..asked.clone() }));
+    assert_eq!(cluster.wish(again), Ok(first));
+    assert_eq!(cluster.state.secret(&support::object("db")), Some(&before), "what somebody else wrote stays");
+
+    let rotate = |number: u8, after: Index| {
+        Change::RotateAuthority(RotateAuthority {
+            after,
+            certificate: vec![number; 4],
+            cross: vec![number; 3],
+            key: Sealed(vec![number; 5]),
+        })
+    };
+    let after = cluster.state.authorities().version;
+    let first = cluster.wish(keyed(4, "ann", "r", rotate(1, after))).expect("no other is under way");
+    let again = rotate(2, cluster.state.authorities().version);
+    assert_eq!(cluster.wish(keyed(5, "ann", "r", again)), Ok(first));
 }
 
 /// Makes a token and revokes it, in turn, each under its own key.

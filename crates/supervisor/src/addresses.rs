@@ -32,6 +32,8 @@ pub fn introduction(node: &Node, sources: &[IpAddr]) -> Introduction {
         labels: place.labels.clone(),
         memory_bytes,
         cpu_millis,
+        release: founding::introduction::RELEASE.to_owned(),
+        schema: founding::introduction::SCHEMA,
     }
 }
 

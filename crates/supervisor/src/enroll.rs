@@ -133,7 +133,10 @@ pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
         Recovery::read(data).map_err(|source| StartError::File { attempt: "read", path: data.join("control/recovery.json"), source })?;
     let enrolled = match (restored, &node.options.join, &node.options.form) {
         (Some(recovery), ..) => resume(node, &recovery)?,
-        (None, Some(join), _) => join::join_told(node, join).await?,
+        (None, Some(join), _) => {
+            refuse_bound(data)?;
+            join::join_told(node, join).await?
+        }
         (None, None, Some(options)) => form::form(node, options).await?,
         (None, None, None) if node.options.part.serves() => found(node)?,
         (None, None, None) => return Err(StartError::Join { address: String::new(), why: "a worker needs a cluster to work for".into() }),
@@ -237,11 +240,23 @@ fn resume(node: &Node, recovery: &Recovery) -> Result<Enrolled, StartError> {
     Ok(Enrolled { cluster, group, node: recovery.node, name, servers: Vec::new(), source, worker_key, since: Since::Joined })
 }
 
+/// A machine that is bound to a cluster that is being formed gets its place there and nowhere else.
+fn refuse_bound(data: &Path) -> Result<(), StartError> {
+    Bond::read(data)?.map_or(Ok(()), |bond| Err(StartError::Bound { authority: bond.authority }))
+}
+
+/// Forgets a cluster that was to begin here and never did: whoever joins one founds none.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn forget_founding(data: &Path) -> Result<(), StartError> {
+    ["founding.json", "invitation.json"].iter().try_for_each(|name| remove(&data.join("control").join(name)))?;
+    if data.join("control").exists() { sync(&data.join("control")) } else { Ok(()) }
+}
+
 /// Begins a cluster of one.
 fn found(node: &Node) -> Result<Enrolled, StartError> {
-    if let Some(bond) = Bond::read(&node.directory.path)? {
-        return Err(StartError::Bound { authority: bond.authority });
-    }
+    refuse_bound(&node.directory.path)?;
     let sources = addresses::of_founder(node);
     let authority = begin(node, &sources)?;
     founded(node, authority, &sources)
@@ -293,6 +308,27 @@ pub fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_joins_founds_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path();
+        forget_founding(data).expect("there is nothing to forget");
+        fs::create_dir(data.join("control")).expect("a directory");
+        for name in ["founding.json", "invitation.json", "cluster.key"] {
+            fs::write(data.join("control").join(name), "{}").expect("a file");
+        }
+        forget_founding(data).expect("forgotten");
+        let left: Vec<_> = fs::read_dir(data.join("control")).expect("readable").map(|entry| entry.expect("one").file_name()).collect();
+        assert_eq!(left, ["cluster.key"]);
+        let bond = Bond {
+            token: transport::TokenId::from_bytes([1; 5]),
+            authority: AuthorityDigest::from_bytes([2; 32]),
+            part: formation::Part::Founder,
+        };
+        bond.write(data).expect("written");
+        assert!(matches!(refuse_bound(data), Err(StartError::Bound { authority }) if authority == bond.authority));
+    }
 
     #[test]
     fn what_a_server_was_is_set_aside_and_its_log_survives_however_often_that_is_cut_short() {

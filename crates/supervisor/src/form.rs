@@ -13,9 +13,8 @@ use super::{
     addresses,
     enroll::{self, Enrolled},
     join::{self, Joining, Strangers},
-    limits::{START_EXTENSION, START_EXTENSION_EVERY},
     node::Node,
-    notify::notify,
+    notify::keep_told,
     options::FormOptions,
     start_error::StartError,
 };
@@ -36,7 +35,7 @@ pub async fn form(node: &Node, options: &FormOptions) -> Result<Enrolled, StartE
         clock: Arc::new(SystemClock),
     };
     let mut waiting = Waiting::open(config, doors(node)?)?;
-    let _told = AbortOnDropHandle::new(tokio::spawn(keep_told(waiting.waits())));
+    let _told = AbortOnDropHandle::new(tokio::spawn(keep_all_told(waiting.waits())));
     loop {
         match waiting.settle().await? {
             Next::Begin => waiting.begun(enroll::begin(node, &sources(node, &waiting))?)?,
@@ -88,15 +87,13 @@ fn doors(node: &Node) -> Result<Doors, StartError> {
     copied().map_err(|source| FormError::Listen(source).into())
 }
 
-/// Says what is waited for to the service manager, which would otherwise take the node for one that hangs.
-async fn keep_told(mut waits: watch::Receiver<Vec<Wait>>) {
+/// Says to the service manager what is waited for, as long as there is something.
+async fn keep_all_told(mut waits: watch::Receiver<Vec<Wait>>) {
     loop {
         let all: Vec<String> = waits.borrow_and_update().iter().map(ToString::to_string).collect();
-        let status = all.join("; ").replace('\n', " ");
-        notify(&format!("STATUS=waiting for {status}\nEXTEND_TIMEOUT_USEC={}", START_EXTENSION.as_micros()));
         tokio::select! {
             changed = waits.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(START_EXTENSION_EVERY) => {}
+            () = keep_told(all.join("; ")) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use founding::{
     standing,
 };
 use model::problem::chain;
+use tokio_util::task::AbortOnDropHandle;
 use transport::{
     Authorities, AuthorityCertificate, ClusterId, ClusterKey, Credentials, DialError, HANDSHAKE_MAX, JoinToken, KeyPair, Pin, Protocol,
     Role, SystemClock,
@@ -20,9 +21,10 @@ use transport::{
 
 use super::{
     addresses::{self, introduction},
-    enroll::{Enrolled, Since, give_away, key_of_worker},
+    enroll::{Enrolled, Since, forget_founding, give_away, key_of_worker},
     limits::{FORMED_REFUSALS_MAX, JOIN_WAIT_MAX, JOIN_WAIT_MIN},
     node::Node,
+    notify::keep_told,
     options::JoinOptions,
     start_error::StartError,
 };
@@ -60,6 +62,7 @@ pub async fn join_told(node: &Node, join: &JoinOptions) -> Result<Enrolled, Star
         return Err(refused("the token lets in workers only; make one with   shoal join-token create server".into()));
     }
     let addresses = vec![with_port(&join.address)];
+    let _told = AbortOnDropHandle::new(tokio::spawn(keep_told(format!("the cluster at {} to let this node in", join.address))));
     join_cluster(node, &Joining { addresses, token, replaces: join.replaces.as_deref(), strangers: Strangers::Never }).await
 }
 
@@ -85,9 +88,12 @@ pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled
     let data = &node.directory.path;
     if node.options.part.serves() {
         let credentials = Credentials::read(&identity_of(data, Role::Server)).map_err(StartError::identity)?;
-        let key = cluster_key(&address, &credentials).await.map_err(|error| refused(chain(&error)))?;
+        let others = answer.servers.iter().map(|server| server.peer.clone()).filter(|peer| !peer.is_empty() && *peer != address);
+        let servers: Vec<String> = std::iter::once(address.clone()).chain(others).collect();
+        let key = cluster_key(&servers, &credentials).await.map_err(|error| refused(chain(&error)))?;
         key.write(&data.join("control/cluster.key")).map_err(StartError::identity)?;
     }
+    forget_founding(data)?;
     // How far the log of a server went that was here before says nothing of the one that begins.
     standing::forget(data).map_err(|source| StartError::File { attempt: "remove", path: data.join("control/reached.json"), source })?;
     tracing::info!(node.id = answer.node.0, cluster.id = %cluster, "joined the cluster");
@@ -95,14 +101,14 @@ pub async fn join_cluster(node: &Node, joining: &Joining<'_>) -> Result<Enrolled
     Ok(Enrolled { cluster, group, node: answer.node, name, servers: answer.servers, source, worker_key, since: Since::Joined })
 }
 
-/// The key of the cluster, from a server that let this node in. Tries for ever where nobody answers: the node has its place by now.
-async fn cluster_key(address: &str, credentials: &Credentials) -> Result<ClusterKey, FoundingError> {
+/// The key of the cluster, from one of its servers, the one that let this node in first. Tries for ever where nobody answers: the node has its place by now.
+async fn cluster_key(servers: &[String], credentials: &Credentials) -> Result<ClusterKey, FoundingError> {
     let mut wait = JOIN_WAIT_MIN;
-    loop {
+    for address in servers.iter().cycle() {
         match cluster::fetch_cluster_key(address, credentials.clone()).await {
             Err(error) if !error.is_refusal() => {
                 tracing::warn!(
-                    join.address = address,
+                    join.address = address.as_str(),
                     error = chain(&error),
                     "the key of the cluster did not come yet; it is asked for again"
                 );
@@ -112,6 +118,7 @@ async fn cluster_key(address: &str, credentials: &Credentials) -> Result<Cluster
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(JOIN_WAIT_MAX);
     }
+    unreachable!("there is always a server that let this node in")
 }
 
 /// A server said yes.

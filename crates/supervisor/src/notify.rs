@@ -8,11 +8,22 @@ use std::{
     },
 };
 
+use super::limits::{START_EXTENSION, START_EXTENSION_EVERY};
+
 /// Tells the service manager `state`, such as `READY=1`, when there is one.
 pub fn notify(state: &str) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET").and_then(|path| path.into_string().ok()) else { return };
     if let Err(error) = send(&socket, state) {
         tracing::warn!(error = %error, socket, "the service manager cannot be told");
+    }
+}
+
+/// Says what is waited for for as long as this runs: a service manager would otherwise take the node for one that hangs.
+pub async fn keep_told(what: String) {
+    let what = what.replace('\n', " ");
+    loop {
+        notify(&format!("STATUS=waiting for {what}\nEXTEND_TIMEOUT_USEC={}", START_EXTENSION.as_micros()));
+        tokio::time::sleep(START_EXTENSION_EVERY).await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use api::peer::ServerList;
 use founding::{
     cluster::identity_of,
-    standing::{self, Reached, Running, Unfit},
+    standing::{self, Asking, Reached, Running, Unfit},
 };
 use tokio::time::sleep;
 use transport::{Credentials, Role};
@@ -47,10 +47,11 @@ pub async fn lost(node: &Node) -> Unfit {
 async fn look(node: &Node, role: Role, own_server: Option<&str>, turn: usize) -> Option<Unfit> {
     let (data, place) = (&node.directory.path, node.place());
     let credentials = Credentials::read(&identity_of(data, role)).ok()?;
+    let asking = Asking { node: place.node, credentials: &credentials, known: standing::known(data, role) };
     let running = match own_server {
         // What a control plane knows of itself it says itself; one that does not run has nothing to lose.
         Some(address) => {
-            let own = standing::ask(address, place.node, &credentials).await?;
+            let own = standing::ask(address, &asking).await?;
             Running { node: place.node, group: Some(own.group.parse().ok()?), index: own.index }
         }
         None => Running { node: place.node, group: None, index: heard(data).index },
@@ -60,7 +61,7 @@ async fn look(node: &Node, role: Role, own_server: Option<&str>, turn: usize) ->
         0 => &servers[..],
         turn => servers.get(turn % servers.len().max(1)).map_or(&[][..], std::slice::from_ref),
     };
-    standing::look(&running, asked, &credentials).await
+    standing::look(&running, asked, &asking).await
 }
 
 /// Where servers may be, by all that is known here of them, without this one.

@@ -3,7 +3,10 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -170,6 +173,13 @@ impl ClusterKey {
     pub fn write(&self, path: &Path) -> Result<(), SealError> {
         let key = Zeroizing::new(text::encode(self.0.as_slice()));
         Ok(files::write_private(path, Zeroizing::new(format!("{FILE_PREFIX}{}\n", *key)).as_bytes())?)
+    }
+
+    /// The same for the same text under the same key, and for nobody without the key to be compared with anything.
+    pub fn mark(&self, text: &[u8]) -> [u8; 32] {
+        let own = Zeroizing::new([b"shoal mark of a text\0".as_slice(), self.0.as_slice()].concat());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, Sha256::digest(&*own).as_slice());
+        hmac::sign(&key, text).as_ref().try_into().expect("a mark has the length of a sha256")
     }
 
     /// Seals a text for one place, with a key made for it alone, which this key wraps: changing the cluster key means wrapping anew, not encrypting anew.

@@ -83,7 +83,8 @@ impl Reports {
     }
 }
 
-fn is_silent(at: Timestamp, now: Timestamp) -> bool {
+/// Whether who was heard last at `at` counts as silent at `now`.
+pub fn is_silent(at: Timestamp, now: Timestamp) -> bool {
     u128::from(now.millis_since(at)) > SILENT_AFTER.as_millis()
 }
 

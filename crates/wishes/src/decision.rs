@@ -1,5 +1,7 @@
 //! What a wish comes to on a state. Owns that it is written whole or not at all, and what of it is so already; must never write.
 
+use std::collections::BTreeMap;
+
 use api::v1::ErrorDetail;
 use model::{
     id::{Index, RevisionNumber, Timestamp},
@@ -57,15 +59,16 @@ impl Wish {
         self.commands.first().map_or(("", ""), |command| (&command.by, &command.from))
     }
 
-    /// What a request of several documents asks for: each change with the document it is about.
-    pub fn documents(caller: &Caller, claimed: &str, at: Timestamp, changes: Vec<(usize, Change)>) -> Self {
+    /// What a request of several documents asks for: each change with the document it is about. Those of Secrets are remembered by their own `keys`.
+    pub fn documents(caller: &Caller, claimed: &str, at: Timestamp, changes: Vec<(usize, Change)>, keys: &BTreeMap<usize, String>) -> Self {
         let (documents, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
         let mut wish = Self::changes(caller, claimed, at, changes);
         for (command, document) in wish.commands.iter_mut().zip(&documents) {
-            // What is so already is left out, so the place among the commands says nothing; and an answer from memory would be about other values of a
-            // secret, whose seal nobody can compare.
-            let sealed = matches!(command.change, Change::PutSecret(_));
-            command.key = caller.key.as_ref().filter(|_| !sealed).map(|key| format!("{key}/{document}"));
+            // What is so already is left out, so the place among the commands says nothing.
+            command.key = match &command.change {
+                Change::PutSecret(_) => keys.get(document).cloned(),
+                _ => caller.key.as_ref().map(|key| format!("{key}/{document}")),
+            };
         }
         Self { documents: Some(documents), ..wish }
     }
@@ -166,10 +169,10 @@ pub fn decide(state: &State, wish: &Wish) -> Result<Decision, Vec<(usize, Proble
     if problems.is_empty() { Ok(decision) } else { Err(problems) }
 }
 
-/// Apps that wish for another revision by now than the one their permissions were held against.
+/// Apps that wish for another revision by now than the one their permissions were held against, unless it was this wish that changed them.
 fn changed_meanwhile(state: &State, wish: &Wish) -> Vec<(usize, Problem)> {
     let deploys = wish.commands.iter().map(|command| match &command.change {
-        Change::Deploy(deploy) => Some(deploy),
+        Change::Deploy(deploy) => Some(deploy).filter(|_| !state.remembers(command)),
         _ => None,
     });
     let held = wish.held.iter().flatten();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use api::node::SecretText;
 use certificates::{Certificate, CertificatePair, KeyText};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use model::{
     id::ObjectId,
     object::{TLS_CERTIFICATE, TLS_KEY},
     problem::Problem,
 };
+use serde::Serialize;
 use state::{
     SecretRecord,
     command::{Sealed, SecretKind},
@@ -46,6 +47,12 @@ pub fn seal(key: &ClusterKey, id: &ObjectId, known: Option<&SecretRecord>, data:
     let text = Zeroizing::new(serde_json::to_vec(data).expect("values have string keys only"));
     let number = known.and_then(|known| known.versions.last()).map_or(1, |last| last.number + 1);
     Sealed(key.seal(&text, Place { id: &place(id), version: number }).to_bytes())
+}
+
+/// What a change of a Secret is remembered by: who asks again for the same values under the same `key` is answered alike, and nobody else can compare them.
+pub fn remembered(cluster_key: &ClusterKey, key: &str, asked: &impl Serialize) -> String {
+    let text = Zeroizing::new(serde_json::to_vec(&(key, asked)).expect("values have string keys only"));
+    HEXLOWER.encode(&cluster_key.mark(&text))
 }
 
 /// The values of the version `number` of `record`; none when it is not there or cannot be opened, which the log tells.

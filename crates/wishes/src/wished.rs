@@ -1,6 +1,8 @@
 //! What a request wishes of the state: its Configs, Secrets and Namespaces before its apps, whatever their order, so that an app may name what stands below
 //! it. Owns this order, sealing, and what is so already; must never show the value of a secret.
 
+use std::collections::BTreeMap;
+
 use api::v1::{Change as Difference, ErrorDetail, Outcome, PlannedValue, Principal, ValueAnswer};
 use inspect::Inspection;
 use model::{
@@ -33,6 +35,8 @@ pub struct Wished {
     values: Vec<Named>,
     /// Secrets that are so already.
     same: Vec<Named>,
+    /// What the changes of Secrets are remembered by, by document, when the request has a key.
+    pub keys: BTreeMap<usize, String>,
 }
 
 /// An object that is no app.
@@ -65,12 +69,12 @@ pub fn allow(principal: &Principal, asked: &Asked) -> Result<(), ErrorDetail> {
     })
 }
 
-/// What `asked` comes to on `state`.
+/// What `asked` comes to on `state`; `asker` is the key of the request.
 ///
 /// # Errors
 /// Every Secret whose values are not what its type says.
-pub fn of(key: &ClusterKey, state: &State, asked: &Asked) -> Result<Wished, ErrorDetail> {
-    let mut wished = Wished { changes: Vec::new(), values: Vec::new(), same: Vec::new() };
+pub fn of(key: &ClusterKey, state: &State, asked: &Asked, asker: Option<&str>) -> Result<Wished, ErrorDetail> {
+    let mut wished = Wished { changes: Vec::new(), values: Vec::new(), same: Vec::new(), keys: BTreeMap::new() };
     let mut problems = Vec::new();
     let mut values: Vec<&(usize, Document)> = asked.values.iter().collect();
     values.sort_by_key(|(_, document)| rank(document));
@@ -79,7 +83,10 @@ pub fn of(key: &ClusterKey, state: &State, asked: &Asked) -> Result<Wished, Erro
             Document::Config(config) => put_config(state, config),
             Document::Namespace(namespace) => put_namespace(state, namespace),
             Document::Secret(secret) => match put_secret(key, state, secret) {
-                Ok(put) => put,
+                Ok(put) => {
+                    wished.keys.extend(asker.map(|asker| (*number, remembered(key, &format!("{asker}/{number}"), secret))));
+                    put
+                }
                 Err(problem) => {
                     problems.push((*number, *problem));
                     continue;
@@ -158,6 +165,12 @@ fn put_secret(key: &ClusterKey, state: &State, secret: &Secret) -> Result<(Named
         expect: expected.or(Some(version)),
     };
     Ok((named, Some(Change::PutSecret(change))))
+}
+
+/// What a Secret of a request is remembered by.
+fn remembered(key: &ClusterKey, asker: &str, secret: &Secret) -> String {
+    let data = values::encoded(secret.spec.data.iter().filter_map(|(key, value)| Some((key, value.text()?))));
+    values::remembered(key, asker, &(&data.0, SecretKind::from(secret.spec.kind).as_str(), shown(&secret.metadata)))
 }
 
 /// A known secret in the shape of a manifest, with words in the place of its values.

@@ -296,7 +296,7 @@ fn listen_to_others(
     state: mesh::Mesh,
 ) -> io::Result<()> {
     if let Some(mesh) = mesh {
-        tasks.spawn(mesh::serve_servers(tokio::net::TcpListener::from_std(mesh)?, standing.acceptor(), state.clone()));
+        tasks.spawn(mesh::serve_servers(tokio::net::TcpListener::from_std(mesh)?, standing.acceptor(), standing.known(), state.clone()));
     }
     if let Some(metrics) = metrics {
         tasks.spawn(mesh::serve_metrics(tokio::net::TcpListener::from_std(metrics)?, state));

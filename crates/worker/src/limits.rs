@@ -171,6 +171,15 @@ pub const TRAPS_TOLD_EVERY: Duration = Duration::from_secs(300);
 /// Connections of control planes of other nodes: seven servers with a stream for each follower of a log, and an accident.
 pub const MESH_CONNECTIONS_MAX: usize = 256;
 
+/// Until the head of a request of a control plane is there, as at the control plane's own doors.
+pub const MESH_HEADER_MAX: Duration = Duration::from_secs(30);
+
+/// How often a quiet connection of a control plane is tried: its machine may be gone without a word.
+pub const MESH_KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// A connection of a control plane that does not answer for this long is gone.
+pub const MESH_KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
+
 /// Time over which the workers of a cluster renew their certificates when another authority signs: 5,000 of them ask the leader for 2,500 in a second, which
 /// is a tenth of what a core signs.
 pub const RENEWAL_SPREAD: Duration = Duration::from_secs(2);

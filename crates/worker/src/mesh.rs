@@ -30,12 +30,15 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt;
-use transport::{Acceptor, Caller, Protocol, Role};
+use transport::{Acceptor, Caller, Known, Protocol, Role};
 
 use crate::{
     agent::Seat,
     figures::Read,
-    limits::{MESH_CONNECTIONS_MAX, METRICS_CONNECTION_LIFE_MAX, METRICS_CONNECTIONS_MAX, METRICS_HEADER_MAX, RETRY_WAIT_MIN},
+    limits::{
+        MESH_CONNECTIONS_MAX, MESH_HEADER_MAX, MESH_KEEP_ALIVE_EVERY, MESH_KEEP_ALIVE_MAX, METRICS_CONNECTION_LIFE_MAX,
+        METRICS_CONNECTIONS_MAX, METRICS_HEADER_MAX, RETRY_WAIT_MIN,
+    },
     logs::{Filter, LogStore},
 };
 
@@ -66,7 +69,7 @@ pub async fn serve(listener: tokio::net::UnixListener, mesh: Mesh) {
 }
 
 /// Answers the control planes of other nodes: whoever shows the certificate of a server.
-pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor, mesh: Mesh) {
+pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor, known: Known, mesh: Mesh) {
     let places = Arc::new(Semaphore::new(MESH_CONNECTIONS_MAX));
     let router = router(mesh);
     let mut connections = JoinSet::new();
@@ -77,9 +80,9 @@ pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let (acceptor, router) = (acceptor.clone(), router.clone());
+                    let (acceptor, known, router) = (acceptor.clone(), known.clone(), router.clone());
                     connections.spawn(async move {
-                        if let Err(error) = converse(stream, from, &acceptor, router).await {
+                        if let Err(error) = converse(stream, from, (&acceptor, known), router).await {
                             tracing::debug!(client.addr = %from, error = %error, "a connection of a server ended with an error");
                         }
                         drop(place);
@@ -98,19 +101,31 @@ pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor
 async fn converse(
     stream: tokio::net::TcpStream,
     from: SocketAddr,
-    acceptor: &Acceptor,
+    (acceptor, known): (&Acceptor, Known),
     router: Router,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let accepted = acceptor.accept_tcp(stream, from).await?;
-    match accepted.caller {
-        Caller::Node(peer) if peer.identity.role == Role::Server => {}
+    let server = match accepted.caller {
+        Caller::Node(peer) if peer.identity.role == Role::Server => peer,
         _ => return Err("only servers may ask a worker".into()),
-    }
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| router.clone().oneshot(request));
+    };
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        // The connection may be older than its removal.
+        let (is_known, router) = (known.admits(&server), router.clone());
+        async move { if is_known { router.oneshot(request).await } else { Ok(StatusCode::FORBIDDEN.into_response()) } }
+    });
     let io = TokioIo::new(accepted.stream);
     match accepted.protocol {
-        Protocol::Http1 => Ok(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await?),
-        Protocol::Http2 => Ok(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await?),
+        Protocol::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(MESH_HEADER_MAX);
+            Ok(builder.serve_connection(io, service).await?)
+        }
+        Protocol::Http2 => {
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).keep_alive_interval(MESH_KEEP_ALIVE_EVERY).keep_alive_timeout(MESH_KEEP_ALIVE_MAX);
+            Ok(builder.serve_connection(io, service).await?)
+        }
     }
 }
 

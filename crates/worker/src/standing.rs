@@ -97,6 +97,11 @@ impl Standing {
         })
     }
 
+    /// The servers by what this worker heard last of them.
+    pub fn known(&self) -> Known {
+        self.known.clone()
+    }
+
     /// Exchanges the certificate whenever half of its life is over or another authority signs; ends with the worker.
     pub async fn keep_renewed(self, control: Control) {
         let mut changes = self.changes();

@@ -117,6 +117,10 @@ impl Servers {
         let keys = answer.servers.iter().map(|server| (KeyDigest::from_bytes(server.key.0), identity(server)));
         let members = Members { complete_to: answer.complete_to, keys: keys.collect() };
         let known = self.dialer.known.current();
+        // A server that lags would take removed ones back.
+        if members.complete_to < known.complete_to {
+            return;
+        }
         let news = known.keys != members.keys;
         if let Some(error) = news.then(|| members.write(&self.notes.members).err()).flatten() {
             tracing::warn!(error = %error, "the list of servers cannot be kept");

@@ -19,7 +19,7 @@ use super::{
     connection::{self, Answer},
     known::Known,
 };
-use crate::{limits::CALL_MAX, v1::ErrorBody};
+use crate::{limits::CALL_MAX, peer::IDEMPOTENCY_HEADER, v1::ErrorBody};
 
 /// What a server without a leader says; it has written nothing.
 const NO_LEADER: &str = "E0422";
@@ -31,7 +31,7 @@ pub(super) const IN_DOUBT: &str = "E0431";
 const BROKEN_PAUSE: Duration = Duration::from_millis(250);
 
 /// Names one write over all its tries.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_HEADER);
 
 /// The servers of one cluster, what is shown to them, and how long is waited for them.
 #[derive(Debug, Clone)]
@@ -153,7 +153,7 @@ impl Servers {
                 }
                 _ if doubtful => return Err(ClientError::InDoubt { source: Box::new(reason(ended)) }),
                 _ => match doubt {
-                    Some(doubt) if !is_about_the_call(&ended) => return Err(ClientError::InDoubt { source: Box::new(doubt) }),
+                    Some(doubt) if !is_about_the_call(&ended, path) => return Err(ClientError::InDoubt { source: Box::new(doubt) }),
                     _ => {
                         known.zip(ended.as_ref().ok()).inspect(|(known, (_, answer))| known.hear(answer.stale.as_ref()));
                         return ended;
@@ -193,11 +193,15 @@ fn leaves_doubt(ended: &Ended) -> bool {
     }
 }
 
-/// Whether the end of a try says what came of the call, the tries before it included, and not only that it cannot be answered now.
-fn is_about_the_call(ended: &Ended) -> bool {
-    match ended {
-        Ok((_, answer)) => !answer.status.is_server_error(),
-        Err(error) => !error.may_pass(),
+/// Whether the end of a try says what came of the call, the tries before it included. That it cannot be answered now says nothing of them; neither does that
+/// whoever asks may not any more, or that a node is not there: that may be what came of it.
+fn is_about_the_call(ended: &Ended, path: &str) -> bool {
+    let Ok((_, answer)) = ended else { return false };
+    match answer.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => false,
+        // Nodes are looked up by their names before it is known whether the call was answered already.
+        StatusCode::NOT_FOUND => !["/v1/members/", "/v1/nodes/"].iter().any(|nodes| path.starts_with(nodes)),
+        status => !status.is_server_error(),
     }
 }
 
@@ -261,14 +265,19 @@ mod tests {
                 Answer { status, retry_after: None, date: None, followed: None, stale: None, bytes: Bytes::new() },
             ))
         };
-        for (ended, expected) in [
-            (said(200), true),
-            (said(409), true),
-            (said(503), false),
-            (said(507), false),
-            (Err(nobody(servers(1).all()[0].clone())), false),
+        let untrusted = ClientError::Broken { server: servers(1).all()[0].clone(), source: "it is of another cluster".into() };
+        for (path, ended, expected) in [
+            ("/v1/apply", said(200), true),
+            ("/v1/apply", said(409), true),
+            ("/v1/tokens/k3v9", said(404), true),
+            ("/v1/tokens/k3v9", said(401), false),
+            ("/v1/nodes/node-2", said(404), false),
+            ("/v1/apply", said(503), false),
+            ("/v1/apply", said(507), false),
+            ("/v1/apply", Err(nobody(servers(1).all()[0].clone())), false),
+            ("/v1/apply", Err(untrusted), false),
         ] {
-            assert_eq!(is_about_the_call(&ended), expected, "{ended:?}");
+            assert_eq!(is_about_the_call(&ended, path), expected, "{path} {ended:?}");
         }
     }
 

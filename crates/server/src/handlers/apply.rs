@@ -49,9 +49,9 @@ pub(crate) async fn apply(
         core.consensus.read_barrier(READ_BARRIER_MAX).await.map_err(|error| no_leader(&chain(&error)))?;
     }
     let (state, now) = (core.state(), clock::now());
-    let wished = wished::of(&core.cluster_key, &state, &asked)?;
+    let wished = wished::of(&core.cluster_key, &state, &asked, caller.key.as_deref())?;
     Known { state: &state, parsed: &parsed, key: &core.cluster_key, now }.check(&asked)?;
-    let wish = Wish::documents(&caller, &request.by, now, wished.changes.clone()).holding(held);
+    let wish = Wish::documents(&caller, &request.by, now, wished.changes.clone(), &wished.keys).holding(held);
     let written = core.writer.write(wish).await?;
     let viewer = core.viewer();
     let values = wished.answers(&written.applied);
@@ -70,10 +70,10 @@ pub(crate) async fn plan(
     wished::allow(&caller.principal, &asked)?;
     let now = clock::now();
     let (before, observed) = (core.state(), core.observed());
-    let wished = wished::of(&core.cluster_key, &before, &asked)?;
+    let wished = wished::of(&core.cluster_key, &before, &asked, None)?;
     let parsed = |revision: &_| core.apps.of(revision);
     Known { state: &before, parsed: &parsed, key: &core.cluster_key, now }.check(&asked)?;
-    let wish = Wish::documents(&caller, "", now, wished.changes.clone());
+    let wish = Wish::documents(&caller, "", now, wished.changes.clone(), &wished.keys);
     let decision = decision::decide(&before, &wish).map_err(ApiError::problems)?;
     let plan = scheduler::plan(&decision.state, &observed, now);
     know(&core, &mut stored, permissions::replaced(&before, &asked.apps, &parsed)).await;

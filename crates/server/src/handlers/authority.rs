@@ -9,7 +9,7 @@ use rotation::{next, view};
 use state::command::Change;
 use wishes::{caller::Caller, decision::Wish};
 
-use crate::{api_error::ApiError, clock, core::Core, extract::Answer, forward::no_leader, handlers::tokens::once};
+use crate::{api_error::ApiError, clock, core::Core, extract::Answer, forward::no_leader};
 
 pub(crate) async fn read(State(core): State<Arc<Core>>) -> Result<Answer<AuthorityView>, ApiError> {
     let state = core.state();
@@ -22,6 +22,6 @@ pub(crate) async fn rotate(State(core): State<Arc<Core>>, Extension(caller): Ext
     let now = clock::now();
     let change = next::make(&core.state(), &core.cluster_key, now)
         .map_err(|error| ApiError::new("E0407", format!("the authority cannot be rotated: {}", chain(&error)), "try again in a moment"))?;
-    core.writer.write(Wish::change(&once(caller), "", now, Change::RotateAuthority(change))).await?;
+    core.writer.write(Wish::change(&caller, "", now, Change::RotateAuthority(change))).await?;
     read(State(core)).await
 }

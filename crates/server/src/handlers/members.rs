@@ -25,7 +25,6 @@ use crate::{
     extract::{Answer, Json, Query},
     forward::{self, no_leader},
     limits::{HANDLER_MAX, TRANSFER_MAX},
-    peers::Lane,
 };
 
 /// How a node is removed.
@@ -137,7 +136,7 @@ async fn leave(core: &Core, caller: &Caller, node: &NodeRecord, lost: bool, path
         match core.consensus.remove(node.id.0).await {
             Err(MemberError::NotLeader { leader: Some(next) }) if leads => {
                 let request = forward::in_the_name_of(caller, Method::DELETE, path)?;
-                return core.peers.json(next.id, Lane::Calls, request, HANDLER_MAX).await.map(Some);
+                return core.peers.change(next.id, request, HANDLER_MAX).await.map(Some);
             }
             removed => removed.map_err(|error| refused(&node.name, "removed", &error))?,
         }
@@ -160,7 +159,8 @@ pub(crate) async fn transfer(
     let outcome = core.consensus.transfer_leadership(to, TRANSFER_MAX).await;
     outcome.map_err(|error| match error {
         TransferError::NotLeader { .. } | TransferError::Failed { .. } => no_leader(&chain(&error)),
-        TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Late { .. } => {
+        TransferError::Late { .. } => ApiError::in_doubt(&format!("{}; whoever answers elects a leader", chain(&error))),
+        TransferError::NobodyElse | TransferError::NotAVoter { .. } | TransferError::Silent { .. } => {
             ApiError::new("E0407", format!("leadership stays where it is: {}", chain(&error)), "`shoal member list` shows who could lead")
         }
     })?;

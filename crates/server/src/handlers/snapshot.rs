@@ -88,7 +88,10 @@ struct Found {
 
 async fn bring(core: &Arc<Core>, frozen: &consensus::Frozen<Machine>) -> Found {
     let mut found = Found::default();
-    for digest in frozen.machine().0.artifacts() {
+    let state = frozen.machine().0.clone();
+    // Every kept revision is read for this.
+    let named = tokio::task::spawn_blocking(move || state.artifacts()).await.unwrap_or_default();
+    for digest in named {
         if spread::bring(core, &digest).await { found.here.push(digest) } else { found.missing.push(digest) }
     }
     if !found.missing.is_empty() {

@@ -132,7 +132,7 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Answer<Princ
 }
 
 /// The caller without a key to be remembered by: an answer from memory would carry a secret that nobody knows, so asking again makes another token.
-pub(crate) fn once(caller: Caller) -> Caller {
+fn once(caller: Caller) -> Caller {
     Caller { key: None, ..caller }
 }
 

@@ -128,8 +128,9 @@ pub(crate) async fn put_secret(
         // What was sealed for one version opens as no other: a write of somebody else in between is a conflict, whatever the caller expects.
         expect: request.expect.or(Some(known.map_or(Index(0), |known| known.version))),
     });
-    // An answer from memory would be about other values, whose seal nobody can compare: asking again is a conflict, which says the same.
-    let written = core.writer.write(Wish::change(&Caller { key: None, ..caller }, "", clock::now(), change)).await?;
+    let asked = (id.to_string(), &request.data, &request.kind, request.expect);
+    let key = caller.key.as_ref().map(|key| values::remembered(&core.cluster_key, key, &asked));
+    let written = core.writer.write(Wish::change(&Caller { key, ..caller }, "", clock::now(), change)).await?;
     Ok(Answer(answer(&written)))
 }
 

@@ -207,6 +207,8 @@ fn introduction() -> Introduction {
         labels: Default::default(),
         memory_bytes: 1024 * 1024 * 1024,
         cpu_millis: 2_000,
+        release: String::new(),
+        schema: 1,
     }
 }
 

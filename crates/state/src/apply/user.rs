@@ -1,11 +1,14 @@
 //! What people ask for. Owns that each change is done once per key, and written down with who asked and what came of it; must never know what a change does.
 
+use std::{borrow::Cow, collections::BTreeSet};
+
+use model::id::Index;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     Applied, Refused, State,
     answers::asker,
-    command::{Change, Join, Recover, UserCommand},
+    command::{Change, Join, PutSecret, Recover, RotateAuthority, Sealed, SecretKind, UserCommand},
     limits::{ANSWERS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, bounded},
     record::{AnswerRecord, AuditEntry, AuditOutcome},
 };
@@ -14,10 +17,8 @@ impl State {
     /// Does what `user` asks for, unless it was done under the same key.
     pub(super) fn user(&mut self, user: &UserCommand) -> Result<Applied, Refused> {
         let by = bounded(&user.by);
-        let asked = user.key.as_ref().map(|key| (asker(&by, key), hash(&user.change)));
-        if let Some((asker, asked)) = &asked
-            && let Some(known) = self.answers.get(asker, user.at).filter(|known| known.asked == *asked)
-        {
+        let asked = self.asked(user);
+        if let Some(known) = asked.as_ref().and_then(|asked| self.answered(asked, user)) {
             return Ok(known.answer.clone());
         }
         let applied = self.refuse_wrong_key(user).and_then(|()| self.dispatch(user));
@@ -43,6 +44,20 @@ impl State {
         };
         self.write_down(entry);
         applied
+    }
+
+    /// Whether `user` was done under the same key, and is answered as it was then.
+    pub fn remembers(&self, user: &UserCommand) -> bool {
+        self.asked(user).is_some_and(|asked| self.answered(&asked, user).is_some())
+    }
+
+    /// Who asks under which key, and for what.
+    fn asked(&self, user: &UserCommand) -> Option<([u8; 16], [u8; 32])> {
+        user.key.as_ref().map(|key| (asker(&bounded(&user.by), key), hash(&user.change)))
+    }
+
+    fn answered(&self, (asker, asked): &([u8; 16], [u8; 32]), user: &UserCommand) -> Option<&AnswerRecord> {
+        self.answers.get(asker, user.at).filter(|known| known.asked == *asked)
     }
 
     /// Writes down that a node was let in, or was not, by a token somebody made.
@@ -118,7 +133,27 @@ impl State {
     }
 }
 
+/// Of what was asked. What a server makes for it is another each time, so it is left out: of a Secret the key itself says what was asked, and a rotation has
+/// nothing else.
 fn hash(change: &Change) -> [u8; 32] {
+    let nothing = || Sealed(Vec::new());
+    let change = &match change {
+        Change::PutSecret(put) => Cow::Owned(Change::PutSecret(PutSecret {
+            id: put.id.clone(),
+            described: None,
+            kind: SecretKind::Opaque,
+            keys: BTreeSet::new(),
+            sealed: nothing(),
+            expect: None,
+        })),
+        Change::RotateAuthority(_) => Cow::Owned(Change::RotateAuthority(RotateAuthority {
+            after: Index(0),
+            certificate: Vec::new(),
+            cross: Vec::new(),
+            key: nothing(),
+        })),
+        change => Cow::Borrowed(change),
+    };
     let bytes = bincode::serde::encode_to_vec(change, bincode::config::standard()).expect("a change that was decoded can be encoded");
     Sha256::digest(bytes).into()
 }

@@ -137,6 +137,27 @@ fn a_route_gets_a_certificate_of_its_host_or_is_refused() {
 }
 
 #[test]
+fn a_wish_is_not_held_against_what_it_did_itself() {
+    use crate::{caller::Caller, decision};
+    let mut world = World::new();
+    let principal = api::v1::Principal { name: "ana".into(), role: api::v1::ApiRole::Admin, namespace: None };
+    let caller =
+        |key: &str| Caller { principal: principal.clone(), by_token: false, token: None, from: String::new(), key: Some(key.to_owned()) };
+    // As it was asked before the app was there.
+    let wish = |key: &str| {
+        let deploy = Change::Deploy(Deploy::of(&asked(&[&app(ROUTE)]).apps[0].app).expect("a digest"));
+        decision::Wish::documents(&caller(key), "", Timestamp(1), vec![(0, deploy)], &Default::default()).holding(Some(vec![None]))
+    };
+    world.write(&[&secret("web", &["shop.test"])]);
+    let (_, commands, _) = decision::decide(&world.state, &wish("k")).expect("it is new").into_parts();
+    commands.iter().for_each(|command| drop(world.state.apply(world.state.index().next(), command).expect("it was decided")));
+    let again = decision::decide(&world.state, &wish("k")).expect("asked again, it is answered as it was");
+    assert!(matches!(again.applied[..], [state::Applied::Deployed { outcome: state::DeployOutcome::Created, .. }]));
+    let problems = decision::decide(&world.state, &wish("other")).expect_err("somebody else changed the app");
+    assert_eq!(problems[0].1.code, "E0403");
+}
+
+#[test]
 fn a_secret_is_not_taken_from_the_routes_that_have_it() {
     let mut world = World::new();
     world.write(&[&secret("web", &["shop.test"]), &app(ROUTE)]);
