@@ -76,17 +76,21 @@ impl<M: StateMachine, R: AsyncRuntime> Consensus<M, R> {
         }
     }
 
-    /// Returns once another member than `leader` is known to lead.
+    /// Returns once this member hears that another one than `leader` leads. What it knew before may be older than what named this leader.
     async fn leads_elsewhere(&self, leader: u64) {
-        let elsewhere = |now: &Leadership| match now {
-            Leadership::Leading { .. } => true,
-            Leadership::Following { leader: now, .. } => now.id != leader,
-            Leadership::Unknown => false,
-        };
-        // What a wait gives back holds a lock, which must not travel between threads.
-        if self.leadership().wait_for(elsewhere).await.map(drop).is_err() {
-            std::future::pending::<()>().await;
+        let mut leadership = self.leadership();
+        leadership.mark_unchanged();
+        while leadership.changed().await.is_ok() {
+            let elsewhere = match &*leadership.borrow_and_update() {
+                Leadership::Leading { .. } => true,
+                Leadership::Following { leader: now, .. } => now.id != leader,
+                Leadership::Unknown => false,
+            };
+            if elsewhere {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     }
 
     fn read_ended(&self) -> Option<ReadError> {

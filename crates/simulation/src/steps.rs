@@ -72,6 +72,29 @@ fn nobody_reads_or_writes_without_a_majority() {
 }
 
 #[test]
+fn a_read_does_not_wait_for_a_leader_that_is_gone() {
+    group(3, async |world| {
+        let ((id, _), (_, follower)) = (world.leads(), world.follows());
+        world.isolate_now(id);
+        // The others elect within a second; the question to the one that is gone would hang for all the time it has.
+        let read = SimRuntime::timeout(Duration::from_secs(2), follower.read_barrier(Duration::from_secs(60))).await;
+        assert!(matches!(read, Ok(Ok(_))), "{read:?}");
+    });
+}
+
+#[test]
+fn leadership_is_not_given_to_whoever_does_not_answer() {
+    group(3, async |world| {
+        let ((_, leader), (to, _)) = (world.leads(), world.follows());
+        world.isolate_now(to);
+        SimRuntime::sleep(SOON).await;
+        let refused = leader.transfer_leadership(Some(to), SOON).await.expect_err("it does not answer");
+        assert!(matches!(refused, TransferError::Silent { id } if id == to), "{refused:?}");
+        write(&leader, 1).await.expect("it leads still");
+    });
+}
+
+#[test]
 fn whoever_was_cut_off_comes_back_and_unseats_nobody() {
     group(3, async |world| {
         let ((leader, leads), (id, follower)) = (world.leads(), world.follows());

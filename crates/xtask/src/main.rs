@@ -19,7 +19,7 @@ use anyhow::{Result, bail};
 /// What `--help` prints.
 const HELP: &str = "usage: cargo xtask COMMAND
 
-  demo [--once]    build everything, start one node, deploy hello, send it requests; runs until Ctrl-C
+  demo [--once]    build everything, start three nodes, deploy hello, send it requests; runs until Ctrl-C
   test [ARGS]      check the toolchain, build guests and binary, run every test; ARGS go to cargo test
   guests [NAME…]   build sample-apps/ for wasm32-wasip2, also where rustup cannot install the target
   tidy             hold the rules of the repository: layers, sizes, documents

@@ -23,7 +23,7 @@ fn secret(value: &str) -> Value {
 }
 
 fn versions(body: &Value) -> Vec<u64> {
-    body["items"].as_array().expect("a list").iter().filter_map(|item| item["resourceVersion"].as_u64()).collect()
+    body["items"].as_array().expect("a list").iter().filter_map(|item| item["version"].as_u64()).collect()
 }
 
 #[tokio::test]
