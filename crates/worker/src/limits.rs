@@ -171,6 +171,9 @@ pub const TRAPS_TOLD_EVERY: Duration = Duration::from_secs(300);
 /// Connections of control planes of other nodes: seven servers with a stream for each follower of a log, and an accident.
 pub const MESH_CONNECTIONS_MAX: usize = 256;
 
+/// Handshakes with control planes at once: each is over within seconds, and what says nothing gives way to what comes later.
+pub const MESH_HANDSHAKES_MAX: usize = 64;
+
 /// Until the head of a request of a control plane is there, as at the control plane's own doors.
 pub const MESH_HEADER_MAX: Duration = Duration::from_secs(30);
 

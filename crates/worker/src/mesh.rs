@@ -1,6 +1,7 @@
 //! What a worker answers its control plane: logs, metrics, why, status. Owns these handlers; must never change anything.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
     process,
@@ -22,22 +23,22 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use model::quantity::Millis;
+use model::{problem::chain, quantity::Millis};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 use tower::ServiceExt;
-use transport::{Acceptor, Caller, Known, Protocol, Role};
+use transport::{Accepted, Acceptor, Caller, Known, Peer, Protocol, Role};
 
 use crate::{
     agent::Seat,
     figures::Read,
     limits::{
-        MESH_CONNECTIONS_MAX, MESH_HEADER_MAX, MESH_KEEP_ALIVE_EVERY, MESH_KEEP_ALIVE_MAX, METRICS_CONNECTION_LIFE_MAX,
-        METRICS_CONNECTIONS_MAX, METRICS_HEADER_MAX, RETRY_WAIT_MIN,
+        MESH_CONNECTIONS_MAX, MESH_HANDSHAKES_MAX, MESH_HEADER_MAX, MESH_KEEP_ALIVE_EVERY, MESH_KEEP_ALIVE_MAX,
+        METRICS_CONNECTION_LIFE_MAX, METRICS_CONNECTIONS_MAX, METRICS_HEADER_MAX, RETRY_WAIT_MIN,
     },
     logs::{Filter, LogStore},
 };
@@ -68,25 +69,35 @@ pub async fn serve(listener: tokio::net::UnixListener, mesh: Mesh) {
     }
 }
 
-/// Answers the control planes of other nodes: whoever shows the certificate of a server.
+/// Answers the control planes of other nodes: whoever shows the certificate of a server. Who says nothing has no place: of those, the oldest makes room.
 pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor, known: Known, mesh: Mesh) {
-    let places = Arc::new(Semaphore::new(MESH_CONNECTIONS_MAX));
-    let router = router(mesh);
-    let mut connections = JoinSet::new();
+    let (places, router) = (Arc::new(Semaphore::new(MESH_CONNECTIONS_MAX)), router(mesh));
+    let (mut handshakes, mut connections) = (JoinSet::new(), JoinSet::new());
+    let mut begun: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let place = places.clone().acquire_owned().await.expect("the places are never closed");
         tokio::select! {
             biased;
             Some(_) = connections.join_next() => {}
+            Some(ended) = handshakes.join_next() => if let Ok(Some((accepted, server, from))) = ended {
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    tracing::warn!(client.addr = %from, connections.max = MESH_CONNECTIONS_MAX, "there is no room for a connection of a server");
+                    continue;
+                };
+                let conversation = converse(accepted, server, known.clone(), router.clone());
+                connections.spawn(async move {
+                    if let Err(error) = conversation.await {
+                        tracing::debug!(client.addr = %from, error = %error, "a connection of a server ended with an error");
+                    }
+                    drop(place);
+                });
+            },
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let (acceptor, known, router) = (acceptor.clone(), known.clone(), router.clone());
-                    connections.spawn(async move {
-                        if let Err(error) = converse(stream, from, (&acceptor, known), router).await {
-                            tracing::debug!(client.addr = %from, error = %error, "a connection of a server ended with an error");
-                        }
-                        drop(place);
-                    });
+                    begun.retain(|handshake| !handshake.is_finished());
+                    if begun.len() >= MESH_HANDSHAKES_MAX {
+                        begun.pop_front().inspect(AbortHandle::abort);
+                    }
+                    begun.push_back(handshakes.spawn(shake(acceptor.clone(), stream, from)));
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "a connection cannot be accepted");
@@ -97,18 +108,35 @@ pub async fn serve_servers(listener: tokio::net::TcpListener, acceptor: Acceptor
     }
 }
 
-/// One connection of a server, from its handshake to its end.
-async fn converse(
+/// The handshake with a server; none when it is none.
+async fn shake(
+    acceptor: Acceptor,
     stream: tokio::net::TcpStream,
     from: SocketAddr,
-    (acceptor, known): (&Acceptor, Known),
+) -> Option<(Accepted<tokio::net::TcpStream>, Peer, SocketAddr)> {
+    let accepted = match acceptor.accept_tcp(stream, from).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::debug!(client.addr = %from, error = %chain(&error), "a handshake failed");
+            return None;
+        }
+    };
+    match accepted.caller {
+        Caller::Node(peer) if peer.identity.role == Role::Server => Some((accepted, peer, from)),
+        _ => {
+            tracing::debug!(client.addr = %from, "only servers may ask a worker");
+            None
+        }
+    }
+}
+
+/// One connection of `server`, from its handshake to its end.
+async fn converse(
+    accepted: Accepted<tokio::net::TcpStream>,
+    server: Peer,
+    known: Known,
     router: Router,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let accepted = acceptor.accept_tcp(stream, from).await?;
-    let server = match accepted.caller {
-        Caller::Node(peer) if peer.identity.role == Role::Server => peer,
-        _ => return Err("only servers may ask a worker".into()),
-    };
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         // The connection may be older than its removal.
         let (is_known, router) = (known.admits(&server), router.clone());

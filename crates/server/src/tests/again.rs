@@ -18,8 +18,11 @@ async fn call(plane: &ControlPlane, method: &str, path: &str, key: &str, body: &
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
 }
 
+/// A Secret as the command line sends it.
 fn secret(value: &str) -> Value {
-    json!({"apiVersion": "shoal.dev/v1", "kind": "Secret", "metadata": {"name": "db"}, "spec": {"data": {"password": value}}})
+    let text = "apiVersion: shoal.dev/v1\nkind: Secret\nmetadata: {name: db}\nspec: {data: {password: VALUE}}\n";
+    let documents = model::manifest::parse(&text.replace("VALUE", value), "db.yaml", &Default::default()).expect("a manifest");
+    documents[0].to_canonical()
 }
 
 fn versions(body: &Value) -> Vec<u64> {
