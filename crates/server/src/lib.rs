@@ -10,14 +10,11 @@ mod agreement;
 mod api_error;
 mod audit;
 mod authority;
-mod behind;
 mod clock;
 mod contact;
 mod core;
-mod doors;
 mod extract;
 mod forward;
-mod guard;
 mod handlers;
 mod joining;
 mod leader;
@@ -31,7 +28,6 @@ mod membership;
 mod mesh;
 mod messages;
 mod metrics;
-mod openapi;
 mod peers;
 mod process;
 mod reach;
@@ -53,6 +49,7 @@ use std::{io, sync::Arc};
 
 use ::state::command::NodeKeys;
 use artifacts::Artifacts;
+use doors::hosts::Hosts;
 use founding::{
     cluster::Founding,
     first_entry::{self, First, FirstEntryError},
@@ -174,7 +171,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let lifeline = UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?;
     tasks.spawn(watch_lifeline(lifeline, stop.clone()));
 
-    let hosts = guard::Hosts::of(&api, &settings.allowed_hosts).map_err(io("read the address of the API"))?;
+    let hosts = Hosts::of(&api, &settings.allowed_hosts).map_err(io("read the address of the API"))?;
     let identity = Standing::read(&settings)?;
     let acceptor = Acceptor::new(AcceptorConfig {
         identity: identity.identity.clone(),
