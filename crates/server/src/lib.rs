@@ -16,7 +16,6 @@ mod core;
 mod extract;
 mod forward;
 mod handlers;
-mod joining;
 mod leader;
 mod limits;
 mod listen;
@@ -24,13 +23,11 @@ mod live;
 mod log_lines;
 mod measured;
 mod members;
-mod membership;
 mod mesh;
 mod messages;
 mod metrics;
 mod peers;
 mod process;
-mod reach;
 mod reached;
 mod relay;
 mod renewal;
@@ -56,6 +53,7 @@ use founding::{
     invitation,
     machine::Machine,
 };
+use membership::joining::{Reign, TurnedAway};
 use model::problem::chain;
 use tokio::{
     io::AsyncReadExt,
@@ -311,9 +309,9 @@ async fn start(
         peers,
         spread: spread::Spread::default(),
         relays: Arc::new(Semaphore::new(RELAYS_MAX)),
-        reign: joining::Reign::default(),
-        turned_away: joining::TurnedAway::default(),
-        refused: joining::TurnedAway::default(),
+        reign: Reign::default(),
+        turned_away: TurnedAway::default(),
+        refused: TurnedAway::default(),
         agreement: agreement::Agreement::default(),
         identity,
         cluster_key: key,

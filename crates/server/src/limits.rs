@@ -125,8 +125,6 @@ pub const INTRODUCTION_RETRY: Duration = Duration::from_secs(1);
 /// Between two looks at the members: an election takes longer.
 pub const MEMBERS_REST: Duration = Duration::from_millis(20);
 
-/// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
-pub const REACHED_EVERY: Duration = Duration::from_secs(2);
 /// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
 pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -148,20 +146,8 @@ pub const SNAPSHOT_PIECES_MAX: usize = 16;
 /// Bytes of JSON somebody may send who shows no certificate: a node says of itself 64 labels of two texts of 320 bytes, and its keys.
 pub const ANYBODY_BYTES_MAX: usize = 64 << 10;
 
-/// Between two lines about those who were turned away: whoever tries without end fills no disk.
-pub const TURNED_AWAY_TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// A server that was heard within this time lives: ten elections of the standard profile.
-pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
-
 /// After a start, before disk and network are measured: replay, joining and elections would be measured too.
 pub const FITNESS_REST: Duration = Duration::from_secs(5);
-
-/// Elections that may pass without a leader before a server counts itself as cut off: one may fail, and two in a row nearly never do.
-pub(crate) const CONTACT_ELECTIONS: u32 = 3;
-
-/// The shortest such time: a leader that is lost is replaced in less than half of it, and not every worker should look for another server meanwhile.
-pub(crate) const CONTACT_LOST_MIN: Duration = Duration::from_secs(3);
 
 /// How often an open stream looks whether its token still holds: this late at most it ends.
 pub const TOKEN_LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("words", &["model"]),
     ("truth", &["state", "inspect", "certificates", "transport", "backup", "neighbor"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
-    ("joints", &["artifacts", "doors", "formation", "founding", "rotation", "views", "wishes"]),
+    ("joints", &["artifacts", "doors", "formation", "founding", "membership", "rotation", "views", "wishes"]),
     ("roles", &["server", "worker"]),
     ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
