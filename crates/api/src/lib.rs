@@ -7,6 +7,7 @@ pub mod client;
 pub mod limits;
 pub mod mesh;
 pub mod node;
+pub mod openapi;
 pub mod peer;
 mod schema;
 pub mod time;

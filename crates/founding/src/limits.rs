@@ -10,3 +10,6 @@ pub const LEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Until a server has given the key of its cluster: as long as it takes to answer anything.
 pub const KEY_WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
+pub const REACHED_EVERY: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 //! Over the socket of the data directory and over loopback the owner needs no token: root, and the user the server runs as. Everybody else does; a call that
 //! another server passes on carries the principal that server let in, and only servers can send one: their certificate says so.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use api::{
     peer::{IDEMPOTENCY_HEADER, PRINCIPAL_HEADER},
@@ -16,6 +16,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use doors::{network::Admitted, via::Via};
 use futures_util::StreamExt;
 use model::id::{Timestamp, TokenId};
 use state::State as ClusterState;
@@ -32,21 +33,6 @@ use crate::{
     limits::{IDEMPOTENCY_KEY_BYTES_MAX, TOKEN_LOOK_EVERY},
     streams::LINES,
 };
-
-/// How a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Via {
-    /// Over the socket in the data directory, by its owner.
-    Socket,
-    /// Over TCP from this machine, without TLS, by the owner of the server.
-    Loopback,
-    /// From this machine by another user, whose id this is, or by somebody of whom nothing is known.
-    Stranger(Option<u32>),
-    /// Over TLS, from this address.
-    Tls(SocketAddr),
-    /// Passed on by another server, which has let it in.
-    Server,
-}
 
 /// Who calls.
 ///
@@ -172,7 +158,7 @@ pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, n
     // Whoever passed it on has said so.
     if via != Via::Server && matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         let who = known.as_ref().map_or("nobody", |caller| &caller.principal.name);
-        tracing::warn!(by = who, from = %Origin(via), http.method = %method, url.path = path, status = response.status().as_u16(), "a call was refused");
+        tracing::warn!(by = who, from = %via, http.method = %method, url.path = path, status = response.status().as_u16(), "a call was refused");
     }
     match known {
         Ok(caller) if caller.token.is_some() && is_stream(&response) => {
@@ -180,6 +166,15 @@ pub(crate) async fn admit(State(core): State<Arc<Core>>, mut request: Request, n
         }
         _ => response,
     }
+}
+
+/// The middleware behind [`admit`]: whoever gets here with a name is no stranger any more.
+pub(crate) async fn remember(request: Request, next: Next) -> Response {
+    let extensions = request.extensions();
+    if let (Some(admitted), Some(_)) = (extensions.get::<Admitted>(), extensions.get::<Caller>()) {
+        admitted.let_in();
+    }
+    next.run(request).await
 }
 
 /// Whether an answer may go on for long: lines that are followed. Watches of objects look at the token themselves, before each event.
@@ -194,18 +189,28 @@ async fn over(core: Arc<Core>, caller: Caller) {
     }
 }
 
-/// From where a call came, as a log line says it.
-struct Origin(Via);
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware::from_fn, routing::get};
+    use tower::ServiceExt;
 
-impl fmt::Display for Origin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Via::Tls(address) => write!(out, "{address}"),
-            Via::Socket => out.write_str("the socket"),
-            Via::Loopback => out.write_str("loopback"),
-            Via::Stranger(Some(user)) => write!(out, "user {user} of this machine"),
-            Via::Stranger(None) => out.write_str("somebody on this machine"),
-            Via::Server => out.write_str("another server"),
-        }
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_name_makes_a_stranger_known() {
+        let router = Router::new().route("/", get(|| async { "in" })).layer(from_fn(remember));
+        let ask = async |caller: Option<Caller>| {
+            let admitted = Admitted::default();
+            let mut request = Request::get("/").extension(admitted.clone());
+            if let Some(caller) = caller {
+                request = request.extension(caller);
+            }
+            let request = request.body(Body::empty()).expect("a request");
+            router.clone().oneshot(request).await.expect("never fails");
+            admitted.holds()
+        };
+        let principal = Principal { name: "ana".into(), role: ApiRole::Viewer, namespace: None };
+        assert!(ask(Some(Caller { principal, by_token: true, token: None, from: String::new(), key: None })).await);
+        assert!(!ask(None).await, "what anybody may ask makes nobody known");
     }
 }

@@ -1,13 +1,13 @@
-//! Errors as answers: the only place where a code becomes an HTTP status. Must never hold a text that is for the log only.
+//! What is not done, and why: what other parts fail with, as the errors of the API. Must never hold a text that is for the log only.
 
-use api::v1::{ErrorBody, ErrorDetail};
+use api::v1::ErrorDetail;
 use artifacts::UploadError;
 use axum::{
-    body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use consensus::ProposeError;
+use doors::refusal;
 use model::problem::{Problem, chain};
 
 /// A request that is not done, and why.
@@ -58,7 +58,7 @@ impl ApiError {
 
 impl From<ErrorDetail> for ApiError {
     fn from(detail: ErrorDetail) -> Self {
-        Self { status: status_of(&detail.code), detail }
+        Self { status: refusal::status_of(&detail.code), detail }
     }
 }
 
@@ -85,30 +85,7 @@ impl From<UploadError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&ErrorBody { error: self.detail }).expect("an error body has string keys only");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-/// The status of an error with `code`, unless the place knows better.
-pub(crate) fn status_of(code: &str) -> StatusCode {
-    match code {
-        "E0402" => StatusCode::NOT_FOUND,
-        "E0401" | "E0403" | "E0430" => StatusCode::CONFLICT,
-        "E0211" | "E0404" | "E0421" => StatusCode::FORBIDDEN,
-        "E0406" => StatusCode::INSUFFICIENT_STORAGE,
-        "E0407" | "E0422" | "E0431" => StatusCode::SERVICE_UNAVAILABLE,
-        "E0423" => StatusCode::UNAUTHORIZED,
-        "E0408" => StatusCode::BAD_REQUEST,
-        "E0208" | "E0409" => StatusCode::PAYLOAD_TOO_LARGE,
-        "E0410" => StatusCode::MISDIRECTED_REQUEST,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
+        refusal::answer(self.status, self.detail)
     }
 }
 

@@ -1,37 +1,21 @@
-//! Whether this server still hears of the cluster. Owns when it stops to speak for it: workers then go to a server that does. Must never touch what runs.
-//!
-//! Who led stays known on a server that is cut off, and what it knew stays true of the past. Neither is what a worker of another machine should go by.
+//! Whether this server still hears of the cluster. Owns acting on it: workers then go to a server that does. When that is, `membership::contact` says.
 
 use std::{sync::Arc, time::Duration};
 
-use consensus::Health;
-use founding::fitness::Profile;
+use membership::contact::{self, Seen};
 
-use crate::{
-    api_error::ApiError,
-    core::Core,
-    forward::no_leader,
-    limits::{CONTACT_ELECTIONS, CONTACT_LOST_MIN},
-};
-
-/// How long a server of `profile` may hear of no leader: longer than the group takes to find another one.
-pub(crate) fn patience(profile: Profile) -> Duration {
-    let election = Duration::from_millis(consensus::Profile::from(profile).timing().election_max_ms);
-    (election * CONTACT_ELECTIONS).max(CONTACT_LOST_MIN)
-}
+use crate::{api_error::ApiError, core::Core, forward::no_leader};
 
 /// How much longer this server speaks for the cluster, unless it hears of it again; nothing when it does not any more.
 fn left(core: &Core) -> Option<Duration> {
-    let patience = patience(core.settings.profile);
-    // One that is not there was removed, or has not come so far that it knows of itself.
-    core.state().node(core.node)?;
-    let follows = !core.consensus.leadership().borrow().is_leading();
-    if follows && matches!(*core.consensus.health().borrow(), Health::Refusing { .. }) {
-        // It hears of the others, and takes nothing new from them. A leader that takes nothing is known for it, and nobody is better placed.
-        return None;
-    }
-    let silence = core.consensus.contact().unwrap_or_else(|| Duration::from_millis(core.started.uptime().0));
-    patience.checked_sub(silence)
+    let health = core.consensus.health().borrow().clone();
+    let seen = Seen {
+        is_listed: core.state().node(core.node).is_some(),
+        leads: core.consensus.leadership().borrow().is_leading(),
+        health: &health,
+        silence: core.consensus.contact().unwrap_or_else(|| Duration::from_millis(core.started.uptime().0)),
+    };
+    contact::left(&seen, contact::patience(core.settings.profile.into()))
 }
 
 /// Refuses when this server speaks for the cluster no more.
@@ -52,16 +36,4 @@ pub(crate) async fn lost(core: Arc<Core>) {
         tokio::time::sleep(left + Duration::from_millis(1)).await;
     }
     tracing::info!("this server is not in contact with the cluster; a worker is sent on to another one");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leader_that_is_replaced_in_time_is_waited_for() {
-        for (profile, expected_ms) in [(Profile::Lan, 3_000), (Profile::Cloud, 3_000), (Profile::Wan, 9_000)] {
-            assert_eq!(patience(profile), Duration::from_millis(expected_ms), "{profile:?}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ use api::node::SecretText;
 use artifacts::Artifacts;
 use consensus::Consensus;
 use founding::machine::Machine;
+use membership::joining::{Reign, TurnedAway};
 use model::{app::App, id::NodeId};
 use scheduler::Observed;
 use state::{Revision, SecretRecord, State};
@@ -16,16 +17,7 @@ use views::{apps::Apps, assignment::Sources, viewer::Viewer};
 use wishes::{route_certificates::shown, values};
 
 use crate::{
-    Settings,
-    agreement::Agreement,
-    clock,
-    joining::{Reign, TurnedAway},
-    live::Live,
-    mesh::Mesh,
-    metrics::Metrics,
-    peers::Peers,
-    spread::Spread,
-    writer::Writer,
+    Settings, agreement::Agreement, clock, live::Live, mesh::Mesh, metrics::Metrics, peers::Peers, spread::Spread, writer::Writer,
 };
 
 /// The parts of one control plane.

@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use consensus::Leadership;
+use doors::via::Via;
 use model::problem::chain;
 use tokio::time::{Instant, timeout_at};
 use transport::Sent;
@@ -24,7 +25,7 @@ use wishes::{
 };
 
 use crate::{
-    admit::{self, Via},
+    admit,
     api_error::ApiError,
     clock,
     core::Core,

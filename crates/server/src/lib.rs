@@ -10,16 +10,12 @@ mod agreement;
 mod api_error;
 mod audit;
 mod authority;
-mod behind;
 mod clock;
 mod contact;
 mod core;
-mod doors;
 mod extract;
 mod forward;
-mod guard;
 mod handlers;
-mod joining;
 mod leader;
 mod limits;
 mod listen;
@@ -27,14 +23,11 @@ mod live;
 mod log_lines;
 mod measured;
 mod members;
-mod membership;
 mod mesh;
 mod messages;
 mod metrics;
-mod openapi;
 mod peers;
 mod process;
-mod reach;
 mod reached;
 mod relay;
 mod renewal;
@@ -53,12 +46,14 @@ use std::{io, sync::Arc};
 
 use ::state::command::NodeKeys;
 use artifacts::Artifacts;
+use doors::hosts::Hosts;
 use founding::{
     cluster::Founding,
     first_entry::{self, First, FirstEntryError},
     invitation,
     machine::Machine,
 };
+use membership::joining::{Reign, TurnedAway};
 use model::problem::chain;
 use tokio::{
     io::AsyncReadExt,
@@ -174,7 +169,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let lifeline = UnixStream::from_std(lifeline).map_err(io("use the lifeline"))?;
     tasks.spawn(watch_lifeline(lifeline, stop.clone()));
 
-    let hosts = guard::Hosts::of(&api, &settings.allowed_hosts).map_err(io("read the address of the API"))?;
+    let hosts = Hosts::of(&api, &settings.allowed_hosts).map_err(io("read the address of the API"))?;
     let identity = Standing::read(&settings)?;
     let acceptor = Acceptor::new(AcceptorConfig {
         identity: identity.identity.clone(),
@@ -314,9 +309,9 @@ async fn start(
         peers,
         spread: spread::Spread::default(),
         relays: Arc::new(Semaphore::new(RELAYS_MAX)),
-        reign: joining::Reign::default(),
-        turned_away: joining::TurnedAway::default(),
-        refused: joining::TurnedAway::default(),
+        reign: Reign::default(),
+        turned_away: TurnedAway::default(),
+        refused: TurnedAway::default(),
         agreement: agreement::Agreement::default(),
         identity,
         cluster_key: key,

@@ -2,45 +2,11 @@
 
 use std::time::Duration;
 
-/// Until the head of a request is there. Also closes connections that idle between requests.
-pub const HEADER_READ_MAX: Duration = Duration::from_secs(30);
-
 /// Until a handler answers: longer than any fsync a healthy disk needs, shorter than the client's own deadline.
 pub const HANDLER_MAX: Duration = Duration::from_secs(25);
 
 /// Between two pieces of a request's body. A body that never comes must not hold a connection.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(20);
-
-/// Connections per listener: a hundred tools with streams, and an accident.
-pub const CONNECTIONS_MAX: usize = 1_024;
-
-/// Handshakes at once, at each door: honest ones are over in milliseconds, and at a thousand new connections a second the oldest still has a quarter of one.
-pub const HANDSHAKES_MAX: usize = 256;
-
-/// Connections to the API over TLS of which no request was let in yet; the rest of the room is for those who have shown a token.
-pub const API_STRANGERS_MAX: usize = 256;
-
-/// Until a request of a connection to the API must have been let in: whoever connects has something to ask. Health checks of balancers connect anew.
-pub const API_STRANGER_MAX: Duration = Duration::from_secs(30);
-
-/// Connections without a certificate on the peer port: machines that join at the same moment, each for a second.
-pub const PEER_STRANGERS_MAX: usize = 64;
-
-/// How long such a connection lasts: twice what joining may take.
-pub const PEER_STRANGER_MAX: Duration = Duration::from_secs(60);
-
-/// What such a connection may ask at once: joining asks one thing.
-pub const STRANGER_STREAMS_MAX: u32 = 4;
-
-/// Bytes it may send ahead: the largest body it may send.
-pub const STRANGER_WINDOW_BYTES: u32 = STRANGER_BODY_BYTES_MAX as u32;
-
-/// Bytes of a body on the peer port without a certificate: names, labels and two certificate requests take some kilobytes.
-pub const STRANGER_BODY_BYTES_MAX: usize = 64 << 10;
-
-/// Connections of nodes: one of each of 5,000 workers that all turn to the same server, a connection of each lane of other servers, and those that are
-/// being replaced by newer ones.
-pub const MEMBER_CONNECTIONS_MAX: usize = 8_192;
 
 /// Bytes of artifacts from which on those that no kept revision names go, unless the operator says otherwise: 10,000 components of 1.6 MB.
 pub const ARTIFACTS_BYTES_MAX: u64 = 16 << 30;
@@ -141,18 +107,6 @@ pub const RELAY_MAX: Duration = Duration::from_secs(3);
 /// Reports that are passed on at once: 5,000 workers report every 3 s, and each takes about a millisecond.
 pub const RELAYS_MAX: usize = 64;
 
-/// After a connection could not be accepted: mostly for want of descriptors, which come back by themselves.
-pub const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// How often a quiet connection between nodes is tried.
-pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-
-/// A connection between nodes that does not answer for this long is gone.
-pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
-
-/// Bytes another node may send ahead: an artifact across an ocean at 30 MiB/s.
-pub const WINDOW_BYTES: u32 = 4 << 20;
-
 /// Where the keys of all nodes are kept for the next start, beside this server's own.
 pub const KNOWN_FILE: &str = "members.json";
 
@@ -174,8 +128,6 @@ pub const INTRODUCTION_RETRY: Duration = Duration::from_secs(1);
 /// Between two looks at the members: an election takes longer.
 pub const MEMBERS_REST: Duration = Duration::from_millis(20);
 
-/// How often it is written down how far the log has come: what a server may lose of that is what nobody notices when its log is put back.
-pub const REACHED_EVERY: Duration = Duration::from_secs(2);
 /// How often at most it is looked who else is there, while the log grows: each look goes through all nodes.
 pub const REACHED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -197,20 +149,8 @@ pub const SNAPSHOT_PIECES_MAX: usize = 16;
 /// Bytes of JSON somebody may send who shows no certificate: a node says of itself 64 labels of two texts of 320 bytes, and its keys.
 pub const ANYBODY_BYTES_MAX: usize = 64 << 10;
 
-/// Between two lines about those who were turned away: whoever tries without end fills no disk.
-pub const TURNED_AWAY_TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// A server that was heard within this time lives: ten elections of the standard profile.
-pub const REPLACE_SILENCE_MIN: Duration = Duration::from_secs(3);
-
 /// After a start, before disk and network are measured: replay, joining and elections would be measured too.
 pub const FITNESS_REST: Duration = Duration::from_secs(5);
-
-/// Elections that may pass without a leader before a server counts itself as cut off: one may fail, and two in a row nearly never do.
-pub(crate) const CONTACT_ELECTIONS: u32 = 3;
-
-/// The shortest such time: a leader that is lost is replaced in less than half of it, and not every worker should look for another server meanwhile.
-pub(crate) const CONTACT_LOST_MIN: Duration = Duration::from_secs(3);
 
 /// How often an open stream looks whether its token still holds: this late at most it ends.
 pub const TOKEN_LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,38 +1,18 @@
-//! Listening: hyper's own loop, because axum's has no timers. Owns connections from accept to their end; must never know a route.
+//! The sockets of a control plane, each behind a door of its kind. Owns which door it is and when something is behind it; what happens at a door is the crate
+//! `doors`', and what is answered `routes.rs`'.
 
-use std::{
-    io,
-    net::TcpListener,
-    os::unix::net::UnixListener,
-    sync::{Arc, OnceLock},
-};
+use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
 
 use axum::{
-    Extension, Router,
-    body::Body,
-    http::{Request, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
-    serve::Listener,
 };
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
-use tokio::{sync::Semaphore, task::JoinSet};
+use doors::{behind::Behind, gate::Gate, hosts::Hosts, local::serve, network::Door};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 use transport::Acceptor;
 
-use crate::{
-    api_error::ApiError,
-    behind::Behind,
-    core::Core,
-    doors::Door,
-    guard::{Hosts, guard},
-    limits::{CONNECTIONS_MAX, HEADER_READ_MAX},
-    routes,
-};
+use crate::{api_error::ApiError, core::Core, routes};
 
 /// The sockets of a control plane.
 pub(crate) struct Sockets {
@@ -48,12 +28,8 @@ pub(crate) struct Sockets {
     pub(crate) metrics: Option<TcpListener>,
 }
 
-/// What is answered on a listener: nothing but "starting" until the routes are there.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gate(Arc<OnceLock<Router>>);
-
 /// One gate per kind of caller.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gates {
     /// Users' tools.
     pub(crate) public: Gate,
@@ -63,6 +39,13 @@ pub(crate) struct Gates {
     pub(crate) peer: Gate,
     /// Prometheus.
     pub(crate) metrics: Gate,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        let gate = || Gate::closed(starting);
+        Self { public: gate(), node: gate(), peer: gate(), metrics: gate() }
+    }
 }
 
 impl Gates {
@@ -104,29 +87,6 @@ impl Gates {
     }
 }
 
-impl Gate {
-    fn open(&self, router: Router) {
-        self.0.set(router).expect("a gate is opened once");
-    }
-
-    /// The routes behind the gate, behind the checks of `hosts`.
-    fn router(&self, hosts: Option<&Hosts>) -> Router {
-        let gate = self.clone();
-        let router = Router::new().fallback(move |request: Request<Body>| gate.answer(request));
-        match hosts {
-            Some(hosts) => router.layer(axum::middleware::from_fn_with_state(hosts.clone(), guard)),
-            None => router,
-        }
-    }
-
-    async fn answer(self, request: Request<Body>) -> Response {
-        match self.0.get() {
-            Some(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
-            None => starting(request.uri().path()),
-        }
-    }
-}
-
 /// What is said while the log is replayed.
 fn starting(path: &str) -> Response {
     let waits_for = "the log to be read";
@@ -152,45 +112,4 @@ fn tcp(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
 fn unix(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
     listener.set_nonblocking(true)?;
     tokio::net::UnixListener::from_std(listener)
-}
-
-/// Accepts until `stop`, then lets the requests under way finish. `behind` says what is to be found out about a caller before its first request.
-async fn serve<L: Listener>((mut listener, behind): (L, impl Fn(&L::Io) -> Behind), router: Router, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        // The next connection waits in the accept queue until there is a place for it.
-        let place = places.clone().acquire_owned();
-        let accepted = async {
-            let place = place.await.expect("the places are never closed");
-            (listener.accept().await.0, place)
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            (stream, place) = accepted => {
-                let (router, behind, watcher) = (router.clone(), behind(&stream), graceful.watcher());
-                connections.spawn(async move {
-                    let router = match behind.via().await {
-                        Some(via) => router.layer(Extension(via)),
-                        None => router,
-                    };
-                    let service = hyper::service::service_fn(move |request: Request<Incoming>| router.clone().oneshot(request));
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEADER_READ_MAX)
-                        .serve_connection(TokioIo::new(stream), service);
-                    if let Err(error) = watcher.watch(connection).await {
-                        tracing::debug!(error = %error, "a connection ended with an error");
-                    }
-                    drop(place);
-                });
-            }
-        }
-    }
-    drop(listener);
-    graceful.shutdown().await;
-    while connections.join_next().await.is_some() {}
 }

@@ -1,9 +1,10 @@
 //! The members of the group follow the servers of the state: whoever leads looks, takes one step, and looks again. Owns when to look; which step is
-//! `membership.rs`'s, and how it is taken is consensus'.
+//! the crate `membership`'s, and how it is taken is consensus'.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use consensus::{Leadership, Membership, Peer, Shape};
+use consensus::Peer;
+use membership::votes::{Group, Step, Told, next_step, remember};
 use model::{id::NodeId, problem::chain};
 use state::State;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -11,7 +12,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     core::Core,
     limits::{MEMBERS_LOOK_EVERY, MEMBERS_REST},
-    membership::{self, Group, Step},
 };
 
 /// Runs until the process stops.
@@ -43,44 +43,22 @@ pub(crate) async fn run(core: Arc<Core>) {
             core.live.keep_only(&state);
             core.spread.forget();
         }
-        if matches!(*leadership.borrow(), Leadership::Leading { .. }) {
-            let group = Group { refused: refused.clone(), ..group(&state, &membership.borrow(), &core) };
-            if let Some(step) = membership::next_step(&group) {
-                let taken = take(&core, &state, step).await;
-                remember(&mut refused, step, taken);
-            }
+        let leads = leadership.borrow().is_leading();
+        if let Some(step) = leads.then(|| group(&core, &state, &refused)).as_ref().and_then(next_step) {
+            let taken = take(&core, &state, step).await;
+            remember(&mut refused, step, taken);
         }
         // Most entries have nothing to do with nodes: they are looked at together.
         tokio::time::sleep(MEMBERS_REST).await;
     }
 }
 
-/// Who was refused a vote waits for the others to be asked for theirs; when they were, or one got it, all are asked for again.
-fn remember(refused: &mut BTreeSet<NodeId>, step: Step, taken: bool) {
-    match step {
-        Step::Promote(id) if !taken && refused.insert(id) => {}
-        _ => refused.clear(),
-    }
-}
-
-/// What the leader knows of the group.
-fn group(state: &State, membership: &Membership, core: &Core) -> Group {
-    let progress = core.consensus.progress();
-    let ids = |peers: &[Peer]| peers.iter().map(|peer| NodeId(peer.id)).collect::<BTreeSet<_>>();
-    let last = *core.consensus.applied().borrow();
-    let patience = core.consensus.patience();
-    let behind = |id: u64| {
-        let known = progress.iter().find(|known| known.id == id)?;
-        known.heard.filter(|heard| *heard <= patience)?;
-        known.matched.map(|matched| last.saturating_sub(matched))
-    };
-    Group {
-        servers: state.nodes().filter(|node| node.is_server()).map(|node| node.id).collect(),
-        voters: ids(&membership.voters),
-        learners: membership.learners.iter().map(|peer| (NodeId(peer.id), behind(peer.id))).collect(),
-        refused: BTreeSet::new(),
-        changing: membership.shape == Shape::Joint,
-    }
+/// The group as consensus knows it here.
+fn group(core: &Core, state: &State, refused: &BTreeSet<NodeId>) -> Group {
+    let (membership, progress) = (core.consensus.membership(), core.consensus.progress());
+    let (applied, patience) = (*core.consensus.applied().borrow(), core.consensus.patience());
+    let told = Told { membership: &membership.borrow(), progress: &progress, applied, patience };
+    Group::of(state, &told, refused)
 }
 
 /// Takes the step; says whether it was taken.

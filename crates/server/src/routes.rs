@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use api::{peer::FORWARD_PATH, v1};
+use api::{
+    openapi::{Content, Operation, Shape, shape},
+    peer::FORWARD_PATH,
+    v1,
+};
 use axum::{
     Extension, Router,
     body::Body,
@@ -13,21 +17,21 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, head, post, put},
 };
+use doors::limits::STRANGER_BODY_BYTES_MAX;
 use http_body_util::Limited;
 use tokio::time::timeout;
 use tower::ServiceExt;
+use transport::Caller;
 
 use crate::{
     admit,
     api_error::ApiError,
     core::Core,
-    doors, forward,
+    forward,
     handlers::{
         apply, apps, artifacts, authority, cluster, events, health, join, logs, members, node, peer, snapshot, tokens, top, values, watch,
         why,
     },
-    limits::STRANGER_BODY_BYTES_MAX,
-    openapi::{Content, Shape, shape},
 };
 
 #[cfg(test)]
@@ -35,38 +39,29 @@ mod tests;
 
 /// One endpoint.
 pub(crate) struct Endpoint {
-    /// Its method.
-    pub(crate) method: Method,
-    /// Its path, with `{names}`.
-    pub(crate) path: &'static str,
-    /// What it does, in a line.
-    pub(crate) summary: &'static str,
-    /// What its query may hold.
-    pub(crate) query: Option<Shape>,
-    /// What is sent.
-    pub(crate) request: Content,
-    /// What is answered.
-    pub(crate) answer: Content,
+    /// What is asked and answered.
+    pub(crate) operation: Operation,
     handler: MethodRouter<Arc<Core>>,
 }
 
 impl Endpoint {
     fn new(method: Method, path: &'static str, summary: &'static str, handler: MethodRouter<Arc<Core>>) -> Self {
-        Self { method, path, summary, query: None, request: Content::Nothing, answer: Content::Nothing, handler }
+        let operation = Operation { method, path, summary, query: None, request: Content::Nothing, answer: Content::Nothing };
+        Self { operation, handler }
     }
 
     fn query(mut self, shape: Shape) -> Self {
-        self.query = Some(shape);
+        self.operation.query = Some(shape);
         self
     }
 
     fn takes(mut self, content: Content) -> Self {
-        self.request = content;
+        self.operation.request = content;
         self
     }
 
     fn answers(mut self, content: Content) -> Self {
-        self.answer = content;
+        self.operation.answer = content;
         self
     }
 }
@@ -260,7 +255,7 @@ fn node_endpoints() -> Vec<Endpoint> {
 /// The public API: who asks is known before where it is answered, and that before what is done.
 pub(crate) fn public(core: &Arc<Core>) -> Router {
     router(core, public_endpoints(), |handler, core| {
-        let handler = handler.layer(from_fn_with_state(core.clone(), forward::route)).layer(from_fn(doors::remember));
+        let handler = handler.layer(from_fn_with_state(core.clone(), forward::route)).layer(from_fn(admit::remember));
         handler.layer(from_fn_with_state(core.clone(), admit::admit))
     })
 }
@@ -275,7 +270,9 @@ pub(crate) fn peer(core: &Arc<Core>) -> Router {
     let (node, public) = (router(core, node_endpoints(), |handler, _| handler), public(core));
     let own = router(core, peer_endpoints(), |handler, _| handler);
     let core = core.clone();
-    Router::new().fallback(move |Extension(from): Extension<peer::From>, request: Request| async move {
+    Router::new().fallback(move |Extension(caller): Extension<Caller>, mut request: Request| async move {
+        let from = peer::From(caller);
+        request.extensions_mut().insert(from);
         // Before a byte of a body is read: what is collected of one is memory, whoever sends it.
         if let Err(error) = from.still_known(&core).and_then(|()| from.may_call(request.uri().path())) {
             return error.into_response();
@@ -325,8 +322,9 @@ fn router(
     let mut router = Router::new();
     for endpoint in endpoints {
         // An upload takes as long as it takes: what bounds it is the time between two pieces.
-        let handler = if matches!(endpoint.request, Content::Bytes) { endpoint.handler } else { endpoint.handler.layer(from_fn(deadline)) };
-        router = router.route(endpoint.path, guarded(handler, core).layer(from_fn_with_state(core.clone(), count)));
+        let handler =
+            if matches!(endpoint.operation.request, Content::Bytes) { endpoint.handler } else { endpoint.handler.layer(from_fn(deadline)) };
+        router = router.route(endpoint.operation.path, guarded(handler, core).layer(from_fn_with_state(core.clone(), count)));
     }
     router
         .fallback(|request: Request| async move {

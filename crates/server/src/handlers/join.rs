@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use api::peer::{Introduction, JOIN_PATH, JoinAnswer, JoinRequest};
 use axum::extract::State;
-use founding::introduction::{facts, servers};
+use founding::{
+    introduction::{facts, servers},
+    reach,
+};
+use membership::joining::{self, Heard};
 use model::{
     id::{InvalidId, NodeId, TokenId},
     problem::chain,
@@ -24,9 +28,7 @@ use crate::{
     core::Core,
     extract::{Answer, Json},
     forward::no_leader,
-    joining::{self, Heard},
     limits::{ANYBODY_BYTES_MAX, READ_BARRIER_MAX},
-    reach,
 };
 
 pub(crate) async fn join(

@@ -17,6 +17,7 @@ use axum::{
 };
 use backup::{About, Kind, Writer};
 use bytes::Bytes;
+use doors::via::Via;
 use founding::machine::Machine;
 use futures_util::stream;
 use model::id::Digest;
@@ -30,7 +31,6 @@ use tokio::{
 use wishes::caller::Caller;
 
 use crate::{
-    admit::Via,
     api_error::ApiError,
     clock,
     core::Core,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::peer::DEADLINE_HEADER;
+use api::{openapi, peer::DEADLINE_HEADER};
 use http_body_util::BodyExt;
 
 use super::*;
@@ -70,7 +70,7 @@ const AUDITED: [(&str, &str, Leaves); 21] = [
 fn every_endpoint_that_changes_something_says_what_it_leaves_in_the_audit_log() {
     let known: BTreeMap<_, _> = AUDITED.into_iter().map(|(method, path, leaves)| ((method, path), leaves)).collect();
     let endpoints = public_endpoints();
-    for Endpoint { method, path, .. } in &endpoints {
+    for Endpoint { operation: Operation { method, path, .. }, .. } in &endpoints {
         let leaves = known.get(&(method.as_str(), *path));
         assert!(method.is_safe() || leaves.is_some(), "{method} {path} leaves an entry in the audit log, or says here why it leaves none");
         let unwritten = matches!(leaves, Some(Leaves::Nothing(_))) && !method.is_safe();
@@ -81,7 +81,26 @@ fn every_endpoint_that_changes_something_says_what_it_leaves_in_the_audit_log() 
         );
     }
     for (method, path) in known.keys() {
-        let is_there = endpoints.iter().any(|endpoint| endpoint.method.as_str() == *method && endpoint.path == *path);
+        let is_there = endpoints.iter().any(|endpoint| endpoint.operation.method.as_str() == *method && endpoint.operation.path == *path);
         assert!(is_there, "{method} {path} is no endpoint any more");
     }
+}
+
+#[test]
+fn every_endpoint_and_every_reference_is_there() {
+    let endpoints = public_endpoints();
+    let document = openapi::document(endpoints.iter().map(|endpoint| &endpoint.operation));
+    for Endpoint { operation: asked, .. } in &endpoints {
+        let operation = &document["paths"][asked.path][asked.method.as_str().to_lowercase()];
+        assert_eq!(operation["summary"], asked.summary, "{} {}", asked.method, asked.path);
+    }
+    let text = document.to_string();
+    for (at, _) in text.match_indices("#/components/schemas/") {
+        let name = text[at + "#/components/schemas/".len()..].split('"').next().expect("a reference ends");
+        assert!(document["components"]["schemas"][name].is_object(), "{name} is referred to and not there");
+    }
+    let asked = document["paths"]["/v1/logs"]["get"]["parameters"].as_array().expect("a list");
+    assert!(asked.iter().any(|parameter| parameter["name"] == "follow"), "{asked:?}");
+    let answer = |path: &str| document["paths"][path]["get"]["responses"]["2XX"]["content"]["application/json"]["schema"].clone();
+    assert_ne!(answer("/v1/apps"), answer("/v1/nodes"), "lists of different things are different schemas");
 }

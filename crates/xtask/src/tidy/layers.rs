@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("words", &["model"]),
     ("truth", &["state", "inspect", "certificates", "transport", "backup", "neighbor"]),
     ("parts", &["scheduler", "consensus", "runtime", "gateway", "api"]),
-    ("joints", &["artifacts", "formation", "founding", "rotation", "views", "wishes"]),
+    ("joints", &["artifacts", "doors", "formation", "founding", "membership", "rotation", "views", "wishes"]),
     ("roles", &["server", "worker"]),
     ("node", &["supervisor"]),
     ("program", &["shoal", "simulation"]),
@@ -31,7 +31,7 @@ const DOORS: [(&str, &[&str]); 13] = [
     ("codeq", &["consensus"]),
     ("bincode", &["consensus", "state"]),
     ("wasmparser", &["inspect"]),
-    ("axum", &["server", "worker", "shoal"]),
+    ("axum", &["doors", "server", "worker", "shoal"]),
     ("rustls*", &["certificates", "transport", "gateway", "runtime"]),
     ("serde-saphyr", &["model"]),
     ("clap*", &["shoal", "supervisor"]),
@@ -207,7 +207,7 @@ mod tests {
             &[],
             expect![[r#"
                 crates/gateway/Cargo.toml: door: `anyhow` is used only in shoal, supervisor, xtask
-                crates/gateway/Cargo.toml: door: `axum` is used only in server, worker, shoal
+                crates/gateway/Cargo.toml: door: `axum` is used only in doors, server, worker, shoal
                 crates/worker/Cargo.toml: door: `wasmtime-wasi` is used only in runtime
             "#]],
         );

@@ -15,8 +15,8 @@ const CRATE_LINES_MAX: usize = 6_000;
 
 /// Files (`path`), functions (`path function`) and crates over the limit, with the lines they have; a crate with some room. Only ever made shorter.
 const RATCHET: &[(&str, usize)] = &[
-    // What other machines may ask, the doors they come through and joining are the seam to split at.
-    ("crates/server", 7_360),
+    // What other machines may ask, and the ways to them, are the seam to split at.
+    ("crates/server", 6_310),
     // One file per subcommand, those about the cluster among them, and the development mode, which is the next to go.
     ("crates/shoal", 10_420),
     // Logs, spans and figures are the seam to split at.

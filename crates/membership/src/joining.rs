@@ -17,24 +17,24 @@ use crate::limits::{REPLACE_SILENCE_MIN, TURNED_AWAY_TELL_EVERY};
 ///
 /// # Errors
 /// Why the state would refuse it.
-pub(crate) fn try_out(state: &State, command: &Command) -> Result<Applied, Refused> {
+pub fn try_out(state: &State, command: &Command) -> Result<Applied, Refused> {
     let mut after = state.trial();
     after.apply(after.index().next(), command)
 }
 
 /// What is known of a node whose place somebody wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub struct Heard {
     /// How long ago it answered as a server; none when it never did while this server leads.
-    pub(crate) server: Option<Duration>,
+    pub server: Option<Duration>,
     /// How long this server has been leading.
-    pub(crate) led: Duration,
+    pub led: Duration,
     /// What its worker's reports say.
-    pub(crate) worker: NodeState,
+    pub worker: NodeState,
 }
 
 /// Why `lost` may be alive, if it may. What was not asked yet is alive: whoever has just begun to lead has heard nobody.
-pub(crate) fn may_live(lost: &NodeRecord, heard: Heard) -> Option<String> {
+pub fn may_live(lost: &NodeRecord, heard: Heard) -> Option<String> {
     if lost.is_server() {
         match heard.server {
             Some(ago) if ago < REPLACE_SILENCE_MIN => return Some(format!("it was heard {} ms ago", ago.as_millis())),
@@ -54,11 +54,11 @@ pub(crate) fn may_live(lost: &NodeRecord, heard: Heard) -> Option<String> {
 
 /// Since when this server leads, as whoever looks at its leadership saw it.
 #[derive(Debug, Default)]
-pub(crate) struct Reign(Mutex<Option<(u64, Instant)>>);
+pub struct Reign(Mutex<Option<(u64, Instant)>>);
 
 impl Reign {
     /// Takes over what was seen at `now`.
-    pub(crate) fn saw(&self, leadership: &Leadership, now: Instant) {
+    pub fn saw(&self, leadership: &Leadership, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *since = match (leadership, *since) {
             (Leadership::Leading { term, .. }, Some((known, at))) if known == *term => Some((known, at)),
@@ -68,7 +68,7 @@ impl Reign {
     }
 
     /// For how long `leadership` has lasted at `now`, as far as it was seen; nothing while this server does not lead, or in a term that was not looked at yet.
-    pub(crate) fn lasts(&self, leadership: &Leadership, now: Instant) -> Duration {
+    pub fn lasts(&self, leadership: &Leadership, now: Instant) -> Duration {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (leadership, since) {
             (Leadership::Leading { term, .. }, Some((known, at))) if known == *term => now.saturating_duration_since(at),
@@ -79,7 +79,7 @@ impl Reign {
 
 /// Those turned away: all of them are counted, and one line every now and then says how many there were.
 #[derive(Debug, Default)]
-pub(crate) struct TurnedAway(Mutex<Told>);
+pub struct TurnedAway(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -89,7 +89,7 @@ struct Told {
 
 impl TurnedAway {
     /// Counts one at `now`. Says how many there were since the last line when it is time for another.
-    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
+    pub fn count(&self, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.since += 1;
         if told.last.is_some_and(|last| now.saturating_duration_since(last) < TURNED_AWAY_TELL_EVERY) {

@@ -1,6 +1,6 @@
 //! Doors with real sockets: who gives way to whom. Nothing here waits for luck: what must end is waited for.
 
-use axum::{body::Body, middleware::from_fn, routing::get};
+use axum::routing::get;
 use hyper::StatusCode;
 use model::id::NodeId;
 use tokio::{
@@ -126,22 +126,4 @@ async fn a_stranger_goes_when_its_time_is_over_and_a_node_does_not() {
             assert_eq!(asked(&open.node()).await, StatusCode::OK);
         }
     }
-}
-
-#[tokio::test]
-async fn only_a_name_makes_a_stranger_known() {
-    let router = Router::new().route("/", get(|| async { "in" })).layer(from_fn(remember));
-    let ask = async |caller: Option<Caller>| {
-        let admitted = Admitted::default();
-        let mut request = hyper::Request::get("/").extension(admitted.clone());
-        if let Some(caller) = caller {
-            request = request.extension(caller);
-        }
-        let request = request.body(Body::empty()).expect("a request");
-        router.clone().oneshot(request).await.expect("never fails");
-        admitted.holds()
-    };
-    let principal = api::v1::Principal { name: "ana".into(), role: api::v1::ApiRole::Viewer, namespace: None };
-    assert!(ask(Some(Caller { principal, by_token: true, token: None, from: String::new(), key: None })).await);
-    assert!(!ask(None).await, "what anybody may ask makes nobody known");
 }

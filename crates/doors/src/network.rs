@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, extract::Request, middleware::Next, response::Response};
+use axum::{Extension, Router};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -29,21 +29,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use transport::{Accepted, Acceptor, Caller as Peer, Protocol};
-use wishes::caller::Caller;
+use transport::{Accepted, Acceptor, Caller, Protocol};
 
 use crate::{
-    admit::Via,
-    handlers::peer::From,
     limits::{
         ACCEPT_REST, API_STRANGER_MAX, API_STRANGERS_MAX, CONNECTIONS_MAX, HANDSHAKES_MAX, HEADER_READ_MAX, KEEP_ALIVE_EVERY,
         KEEP_ALIVE_MAX, MEMBER_CONNECTIONS_MAX, PEER_STRANGER_MAX, PEER_STRANGERS_MAX, STRANGER_STREAMS_MAX, STRANGER_WINDOW_BYTES,
         WINDOW_BYTES,
     },
+    via::Via,
 };
 
 /// A listener that speaks TLS.
-pub(crate) struct Door {
+pub struct Door {
     acceptor: Acceptor,
     router: Router,
     kind: Kind,
@@ -74,22 +72,22 @@ struct Bounds {
 
 /// Whether a connection is of somebody who may come in. Travels with each of its requests.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Admitted(Arc<AtomicBool>);
+pub struct Admitted(Arc<AtomicBool>);
 
 /// Connections of those who have not shown who they are, the oldest first.
 #[derive(Debug, Default)]
 struct Strangers(VecDeque<(AbortHandle, Admitted)>);
 
 impl Door {
-    /// Where users' tools come in.
-    pub(crate) fn api(acceptor: Acceptor, router: Router) -> Self {
+    /// Where users' tools come in. Their requests carry an [`Admitted`], for whoever learns who they are.
+    pub fn api(acceptor: Acceptor, router: Router) -> Self {
         let bounds =
             Bounds { connections: CONNECTIONS_MAX, strangers: API_STRANGERS_MAX, handshakes: HANDSHAKES_MAX, patience: API_STRANGER_MAX };
         Self { acceptor, router, kind: Kind::Api, bounds }
     }
 
-    /// Where other nodes come in.
-    pub(crate) fn peer(acceptor: Acceptor, router: Router) -> Self {
+    /// Where other nodes come in. Their requests carry the [`Caller`] that the handshake showed.
+    pub fn peer(acceptor: Acceptor, router: Router) -> Self {
         let bounds = Bounds {
             connections: MEMBER_CONNECTIONS_MAX,
             strangers: PEER_STRANGERS_MAX,
@@ -100,7 +98,7 @@ impl Door {
     }
 
     /// Accepts until `stop`, then lets the requests under way finish.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.bounds.connections));
         let (mut handshakes, mut connections) = (JoinSet::new(), JoinSet::new());
         let (mut begun, mut strangers) = (Strangers::default(), Strangers::default());
@@ -142,7 +140,7 @@ impl Door {
 
     /// Whether the handshake says who it is.
     fn known(&self, accepted: &Accepted<TcpStream>) -> Admitted {
-        let is_node = self.kind == Kind::Peer && matches!(accepted.caller, Peer::Node(_));
+        let is_node = self.kind == Kind::Peer && matches!(accepted.caller, Caller::Node(_));
         Admitted(Arc::new(AtomicBool::new(is_node)))
     }
 
@@ -156,7 +154,7 @@ impl Door {
     ) -> impl Future<Output = ()> + use<> {
         let router = match self.kind {
             Kind::Api => self.router.clone().layer(Extension(Via::Tls(from))).layer(Extension(admitted.clone())),
-            Kind::Peer => self.router.clone().layer(Extension(From(accepted.caller))).layer(Extension(Via::Server)),
+            Kind::Peer => self.router.clone().layer(Extension(accepted.caller)).layer(Extension(Via::Server)),
         };
         let patience = self.bounds.patience;
         // Who shows a certificate sends artifacts; who asks to join, a page.
@@ -227,18 +225,15 @@ async fn speak(
 }
 
 impl Admitted {
-    fn holds(&self) -> bool {
+    /// Whoever is at the other end is no stranger any more.
+    pub fn let_in(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody was let in.
+    pub fn holds(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-/// The middleware behind `admit`: whoever gets here with a name is no stranger any more.
-pub(crate) async fn remember(request: Request, next: Next) -> Response {
-    let extensions = request.extensions();
-    if let (Some(admitted), Some(_)) = (extensions.get::<Admitted>(), extensions.get::<Caller>()) {
-        admitted.0.store(true, Ordering::Relaxed);
-    }
-    next.run(request).await
 }
 
 impl Strangers {

@@ -3,34 +3,64 @@
 //! A new server follows without a vote until it has caught up. Votes go to an odd number of servers, three unless an operator promotes more: two votes
 //! survive no loss, so that the second and the third are given together. Nobody loses a vote because it is silent.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use consensus::{Membership, Peer, Progress, Shape};
 use model::id::NodeId;
+use state::State;
 
-/// Votes that are given by themselves.
-pub(crate) const VOTERS_WANTED: usize = 3;
-
-/// Entries a learner may lack and count as caught up: what one batch brings.
-pub(crate) const CAUGHT_UP_WITHIN: u64 = 100;
+use crate::limits::{CAUGHT_UP_WITHIN, VOTERS_WANTED};
 
 /// The group as the leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Group {
+pub struct Group {
     /// Servers of the replicated state.
-    pub(crate) servers: BTreeSet<NodeId>,
+    pub servers: BTreeSet<NodeId>,
     /// Members that vote.
-    pub(crate) voters: BTreeSet<NodeId>,
+    pub voters: BTreeSet<NodeId>,
     /// Members that follow, and how many entries each lacks; none of one that does not answer now, however far it had come.
-    pub(crate) learners: Vec<(NodeId, Option<u64>)>,
+    pub learners: Vec<(NodeId, Option<u64>)>,
     /// Learners that were refused a vote: another one is asked for first.
-    pub(crate) refused: BTreeSet<NodeId>,
+    pub refused: BTreeSet<NodeId>,
     /// A change of members is under way.
-    pub(crate) changing: bool,
+    pub changing: bool,
+}
+
+/// What consensus tells a leader of its members at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// Who they are.
+    pub membership: &'a Membership,
+    /// How far each of them has come.
+    pub progress: &'a [Progress],
+    /// The last entry that is applied here.
+    pub applied: u64,
+    /// How long one may be silent and still answer.
+    pub patience: Duration,
+}
+
+impl Group {
+    /// The group of `state` as consensus tells of it; `refused` are learners that were refused a vote.
+    pub fn of(state: &State, told: &Told<'_>, refused: &BTreeSet<NodeId>) -> Self {
+        let ids = |peers: &[Peer]| peers.iter().map(|peer| NodeId(peer.id)).collect::<BTreeSet<_>>();
+        let behind = |id: u64| {
+            let known = told.progress.iter().find(|known| known.id == id)?;
+            known.heard.filter(|heard| *heard <= told.patience)?;
+            known.matched.map(|matched| told.applied.saturating_sub(matched))
+        };
+        Self {
+            servers: state.servers().map(|node| node.id).collect(),
+            voters: ids(&told.membership.voters),
+            learners: told.membership.learners.iter().map(|peer| (NodeId(peer.id), behind(peer.id))).collect(),
+            refused: refused.clone(),
+            changing: told.membership.shape == Shape::Joint,
+        }
+    }
 }
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Let a server follow.
     Add(NodeId),
     /// Give a learner a vote.
@@ -40,7 +70,7 @@ pub(crate) enum Step {
 }
 
 /// The next step, if any.
-pub(crate) fn next_step(group: &Group) -> Option<Step> {
+pub fn next_step(group: &Group) -> Option<Step> {
     if group.changing {
         return None;
     }
@@ -57,6 +87,14 @@ pub(crate) fn next_step(group: &Group) -> Option<Step> {
     let needed = if group.voters.len().is_multiple_of(2) { 1 } else { 2 };
     let next = ready.iter().find(|id| !group.refused.contains(id)).or(ready.first())?;
     (group.voters.len() < VOTERS_WANTED && ready.len() >= needed).then_some(Step::Promote(*next))
+}
+
+/// Who was refused a vote waits for the others to be asked for theirs; when they were, or one got it, all are asked for again.
+pub fn remember(refused: &mut BTreeSet<NodeId>, step: Step, taken: bool) {
+    match step {
+        Step::Promote(id) if !taken && refused.insert(id) => {}
+        _ => refused.clear(),
+    }
 }
 
 #[cfg(test)]
@@ -105,5 +143,32 @@ mod tests {
         check(&[1, 9, 12], &[1, 5, 9], &[(12, Some(0))], Some(Step::Remove(NodeId(5))));
         check(&[1, 9, 12], &[1, 9], &[(12, Some(0))], Some(Step::Promote(NodeId(12))));
         check(&[1, 5, 9, 12, 13], &[1, 5, 9, 12], &[(13, Some(0))], None);
+    }
+
+    #[test]
+    fn one_that_does_not_answer_now_is_not_known_to_have_caught_up() {
+        let peer = |id| Peer { id, address: String::new() };
+        let membership = Membership { learners: vec![peer(5), peer(9), peer(12)], shape: Shape::Joint, ..Membership::default() };
+        let heard = |id, ago: u64| Progress { id, matched: Some(40), heard: Some(Duration::from_millis(ago)) };
+        let progress = [heard(5, 800), heard(9, 801)];
+        let told = Told { membership: &membership, progress: &progress, applied: 100, patience: Duration::from_millis(800) };
+        let group = Group::of(&State::empty(), &told, &ids(&[9]));
+        assert_eq!(group.learners, [(NodeId(5), Some(60)), (NodeId(9), None), (NodeId(12), None)]);
+        assert!(group.changing && group.servers.is_empty() && group.refused == ids(&[9]));
+    }
+
+    #[test]
+    fn everybody_is_asked_for_once_and_then_anew() {
+        let mut refused = BTreeSet::new();
+        for (step, taken, expected) in [
+            (Step::Promote(NodeId(5)), false, &[5][..]),
+            (Step::Promote(NodeId(9)), false, &[5, 9]),
+            (Step::Promote(NodeId(5)), false, &[]),
+            (Step::Promote(NodeId(5)), false, &[5]),
+            (Step::Promote(NodeId(9)), true, &[]),
+        ] {
+            remember(&mut refused, step, taken);
+            assert_eq!(refused, ids(expected), "{step:?} {taken}");
+        }
     }
 }

@@ -3,22 +3,26 @@
 
 use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc};
 
+use api::v1::ErrorDetail;
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 
-use crate::api_error::ApiError;
+use crate::refusal::{answer, status_of};
+
+/// The code of a call under a name that is not the door's, or of a page that has no business here.
+const REFUSED: &str = "E0410";
 
 /// Names the API may be called by, without ports.
 #[derive(Debug, Clone)]
-pub(crate) struct Hosts(Arc<BTreeSet<String>>);
+pub struct Hosts(Arc<BTreeSet<String>>);
 
 impl Hosts {
     /// The loopback names, the address `listener` is bound to, and `more`.
-    pub(crate) fn of(listener: &TcpListener, more: &[String]) -> io::Result<Self> {
+    pub fn of(listener: &TcpListener, more: &[String]) -> io::Result<Self> {
         let bound = listener.local_addr()?.ip();
         let bound = if bound.is_ipv6() { format!("[{bound}]") } else { bound.to_string() };
         let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter().chain([bound]);
@@ -26,7 +30,7 @@ impl Hosts {
     }
 
     /// Whether a request with these headers may be answered.
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), (StatusCode, ErrorDetail)> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
             (Some(host), None) if self.knows(host) => host,
@@ -42,7 +46,7 @@ impl Hosts {
         }
         let does = if method.is_safe() { "asks" } else { "tries to change" };
         let message = format!("a page of {} {does} this cluster", origin.unwrap_or("another site"));
-        Err(ApiError::new("E0410", message, "pages of other sites may not; use the `shoal` program").status(StatusCode::FORBIDDEN))
+        Err((StatusCode::FORBIDDEN, ErrorDetail::new(REFUSED, message, "pages of other sites may not; use the `shoal` program")))
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -52,15 +56,16 @@ impl Hosts {
     }
 }
 
-fn refuse_host(what: &str) -> ApiError {
-    ApiError::new("E0410", format!("the API is not called {what}"), "call it by `localhost` or by the address it listens on")
+fn refuse_host(what: &str) -> (StatusCode, ErrorDetail) {
+    let help = "call it by `localhost` or by the address it listens on";
+    (status_of(REFUSED), ErrorDetail::new(REFUSED, format!("the API is not called {what}"), help))
 }
 
-/// The middleware.
-pub(crate) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+/// The middleware: refuses what [`Hosts`] does not let pass.
+pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     match hosts.check(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err((status, detail)) => answer(status, detail),
     }
 }
 
@@ -74,7 +79,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse::<header::HeaderName>().expect("a name"), value.parse().expect("a value")))
             .collect();
-        let status = hosts.check(&method, &map).map_or_else(|error| error.into_response().status(), |()| StatusCode::OK);
+        let status = hosts.check(&method, &map).map_or_else(|(status, _)| status, |()| StatusCode::OK);
         assert_eq!(status, expected, "{method} {headers:?}");
     }
 

@@ -1,5 +1,5 @@
 //! Who is behind a connection that comes over no network: the owner of this machine's server, or anybody else. Owns when that is asked; what it opens is
-//! `admit`'s, and how it is found out the crate `neighbor`'s.
+//! whoever is behind the door's, and how it is found out the crate `neighbor`'s.
 
 use std::net::SocketAddr;
 
@@ -8,11 +8,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use model::problem::chain;
 
-use crate::admit::Via;
+use crate::via::Via;
 
 /// What is known of the other end when a connection is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Behind {
+pub enum Behind {
     /// It does not matter: the listener is one kind of caller's.
     Anyone,
     /// The user who connected to the API's socket; none when the kernel does not say.
@@ -23,17 +23,17 @@ pub(crate) enum Behind {
 
 impl Behind {
     /// Of the API's socket.
-    pub(crate) fn socket(stream: &UnixStream) -> Self {
+    pub fn socket(stream: &UnixStream) -> Self {
         Self::Socket(stream.peer_cred().ok().map(|who| User(who.uid())))
     }
 
     /// Of the API's port on loopback.
-    pub(crate) fn loopback(stream: &TcpStream) -> Self {
+    pub fn loopback(stream: &TcpStream) -> Self {
         Self::Loopback(stream.peer_addr().ok().zip(stream.local_addr().ok()))
     }
 
     /// How the requests of the connection come. Asked once, before the first is read: later the caller may have gone, and be nobody.
-    pub(crate) async fn via(self) -> Option<Via> {
+    pub async fn via(self) -> Option<Via> {
         let (user, owner) = match self {
             Self::Anyone => return None,
             Self::Socket(user) => (user, Via::Socket),

@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
-use api::peer::Introduction;
+use api::{peer::Introduction, v1::ErrorDetail};
 use state::State;
-
-use crate::api_error::ApiError;
 
 /// Refuses a node of another machine as long as it, or anybody it must reach, is known by an address that means "this machine" on each of them. `source` is the
 /// address it comes from, when that is none of the machine it asks.
-pub(crate) fn check(state: &State, node: &Introduction, source: Option<IpAddr>) -> Result<(), ApiError> {
+///
+/// # Errors
+/// `E0609` with the flag that mends it.
+pub fn check(state: &State, node: &Introduction, source: Option<IpAddr>) -> Result<(), ErrorDetail> {
     let Some(source) = source else { return Ok(()) };
-    let refused = |message: String, help: String| Err(ApiError::new("E0609", message, help));
+    let refused = |message: String, help: String| Err(ErrorDetail::new("E0609", message, help));
     for (address, flag) in [(&node.peer, "--advertise-peer"), (&node.mesh, "--advertise-mesh")] {
         if let Some(address) = address.as_deref().filter(|address| is_loopback(address)) {
             let message = format!("{} would be known as {address}, which is another machine for everybody but itself", node.name);
@@ -42,9 +43,8 @@ mod tests {
     use model::id::{Index, Timestamp};
     use state::command::{Addresses, Command, CommandV1, Found, NodeKeys, Sealed};
 
-    use founding::introduction::{facts, renewed};
-
     use super::*;
+    use crate::introduction::{facts, renewed};
 
     fn node(name: &str, peer: Option<&str>, mesh: Option<&str>) -> Introduction {
         Introduction {
@@ -90,7 +90,7 @@ mod tests {
         let check = |founder: &str, joining: &Introduction, source: Option<&str>, expected: &str| {
             let state = founded(&node("a", Some(founder), None));
             let error = super::check(&state, joining, source.map(|source| source.parse().expect("an address"))).err();
-            assert_eq!(error.as_ref().map_or("", ApiError::message), expected, "{founder} {joining:?} {source:?}");
+            assert_eq!(error.as_ref().map_or("", |error| error.message.as_str()), expected, "{founder} {joining:?} {source:?}");
         };
         let leads_nowhere = "b is on another machine, and a is known as 127.0.0.1:7071, which leads nowhere from there";
         let itself = "b would be known as 127.0.0.1:7071, which is another machine for everybody but itself";
