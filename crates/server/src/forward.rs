@@ -92,11 +92,12 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
     let forwarded = request.extensions().get::<Via>() == Some(&Via::Server);
     let query = request.uri().query().unwrap_or_default();
     let (place, consistency) = (place(request.method(), &path, query), Consistency::of(query));
+    let until = Instant::now() + time_left(&request);
     if let Some(uri) = without_consistency(request.uri()) {
         *request.uri_mut() = uri;
     }
     match place {
-        _ if consistency == Consistency::Known && request.method() == Method::GET && place != Place::Here => {
+        _ if consistency == Consistency::Known && request.method() == Method::GET && place != Place::Here && !forwarded => {
             known(&core, (place, &path), request, next).await
         }
         Place::Here if consistency == Consistency::Stale => stale(&core, request, next).await,
@@ -106,23 +107,42 @@ pub(crate) async fn route(State(core): State<Arc<Core>>, mut request: Request, n
             Err(error) => error.into_response(),
         },
         Place::Leader => {
-            let leadership = core.consensus.leadership().borrow().clone();
-            match leadership {
+            let hop = hop(&core.consensus.leadership().borrow(), forwarded);
+            match hop {
                 // What is said of members, or done to them, is decided on what is known here: it must be what was acknowledged.
-                Leadership::Leading { .. } if is_about_members(&path) => match fresh(&core, request.extensions().get().cloned()).await {
+                Hop::Here if is_about_members(&path) => match fresh(&core, request.extensions().get().cloned()).await {
                     Ok(()) => next.run(request).await,
                     Err(error) => error.into_response(),
                 },
-                Leadership::Leading { .. } => next.run(request).await,
-                // A second hop would only chase a leader that moves.
-                _ if forwarded => no_leader("the server this was passed on to does not lead").into_response(),
-                Leadership::Following { leader, .. } => match pass_on(&core, leader.id, &path, request).await {
+                Hop::Here => next.run(request).await,
+                Hop::To(leader) => match pass_on(&core, leader, &path, request, until).await {
                     Ok(response) => response,
                     Err(error) => error.into_response(),
                 },
-                Leadership::Unknown => no_leader("no server leads at the moment").into_response(),
+                Hop::Nowhere(why) => no_leader(why).into_response(),
             }
         }
+    }
+}
+
+/// Where a request goes that the leader answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hop {
+    /// This server leads.
+    Here,
+    /// This one does.
+    To(u64),
+    /// Nobody answers it, for this reason.
+    Nowhere(&'static str),
+}
+
+fn hop(leadership: &Leadership, forwarded: bool) -> Hop {
+    match leadership {
+        Leadership::Leading { .. } => Hop::Here,
+        // A second hop would only chase a leader that moves.
+        _ if forwarded => Hop::Nowhere("the server this was passed on to does not lead"),
+        Leadership::Following { leader, .. } => Hop::To(leader.id),
+        Leadership::Unknown => Hop::Nowhere("no server leads at the moment"),
     }
 }
 
@@ -145,7 +165,7 @@ async fn known(core: &Arc<Core>, (place, path): (Place, &str), request: Request,
     };
     let (parts, _) = request.into_parts();
     let again = || Request::from_parts(parts.clone(), Body::empty());
-    match timeout_at(until, pass_on(core, leader, path, again())).await {
+    match timeout_at(until, pass_on(core, leader, path, again(), until)).await {
         Ok(Ok(answer)) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => answer,
         _ => stale(core, again(), next).await,
     }
@@ -205,20 +225,26 @@ pub(crate) fn in_the_name_of(caller: &Caller, method: Method, path: &str) -> Res
     request.body(Body::empty()).map_err(|_| wrong(()))
 }
 
-async fn pass_on(core: &Arc<Core>, leader: u64, path: &str, request: Request) -> Result<Response, ApiError> {
+/// What is sent to the leader for `request`, which has `left` of its time.
+fn passed_on(request: Request, left: Duration) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let changes = changes(&parts.method, path);
     let target = format!("{FORWARD_PATH}{}", parts.uri.path_and_query().map_or("/", |text| text.as_str()));
     parts.uri = Uri::try_from(target).map_err(|error| ApiError::new("E0408", format!("the request cannot be passed on: {error}"), ""))?;
     let caller = parts.extensions.get::<Caller>().expect("nobody gets here without being let in");
     let caller = HeaderValue::from_bytes(&admit::passed(caller));
     let caller = caller.map_err(|_| ApiError::new("E0408", "the name of whoever asks cannot be passed on", ""))?;
     parts.headers.insert(PRINCIPAL_HEADER, caller);
-    parts.headers.insert(DEADLINE_HEADER, HeaderValue::from(u64::try_from(HANDLER_MAX.as_millis()).unwrap_or(u64::MAX)));
+    parts.headers.insert(DEADLINE_HEADER, HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove(header::HOST);
     parts.headers.remove(header::CONNECTION);
     parts.extensions.clear();
+    Ok(Request::from_parts(parts, body))
+}
+
+async fn pass_on(core: &Arc<Core>, leader: u64, path: &str, request: Request, until: Instant) -> Result<Response, ApiError> {
+    let (changes, left) = (changes(request.method(), path), until.saturating_duration_since(Instant::now()));
+    let request = passed_on(request, left)?;
     let mut leadership = core.consensus.leadership();
     // One that is gone may not answer for long: nobody waits long for it once another one leads.
     let moved = async move {
@@ -227,7 +253,7 @@ async fn pass_on(core: &Arc<Core>, leader: u64, path: &str, request: Request) ->
             std::future::pending::<()>().await;
         }
     };
-    let answer = core.peers.request_unless(leader, Request::from_parts(parts, body), HANDLER_MAX, moved).await;
+    let answer = core.peers.request_unless(leader, request, left, moved).await;
     let mut answer = answer.map_err(|error| {
         let why = format!("node-{leader} does not answer: {}", chain(&error));
         if changes { unanswered(error.sent(), &why) } else { no_leader(&why) }
@@ -260,48 +286,4 @@ pub(crate) fn time_left(request: &Request) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn handlers_do_not_hear_of_consistency() {
-        let check = |from: &str, expected: Option<&str>| {
-            let found = without_consistency(&from.parse().expect("a path"));
-            assert_eq!(found.map(|uri| uri.to_string()).as_deref(), expected, "{from}");
-        };
-        check("/v1/apps", None);
-        check("/v1/apps?namespace=a", None);
-        check("/v1/apps?consistency=stale", Some("/v1/apps"));
-        check("/v1/apps?namespace=a&consistency=stale&after=b", Some("/v1/apps?namespace=a&after=b"));
-    }
-
-    #[test]
-    fn writes_go_to_the_leader_and_reads_stay() {
-        let check = |method: Method, path: &str, query: &str, expected| {
-            assert_eq!(place(&method, path, query), expected, "{method} {path}?{query}")
-        };
-        check(Method::GET, "/healthz", "", Place::Here);
-        check(Method::GET, "/v1/version", "", Place::Here);
-        check(Method::GET, "/v1/apps", "", Place::Fresh);
-        check(Method::GET, "/v1/apps", "namespace=a&consistency=stale", Place::Here);
-        check(Method::GET, "/v1/apps", "namespace=a&consistency=known", Place::Fresh);
-        check(Method::GET, "/v1/cluster", "", Place::Leader);
-        check(Method::GET, "/v1/cluster", "consistency=known", Place::Leader);
-        check(Method::GET, "/v1/cluster", "consistency=stale", Place::Here);
-        check(Method::GET, "/v1/snapshot", "artifacts=true", Place::Fresh);
-        // Passed on, it would not come over the socket any more, and the key would travel.
-        check(Method::GET, "/v1/snapshot", "artifacts=true&keys=true", Place::Fresh);
-        check(Method::POST, "/v1/plan", "", Place::Fresh);
-        check(Method::POST, "/v1/plan", "consistency=stale", Place::Here);
-        check(Method::POST, "/v1/apply", "", Place::Leader);
-        check(Method::PUT, "/v1/artifacts/{digest}", "", Place::Here);
-        check(Method::DELETE, "/v1/namespaces/{namespace}/apps/{app}", "consistency=stale", Place::Leader);
-    }
-
-    #[test]
-    fn what_the_leader_may_have_got_is_in_doubt() {
-        let check = |sent, code: &str| assert_eq!(unanswered(sent, "gone").code(), code);
-        check(Sent::Never, "E0422");
-        check(Sent::Perhaps, "E0431");
-    }
-}
+mod tests;

@@ -24,6 +24,12 @@ use super::{
     supervisor::Event,
 };
 
+/// Prints the command with which another server joins.
+const JOIN_SERVER: &str = "shoal join-token create server";
+
+/// Prints the command with which a worker joins.
+const JOIN_WORKER: &str = "shoal join-token create worker";
+
 /// What is known of a node that starts.
 #[derive(Debug)]
 pub struct Readiness<'a> {
@@ -109,7 +115,8 @@ impl<'a> Readiness<'a> {
         self.in_part = missing.is_some();
         let unwritten = |source| StartError::File { attempt: "write", path: node.options.ready_file.clone().unwrap_or_default(), source };
         let mut ready = self.parts.only(node.ready().map_err(unwritten)?);
-        if node.place().since == Since::Begun && ready.peer.is_some() {
+        let begins_for_others = node.place().since == Since::Begun && ready.peer.is_some();
+        if begins_for_others {
             invite::invite(node, &mut ready).await;
         }
         if let Some(path) = &node.options.ready_file {
@@ -119,6 +126,15 @@ impl<'a> Readiness<'a> {
             None => {
                 let Ready { api, http, https, peer, node, .. } = &ready;
                 tracing::info!(api, http, https, peer, node.name = node, "the node is ready");
+                if begins_for_others {
+                    // Without the tokens themselves: what is logged is kept, and read by others.
+                    tracing::info!(
+                        join.address = peer,
+                        join.server = JOIN_SERVER,
+                        join.worker = JOIN_WORKER,
+                        "other machines can join this cluster; these print what to run there"
+                    );
+                }
                 notify("READY=1\nSTATUS=ready");
             }
             Some(why) => {

@@ -187,6 +187,13 @@ pub const MESH_KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
 /// is a tenth of what a core signs.
 pub const RENEWAL_SPREAD: Duration = Duration::from_secs(2);
 
+/// First wait after a renewal that failed: a server that was only starting anew is there by then.
+pub const RENEWAL_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Longest wait between renewals that fail. 5,000 workers whose servers are away ask 450 times in a second then, which the servers bear when they come back;
+/// who comes back after days is renewed before anybody looks.
+pub const RENEWAL_RETRY_MAX: Duration = Duration::from_secs(15);
+
 /// How often the certificate is looked at: it lasts a day, and is renewed at half of it.
 pub const RENEWAL_LOOK_EVERY: Duration = Duration::from_secs(60);
 

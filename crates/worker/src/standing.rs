@@ -21,7 +21,7 @@ use crate::{
     agent::chain,
     control::Control,
     directories::Directories,
-    limits::{CONTROL_WAIT_MAX, RENEWAL_LOOK_EVERY, RENEWAL_SPREAD, RETRY_WAIT_MAX},
+    limits::{CONTROL_WAIT_MAX, RENEWAL_LOOK_EVERY, RENEWAL_RETRY_MAX, RENEWAL_RETRY_MIN, RENEWAL_SPREAD, RETRY_WAIT_MAX},
     way::{Notes, Servers, Way},
 };
 
@@ -107,6 +107,7 @@ impl Standing {
         let mut changes = self.changes();
         let mut ticks = interval(RENEWAL_LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failures = 0;
         loop {
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
@@ -121,12 +122,16 @@ impl Standing {
                 sleep(share_of(RENEWAL_SPREAD, &current.key_digest())).await;
             }
             match self.renew(&current, &control).await {
-                Ok(()) => tracing::info!("the certificate of this worker is renewed"),
+                Ok(()) => {
+                    failures = 0;
+                    tracing::info!("the certificate of this worker is renewed");
+                }
                 Err(why) => {
                     tracing::warn!(error = why, "the certificate of this worker cannot be renewed yet");
-                    if !current.is_of_the_signing() {
-                        ticks.reset_after(RETRY_WAIT_MAX);
-                    }
+                    // A rotation waits for it.
+                    let most = if current.is_of_the_signing() { RENEWAL_RETRY_MAX } else { RETRY_WAIT_MAX };
+                    ticks.reset_after(pause_after(failures, most, &current.key_digest()));
+                    failures = failures.saturating_add(1);
                 }
             }
         }
@@ -140,6 +145,13 @@ impl Standing {
     }
 }
 
+/// How long to wait for the next try after one that failed when `failures` had failed before: twice as long each time, `most` at most, and of that between a
+/// half and the whole, so that workers who lost their servers together do not come back together.
+fn pause_after(failures: u32, most: Duration, key: &KeyDigest) -> Duration {
+    let whole = RENEWAL_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(most);
+    whole / 2 + share_of(whole / 2, key)
+}
+
 /// A part of `spread` that is another one for almost every key.
 fn share_of(spread: Duration, key: &KeyDigest) -> Duration {
     let [first, second, ..] = key.to_bytes();
@@ -150,13 +162,30 @@ fn share_of(spread: Duration, key: &KeyDigest) -> Duration {
 mod tests {
     use super::*;
 
+    fn key(first: u8, second: u8) -> KeyDigest {
+        let mut bytes = [7; 32];
+        (bytes[0], bytes[1]) = (first, second);
+        KeyDigest::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_tried_again_soon_and_then_less_often() {
+        let check = |failures, most: Duration, first: u64, last: u64| {
+            let pause = |key| pause_after(failures, most, &key).as_millis();
+            assert_eq!((pause(key(0, 0)), pause(key(255, 255))), (first.into(), last.into()), "after {failures}");
+        };
+        check(0, RENEWAL_RETRY_MAX, 500, 1_000);
+        check(1, RENEWAL_RETRY_MAX, 1_000, 2_000);
+        check(3, RENEWAL_RETRY_MAX, 4_000, 8_000);
+        check(4, RENEWAL_RETRY_MAX, 7_500, 15_000);
+        check(u32::MAX, RENEWAL_RETRY_MAX, 7_500, 15_000);
+        // What a rotation waits for is never put off for longer than the way to a server is.
+        check(9, RETRY_WAIT_MAX, 1_000, 2_000);
+    }
+
     #[test]
     fn keys_share_the_time_out() {
-        let share = |first, second| {
-            let mut bytes = [7; 32];
-            (bytes[0], bytes[1]) = (first, second);
-            share_of(Duration::from_secs(2), &KeyDigest::from_bytes(bytes))
-        };
+        let share = |first, second| share_of(Duration::from_secs(2), &key(first, second));
         assert_eq!((share(0, 0), share(255, 255)), (Duration::ZERO, Duration::from_secs(2)));
         assert!(share(127, 255) < Duration::from_secs(1) && share(128, 1) > Duration::from_secs(1));
     }

@@ -1,4 +1,5 @@
-//! A cluster that was switched off for longer than its certificates last comes back; a stranger whose certificate has expired is not let in.
+//! A cluster that was switched off for longer than its certificates last comes back; a stranger whose certificate has expired is not let in; a worker's
+//! certificate is renewed however long its servers were away.
 
 use std::{
     path::Path,
@@ -8,14 +9,15 @@ use std::{
 
 use cluster_tests::{
     clients::{Clients, Workload},
-    cluster::Cluster,
-    eventually,
+    cluster::{Cluster, hello},
+    eventually, guest,
     node::Node,
+    raw,
 };
-use model::id::Timestamp;
+use model::id::{NodeId, Timestamp};
 use transport::{
     Authority, Channel, ChannelConfig, ClusterKey, Credentials, Dialer, Expected, HANDSHAKE_MAX, Identity, Issue, KeyPair, Known, Members,
-    NODE_LIFETIME, NodeIdentity, Sealed, SystemClock, empty_body,
+    NODE_LIFETIME, NodeIdentity, Role, Sealed, SystemClock, empty_body,
 };
 
 /// How long the cluster was off: twice as long as a certificate lasts.
@@ -52,8 +54,13 @@ fn authority(data: &Path) -> Authority {
 
 /// A certificate that has expired, for `key` and `identity`.
 fn expired(authority: &Authority, key: &KeyPair, identity: NodeIdentity) -> Credentials {
-    let (then, names) =
-        (Timestamp(now().0 - u64::try_from(OFF.as_millis()).expect("two days")), ["127.0.0.1".to_owned(), "localhost".to_owned()]);
+    issued(authority, key, identity, OFF)
+}
+
+/// A certificate for `key` and `identity` that was given `age` ago.
+fn issued(authority: &Authority, key: &KeyPair, identity: NodeIdentity, age: Duration) -> Credentials {
+    let then = Timestamp(now().0 - u64::try_from(age.as_millis()).expect("a few days"));
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
     let issue = Issue { identity, key: &key.public(), names: &names, now: then, lifetime: NODE_LIFETIME };
     let certificate = authority.issue(&issue).expect("the authority signs");
     Credentials::new(key.clone(), &certificate, authority.certificate().clone()).expect("they belong together")
@@ -115,4 +122,61 @@ async fn a_cluster_that_was_off_for_two_days_comes_back_and_lets_no_stranger_in(
 
     clients.moved(cluster.apis());
     clients.finish().await;
+}
+
+/// Whether the worker at `mesh` shows a certificate that is good by itself, to a server that knows nobody's key.
+async fn shows_a_good_one(mesh: &str, worker: NodeIdentity, server: Credentials) -> bool {
+    let (identity, known) = (Identity::new(server), Known::new(Members::default()));
+    let dialer = Dialer { identity, known, clock: Arc::new(SystemClock), connect_max: HANDSHAKE_MAX };
+    let channel = Channel::new(ChannelConfig::new(dialer, mesh, Expected::Node(worker)));
+    let request = http::Request::get("/").body(empty_body()).expect("a constant path is one");
+    channel.request(request, ASK_MAX).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_renewed_once_its_servers_are_back_and_shows_the_new_certificate() {
+    let (mut cluster, _network) = Cluster::behind_doors(1).await;
+    cluster.join_worker("node-b").await;
+    cluster.nodes[0].apply(&hello(&guest("hello"), "")).expect(0);
+    let join = ["--name".to_owned(), "node-b".to_owned(), "--join".to_owned(), cluster.peer.clone()];
+    let flags: Vec<&str> = join.iter().map(String::as_str).collect();
+    let worker = cluster.nodes.pop().expect("two nodes").cut_power();
+    let server = cluster.nodes.pop().expect("one node");
+    let (server_flags, server) = (server.flags().to_vec(), server.cut_power());
+    let authority = authority(&server.path().join("data"));
+    let place = worker.path().join("data/worker/identity");
+    let own = Credentials::read(&place).expect("a worker has credentials");
+    expired(&authority, own.key(), own.identity()).write(&place).expect("the directory is writable");
+    let beyond = NodeIdentity { cluster: authority.cluster(), node: NodeId(1_000_000), role: Role::Server };
+    let asking = issued(&authority, &KeyPair::generate(), beyond, Duration::ZERO);
+    let renewed = |place: &Path| Credentials::read(place).is_ok_and(|own| own.validity().renew_at() > now());
+
+    // It serves, asks for another certificate again and again, and has none yet.
+    let worker = Node::start_worker_in(worker, &flags).await;
+    let mesh = worker.ready()["mesh"].as_str().expect("a worker listens for servers").to_owned();
+    assert_eq!(raw::get(&worker.http, "hello.localhost", "/").await.expect("an answer").status, 200);
+    eventually("three renewals that failed", || {
+        let failed = worker.log().matches("the certificate of this worker cannot be renewed yet").count();
+        async move { (failed >= 3).then_some(()) }
+    })
+    .await;
+    let place = worker.data().join("worker/identity");
+    assert!(!renewed(&place) && !shows_a_good_one(&mesh, own.identity(), asking.clone()).await);
+
+    let server_flags: Vec<&str> = server_flags.iter().map(String::as_str).collect();
+    let server = Node::start_in(server, &server_flags).await;
+    eventually("a new certificate", || async { renewed(&place).then_some(()) }).await;
+    eventually("that it is shown", || async { shows_a_good_one(&mesh, own.identity(), asking.clone()).await.then_some(()) }).await;
+    assert!(worker.log().contains("the certificate of this worker is renewed"));
+    server.apply(&hello(&guest("hello"), "      env: {TURN: \"2\"}\n")).expect(0);
+
+    // More than half of its life is over, and its servers are there.
+    let worker = worker.cut_power();
+    let aged = Duration::from_secs(NODE_LIFETIME.as_secs() / 2 + 3_600);
+    let place = worker.path().join("data/worker/identity");
+    issued(&authority, own.key(), own.identity(), aged).write(&place).expect("the directory is writable");
+    let worker = Node::start_worker_in(worker, &flags).await;
+    let place = worker.data().join("worker/identity");
+    eventually("a new certificate before the old one ends", || async { renewed(&place).then_some(()) }).await;
+    assert_eq!(raw::get(&worker.http, "hello.localhost", "/").await.expect("an answer").status, 200);
 }

@@ -1,14 +1,17 @@
-//! Machines with empty disks, the same command line on each: they become one cluster by themselves, also when one comes late or is killed meanwhile, and never two.
+//! Machines with empty disks, the same command line on each: they become one cluster by themselves, also when one comes late, is killed meanwhile or is not heard by
+//! another, and never two.
 
 use cluster_tests::{
     DEADLINE,
     cluster::Cluster,
     eventually,
     node::{self, Node, Said},
+    proxy::Network,
     raw,
 };
 use std::{
     fs,
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -23,7 +26,10 @@ struct Machines {
 
 struct Machine {
     name: String,
+    /// Where the others reach it.
     peer: String,
+    /// Where it listens, when that is elsewhere.
+    behind: Option<String>,
     api: String,
     directory: TempDir,
 }
@@ -42,9 +48,13 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
-fn free() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.expect("a free port").to_string()
+/// Addresses that are free, each of them another one, as long as they are held.
+fn free(count: usize) -> Vec<TcpListener> {
+    (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect()
+}
+
+fn address(listener: &TcpListener) -> String {
+    listener.local_addr().expect("it is bound").to_string()
 }
 
 fn text(path: &Path) -> &str {
@@ -54,13 +64,30 @@ fn text(path: &Path) -> &str {
 impl Machines {
     /// The first of them is the first of the peers.
     fn new(count: usize) -> Self {
+        let held = free(2 * count);
+        let mut peers: Vec<String> = held[..count].iter().map(address).collect();
+        peers.sort();
+        Self::at(peers.into_iter().map(|peer| (peer, None)).zip(held[count..].iter().map(address)))
+    }
+
+    /// The same, reached through doors only; says the number of each one's door in the network.
+    async fn behind_doors(count: usize) -> (Self, Network, Vec<usize>) {
+        let (network, mut doors, held) = (Network::default(), Vec::new(), free(2 * count));
+        for (number, listen) in held[..count].iter().map(address).enumerate() {
+            doors.push((network.door(listen.clone()).await, listen, number));
+        }
+        doors.sort();
+        let numbers = doors.iter().map(|(.., number)| *number).collect();
+        let places = doors.into_iter().map(|(door, listen, _)| (door, Some(listen)));
+        (Self::at(places.zip(held[count..].iter().map(address))), network, numbers)
+    }
+
+    fn at(places: impl Iterator<Item = ((String, Option<String>), String)>) -> Self {
         let token = directory();
         make_token(&token.path().join("token"));
-        let mut peers: Vec<String> = (0..count).map(|_| free()).collect();
-        peers.sort();
         let names = (b'a'..).map(|letter| format!("node-{}", char::from(letter)));
-        let machine = |(name, peer)| Machine { name, peer, api: free(), directory: directory() };
-        Self { token, machines: names.zip(peers).map(machine).collect() }
+        let machine = |(name, ((peer, behind), api))| Machine { name, peer, behind, api, directory: directory() };
+        Self { token, machines: names.zip(places).map(machine).collect() }
     }
 
     fn peers(&self) -> String {
@@ -68,10 +95,12 @@ impl Machines {
     }
 
     fn flags(&self, number: usize, peers: &str) -> Vec<String> {
-        let Machine { name, peer, api, .. } = &self.machines[number];
+        let Machine { name, peer, behind, api, .. } = &self.machines[number];
         let (token, count) = (self.token.path().join("token"), peers.split(',').count().to_string());
-        let flags = ["--name", name, "--peer", peer, "--api", api, "--peers", peers, "--expect", &count, "--token-file", text(&token)];
-        flags.map(str::to_owned).to_vec()
+        let listen = behind.as_ref().unwrap_or(peer);
+        let flags = ["--name", name, "--peer", listen, "--api", api, "--peers", peers, "--expect", &count, "--token-file", text(&token)];
+        let advertised = behind.iter().flat_map(|_| ["--advertise-peer", peer]);
+        flags.into_iter().chain(advertised).map(str::to_owned).collect()
     }
 
     /// The program of a machine, which is not waited for.
@@ -230,4 +259,83 @@ async fn what_cannot_be_meant_ends_at_once() {
     assert!(said.err.contains("E0619") && said.err.contains("shoal formation-token create"), "{said:?}");
     let said = run(&["--join", "127.0.0.1:1", "--token-file", text(&token)]).await;
     assert!(said.err.contains("E0609") && said.err.contains("it goes with --expect and --peers"), "{said:?}");
+}
+
+/// When nothing passes from one machine to another any more, and what the three do meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// From the start; all wait, and nobody begins a cluster.
+    EarlyAndAwaited,
+    /// From the start; they become the cluster as if nothing was.
+    EarlyAndUnnoticed,
+    /// Once the first has made the cluster's authority; what is done by then is done, and the rest waits.
+    Late,
+}
+
+/// Three machines become one cluster although machine `silent` is not heard by machine `deaf` for a while, which it hears itself.
+async fn forms(silent: usize, deaf: usize, when: Cut) {
+    let (mut machines, network, doors) = Machines::behind_doors(3).await;
+    let peers: Vec<String> = machines.machines.iter().map(|machine| machine.peer.clone()).collect();
+    let apis: Vec<String> = machines.machines.iter().map(|machine| machine.api.clone()).collect();
+    let data: Vec<_> = machines.machines.iter().map(|machine| machine.directory.path().join("data")).collect();
+    let cut = || network.hold(doors[silent], doors[deaf]);
+    if when != Cut::Late {
+        cut();
+    }
+    let forming = tokio::spawn(async move { machines.start_all().await });
+    match when {
+        Cut::EarlyAndAwaited => {
+            // The one asks in vain, and the other one's questions are answered in vain.
+            waits_for(&apis[silent], &format!("{} to answer", peers[deaf])).await;
+            waits_for(&apis[deaf], &format!("{} to answer", peers[silent])).await;
+            let third = 3 - silent - deaf;
+            waits_for(&apis[third], &format!("{}, the first of the peers, to found", peers[0])).await;
+            for data in &data {
+                assert!(!data.join("node.json").exists() && !data.join("control/formation.json").exists(), "{}", data.display());
+            }
+        }
+        Cut::Late => {
+            let begun = || ["control/formation.json", "node.json"].iter().any(|name| data[0].join(name).exists());
+            eventually("the beginning", || async { begun().then_some(()) }).await;
+            cut();
+            eventually("a machine that waits, or the cluster", || async {
+                let answer = raw::get(&apis[0], "localhost", "/readyz").await.ok()?;
+                (answer.status == 200 || answer.body.contains("to answer") || answer.body.contains("to bind itself")).then_some(())
+            })
+            .await;
+        }
+        Cut::EarlyAndUnnoticed => {
+            for api in &apis {
+                eventually("the cluster", || async { (raw::get(api, "localhost", "/readyz").await.ok()?.status == 200).then_some(()) })
+                    .await;
+            }
+        }
+    }
+    network.heal();
+    let cluster = forming.await.expect("they start");
+    cluster.until_members(3, 3).await;
+    cluster.until_all_answer().await;
+    let ids: Vec<_> = cluster.nodes.iter().map(|node| Cluster::view(node).expect("it answers")["id"].to_string()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "more than one cluster: {ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_not_heard_by_the_founder_is_waited_for() {
+    forms(1, 0, Cut::EarlyAndAwaited).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_is_not_heard_by_another_machine_waits() {
+    forms(0, 2, Cut::EarlyAndAwaited).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_hears_no_more_once_the_cluster_is_begun_founds_no_second_one() {
+    forms(0, 1, Cut::Late).await;
+    forms(2, 0, Cut::Late).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_found_nothing_need_not_hear_each_other() {
+    forms(1, 2, Cut::EarlyAndUnnoticed).await;
 }

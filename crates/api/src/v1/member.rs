@@ -122,7 +122,7 @@ pub struct NewJoinToken {
     /// Until when it is good.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Time,
-    /// The command that joins, on the machine that should.
+    /// The command that joins, on the machine that should; empty where nobody can, because the server that answers tells nobody an address.
     pub command: String,
 }
 

@@ -106,3 +106,64 @@ impl Drop for DiskDraft {
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    /// Every file of a directory, in order of name.
+    fn files(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("a directory");
+        let mut names: Vec<String> = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn draft(shelf: &DiskShelf, text: &str) -> Box<dyn Draft> {
+        let mut draft = shelf.draft().expect("a draft");
+        draft.write_all(text.as_bytes()).expect("written");
+        draft
+    }
+
+    fn text(shelf: &DiskShelf, name: &str) -> String {
+        let mut text = String::new();
+        Shelf::open(shelf, name).expect("published").read_to_string(&mut text).expect("text");
+        text
+    }
+
+    #[test]
+    fn a_snapshot_that_got_no_name_is_gone_and_those_before_it_stay() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let shelf = DiskShelf::open(directory.path()).expect("opens");
+        draft(&shelf, "first").publish("1-9").expect("published");
+        // A file cannot take the name of a directory.
+        fs::create_dir(directory.path().join("1-18")).expect("in the way");
+        draft(&shelf, "second").publish("1-18").expect_err("the name is taken");
+        fs::remove_dir(directory.path().join("1-18")).expect("out of the way");
+        assert_eq!((files(directory.path()), text(&shelf, "1-9")), (vec!["1-9".to_owned()], "first".to_owned()));
+        draft(&shelf, "second").publish("1-18").expect("the next try");
+        assert_eq!(text(&shelf, "1-18"), "second");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_at_the_next_start_and_nothing_else_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let shelf = DiskShelf::open(directory.path()).expect("opens");
+        draft(&shelf, "whole").publish("1-9").expect("published");
+        draft(&shelf, "torn").publish("1-18").expect("published");
+        shelf.set_aside("1-18").expect("set aside");
+        // Killed before the name was there, and while it was being written: nobody drops them.
+        std::mem::forget(draft(&shelf, "all of it"));
+        std::mem::forget(draft(&shelf, "half"));
+        assert_eq!(files(directory.path()).iter().filter(|name| name.ends_with(".part")).count(), 2);
+        assert_eq!(shelf.names().expect("names"), ["1-9"], "what has no name yet is nobody's snapshot");
+
+        let shelf = DiskShelf::open(directory.path()).expect("opens again");
+        assert_eq!(files(directory.path()), ["1-18.damaged", "1-9"]);
+        assert_eq!((shelf.names().expect("names"), text(&shelf, "1-9")), (vec!["1-9".to_owned()], "whole".to_owned()));
+        draft(&shelf, "next").publish("1-18").expect("published");
+        assert_eq!(text(&shelf, "1-18"), "next", "the numbers of drafts begin anew");
+    }
+}

@@ -84,6 +84,9 @@ pub(crate) async fn promote(
     Path(name): Path<String>,
 ) -> Result<Answer<MemberAnswer>, ApiError> {
     let node = server(&core.state(), &name)?;
+    if core.consensus.membership().borrow().is_voter(node.id.0) {
+        return Ok(Answer(MemberAnswer { message: format!("{name} votes already"), node: name }));
+    }
     audit::witness(&core, &caller, Deed::Promote, format!("member/{name}")).await?;
     core.consensus.promote(node.id.0).await.map_err(|error| refused(&name, "promoted", &error))?;
     Ok(Answer(MemberAnswer { message: format!("{name} votes"), node: name }))

@@ -45,8 +45,10 @@ pub(crate) async fn create_join_token(
         note: request.note,
     };
     core.writer.write(Wish::change(&once(caller), "", now, Change::CreateJoinToken(change))).await?;
-    let address = core.settings.introduction.peer.clone().unwrap_or_default();
-    let command = format!("SHOAL_JOIN_TOKEN={token} shoal {role} --data-dir /var/lib/shoal --join {address}");
+    // Nobody joins a server that has no port for others: there is nothing to run.
+    let command = core.settings.introduction.peer.as_ref();
+    let command =
+        command.map(|peer| format!("SHOAL_JOIN_TOKEN={token} shoal {role} --data-dir /var/lib/shoal --join {peer}")).unwrap_or_default();
     Ok(Answer(NewJoinToken { token: token.to_string(), id: id.to_string(), expires_at: expires_at.into(), command }))
 }
 

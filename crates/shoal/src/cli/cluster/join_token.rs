@@ -95,10 +95,13 @@ pub async fn run(args: JoinTokenArgs, session: &Session) -> Outcome {
 fn hint(made: &NewJoinToken, role: JoinRole, now: model::id::Timestamp) -> String {
     let kind = views::join_role(role);
     let left = views::until(made.expires_at, now);
-    format!(
-        "lets {kind}s join; expires {left}; shown this once; to end it: shoal join-token revoke {}\nnext, on the {kind}: {}",
-        made.id, made.command
-    )
+    let next = match made.command.as_str() {
+        "" => {
+            "this server tells nobody an address: nobody can join it; `shoal server` has a port for others, `shoal dev` has none".to_owned()
+        }
+        command => format!("next, on the {kind}: {command}"),
+    };
+    format!("lets {kind}s join; expires {left}; shown this once; to end it: shoal join-token revoke {}\n{next}", made.id)
 }
 
 #[cfg(test)]
@@ -118,5 +121,7 @@ mod tests {
             lets workers join; expires in 1h; shown this once; to end it: shoal join-token revoke k3v9
             next, on the worker: SHOAL_JOIN_TOKEN=SHOAL1-w-x shoal worker --data-dir /var/lib/shoal --join 10.0.0.1:7071"#]]
         .assert_eq(&hint(&made, JoinRole::Worker, model::id::Timestamp(0)));
+        let alone = hint(&NewJoinToken { command: String::new(), ..made }, JoinRole::Server, model::id::Timestamp(0));
+        assert!(alone.contains("nobody can join it") && !alone.contains("--join"), "{alone}");
     }
 }

@@ -148,6 +148,10 @@ mod tests {
     fn what_may_be_lost_is_said_in_words() {
         let said = |tolerates| views::tolerance(&ClusterView { tolerates, ..cluster() });
         assert_eq!(said(0), "tolerates the loss of no member; next: shoal join-token create server");
+        let mut closed = ClusterView { tolerates: 0, ..cluster() };
+        closed.members.iter_mut().for_each(|member| member.address.clear());
+        let said_of_closed = views::tolerance(&closed);
+        assert!(said_of_closed.contains("`shoal server`") && !said_of_closed.contains("join-token"), "{said_of_closed}");
         assert_eq!((said(1).as_str(), said(2).as_str()), ("tolerates the loss of 1 member", "tolerates the loss of 2 members"));
     }
 }

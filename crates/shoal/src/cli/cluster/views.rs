@@ -50,6 +50,9 @@ fn heard(ago: Duration) -> String {
 /// What may be lost, and what to do when that is nothing.
 pub fn tolerance(cluster: &ClusterView) -> String {
     match cluster.tolerates {
+        0 if cluster.members.iter().all(|member| member.address.is_empty()) => {
+            "tolerates the loss of no member: no other server can join, for want of a port; `shoal server` has one".to_owned()
+        }
         0 => "tolerates the loss of no member; next: shoal join-token create server".to_owned(),
         1 => "tolerates the loss of 1 member".to_owned(),
         more => format!("tolerates the loss of {more} members"),
