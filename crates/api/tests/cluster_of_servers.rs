@@ -158,6 +158,27 @@ async fn a_server_that_is_gone_is_passed_over_and_remembered() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_ask_for_an_artifact_is_told_why() {
+    let unknown =
+        || answer(StatusCode::UNAUTHORIZED, &json!({"error": {"code": "E0423", "message": "this token is not known", "help": ""}}));
+    let revoked = Fake::start(move |request: Request<Incoming>| match request.uri().path() {
+        "/v1/whoami" => unknown(),
+        _ => answer(StatusCode::UNAUTHORIZED, &json!(null)),
+    })
+    .await;
+    let digest = Digest::of(b"artifact");
+    let client = Client::of(vec![revoked.server()]).with_token(token());
+    assert_eq!(client.has_artifact(&digest).await.expect_err("the token is revoked").code(), "E0423");
+    let viewer = Fake::start(|request: Request<Incoming>| match request.uri().path() {
+        "/v1/whoami" => whoami(&request),
+        _ => answer(StatusCode::FORBIDDEN, &json!(null)),
+    })
+    .await;
+    let told = Client::of(vec![viewer.server()]).with_token(token()).has_artifact(&digest).await.expect_err("it may only read");
+    assert_eq!(told.code(), "E0421");
+}
+
+#[tokio::test]
 async fn without_a_leader_a_patient_client_asks_again_and_another_is_told() {
     let asked = Arc::new(AtomicUsize::new(0));
     let (counted, keys) = (asked.clone(), Arc::new(Mutex::new(BTreeSet::new())));

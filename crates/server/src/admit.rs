@@ -34,6 +34,9 @@ use crate::{
     streams::LINES,
 };
 
+/// What the history calls whoever asks over the socket without a token.
+pub(crate) const OWNER: &str = "owner of this machine";
+
 /// Who calls.
 ///
 /// # Errors
@@ -57,7 +60,7 @@ pub(crate) fn caller(via: Via, headers: &HeaderMap, state: &ClusterState, now: T
             of_token(&token, state, now).map(|(token, principal)| Caller { principal, by_token: true, token: Some(token), from, key })
         }
         None if matches!(via, Via::Socket | Via::Loopback) => {
-            let principal = Principal { name: "owner of this machine".to_owned(), role: ApiRole::Admin, namespace: None };
+            let principal = Principal { name: OWNER.to_owned(), role: ApiRole::Admin, namespace: None };
             Ok(Caller { principal, by_token: false, token: None, from, key })
         }
         None if matches!(via, Via::Stranger(_)) => Err(stranger(via)),

@@ -92,6 +92,9 @@ pub const API_TOKEN_LIFE_MAX: Duration = Duration::from_secs(2 * 366 * 24 * 3600
 /// Until a server has fetched an artifact from another: the largest at 16 MiB/s.
 pub const SPREAD_MAX: Duration = Duration::from_secs(20);
 
+/// Bytes of the name of a token of the API: a line of a table.
+pub const TOKEN_NAME_BYTES_MAX: usize = 128;
+
 /// Until artifacts that nobody had are looked for again though nothing was written: a server that comes back with them is found within a minute.
 pub const SPREAD_RETRY: Duration = Duration::from_secs(60);
 

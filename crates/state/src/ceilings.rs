@@ -7,7 +7,7 @@ use model::{
     id::{AppId, Name},
 };
 
-use crate::{Refused, State, command::Ceilings};
+use crate::{AppRecord, Refused, State, command::Ceilings};
 
 /// What is allowed is shown as far as it fits a sentence.
 const ALLOWED_SHOWN_MAX: usize = 5;
@@ -58,12 +58,28 @@ impl fmt::Display for Ceiling {
     }
 }
 
-/// What all instances of some apps book.
+/// What all instances of some apps book on one worker.
 #[derive(Debug, Clone, Copy, Default)]
 struct Usage {
     memory_bytes: u64,
     cpu_millis: u64,
     instances: u64,
+    apps: u64,
+}
+
+impl Usage {
+    fn of<'a>(specs: impl Iterator<Item = &'a AppSpecV1>) -> Self {
+        let mut usage = Self::default();
+        for spec in specs {
+            usage.apps += 1;
+            for component in &spec.components {
+                usage.memory_bytes = usage.memory_bytes.saturating_add(component.instance_memory_bytes);
+                usage.cpu_millis = usage.cpu_millis.saturating_add(u64::from(component.cpu_millis));
+                usage.instances += 1;
+            }
+        }
+        usage
+    }
 }
 
 /// The first ceiling that a component of `spec` is over by itself, and which component.
@@ -125,24 +141,23 @@ impl State {
         self.over_quota(&namespace.ceilings, app, spec).map_or(Ok(()), |ceiling| Err(refused(None, ceiling)))
     }
 
+    /// An app that asks for no more than it has is under no quota: a node that joined, or a quota that was lowered, would else hold up the change or the undo
+    /// that mends something.
     fn over_quota(&self, ceilings: &Ceilings, app: &AppId, spec: &AppSpecV1) -> Option<Ceiling> {
-        let others = self.apps().filter(|other| other.id.namespace == app.namespace && other.id != *app).collect::<Vec<_>>();
-        let mut usage = Usage::default();
-        let wanted = others.iter().filter_map(|other| self.revision(&other.id, other.wanted)).map(|revision| &revision.frozen.spec);
-        for component in wanted.chain([spec]).flat_map(|spec| &spec.components) {
-            usage.memory_bytes = usage.memory_bytes.saturating_add(component.instance_memory_bytes);
-            usage.cpu_millis = usage.cpu_millis.saturating_add(u64::from(component.cpu_millis));
-            usage.instances += 1;
-        }
+        let wanted = |record: &AppRecord| self.revision(&record.id, record.wanted).map(|revision| &revision.frozen.spec);
+        let all = || self.apps().filter(|other| other.id.namespace == app.namespace);
+        let before = Usage::of(all().filter(|other| other.id == *app && !other.deleted).filter_map(wanted));
+        let (own, usage) =
+            (Usage::of(std::iter::once(spec)), Usage::of(all().filter(|other| other.id != *app).filter_map(wanted).chain([spec])));
         let workers = self.workers().max(1) as u64;
         let counts = [
-            ("apps", others.len() as u64 + 1, ceilings.apps),
-            ("instances", usage.instances.saturating_mul(workers), ceilings.instances),
-            ("bytes of memory", usage.memory_bytes.saturating_mul(workers), ceilings.memory_bytes),
-            ("thousandths of a core", usage.cpu_millis.saturating_mul(workers), ceilings.cpu_millis),
+            ("apps", usage.apps, own.apps > before.apps, ceilings.apps),
+            ("instances", usage.instances.saturating_mul(workers), own.instances > before.instances, ceilings.instances),
+            ("bytes of memory", usage.memory_bytes.saturating_mul(workers), own.memory_bytes > before.memory_bytes, ceilings.memory_bytes),
+            ("thousandths of a core", usage.cpu_millis.saturating_mul(workers), own.cpu_millis > before.cpu_millis, ceilings.cpu_millis),
         ];
-        counts.into_iter().find_map(|(unit, found, limit)| {
-            let limit = limit.filter(|limit| found > *limit)?;
+        counts.into_iter().find_map(|(unit, found, is_more, limit)| {
+            let limit = limit.filter(|limit| is_more && found > *limit)?;
             Some(Ceiling::Quota { unit, found, limit })
         })
     }

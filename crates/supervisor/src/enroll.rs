@@ -115,6 +115,7 @@ impl Enrolled {
 pub async fn enroll(node: &Node) -> Result<Enrolled, StartError> {
     let data = &node.directory.path;
     if let Some(enrolled) = Enrolled::read(data)? {
+        refuse_other_part(data, node.options.part.serves())?;
         if node.options.form.is_some() {
             tracing::info!(cluster.id = %enrolled.cluster, "this data directory belongs to a cluster already: --expect and --peers are not looked at");
         }
@@ -254,6 +255,16 @@ pub fn forget_founding(data: &Path) -> Result<(), StartError> {
     if data.join("control").exists() { sync(&data.join("control")) } else { Ok(()) }
 }
 
+/// A server that came back as a worker would be a vote that is missing, and a worker has nothing that a server needs.
+fn refuse_other_part(data: &Path, serves: bool) -> Result<(), StartError> {
+    let why = match (identity_of(data, Role::Server).exists(), serves) {
+        (true, false) => "this data directory is a server's: start it with   shoal server   or give the worker a directory of its own",
+        (false, true) => "this data directory is a worker's: start it with   shoal worker   or give the server a directory of its own",
+        _ => return Ok(()),
+    };
+    Err(StartError::Identity { why: why.to_owned() })
+}
+
 /// Begins a cluster of one.
 fn found(node: &Node) -> Result<Enrolled, StartError> {
     refuse_bound(&node.directory.path)?;
@@ -308,6 +319,17 @@ pub fn key_of_worker(role: Role, key: &KeyPair) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_of_one_part() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path();
+        refuse_other_part(data, false).expect("a worker's");
+        assert!(refuse_other_part(data, true).is_err_and(|error| error.to_string().contains("is a worker's")));
+        fs::create_dir_all(identity_of(data, Role::Server)).expect("a directory");
+        refuse_other_part(data, true).expect("a server's");
+        assert!(refuse_other_part(data, false).is_err_and(|error| error.to_string().contains("is a server's")));
+    }
 
     #[test]
     fn whoever_joins_founds_nothing() {

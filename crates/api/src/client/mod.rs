@@ -44,9 +44,9 @@ use crate::{
     limits::{CALL_MAX, JSON_BYTES_MAX},
     time::Time,
     v1::{
-        AppView, ApplyAnswer, ApplyRequest, DeleteAnswer, EventQuery, EventView, InstanceView, List, LogEntry, LogQuery, NodeView,
-        ObjectAnswer, PlanAnswer, PlanRequest, ReadyView, RevisionView, TopQuery, TopView, UndoRequest, VersionView, WatchEvent, WhyAnswer,
-        WhyQuery,
+        AppView, ApplyAnswer, ApplyRequest, DeleteAnswer, ErrorDetail, EventQuery, EventView, InstanceView, List, LogEntry, LogQuery,
+        NodeView, ObjectAnswer, PlanAnswer, PlanRequest, Principal, ReadyView, RevisionView, TopQuery, TopView, UndoRequest, VersionView,
+        WatchEvent, WhyAnswer, WhyQuery,
     },
 };
 
@@ -142,7 +142,14 @@ impl Client {
         match answer.status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => Err(ClientError::refused(&server, status, &answer.bytes)),
+            status => {
+                // The answer to a question for a head has no body: another question is refused for the same reason, in words.
+                let asked = self.whoami().await?;
+                Err(match status {
+                    StatusCode::FORBIDDEN => ClientError::Refused { status, error: Box::new(forbidden(&asked)) },
+                    _ => ClientError::refused(&server, status, &answer.bytes),
+                })
+            }
         }
     }
 
@@ -288,6 +295,12 @@ impl Client {
 }
 
 /// A deadline in words, for errors.
+/// What a server says to somebody who may ask who they are, and not whether an artifact is stored.
+fn forbidden(asked: &Principal) -> ErrorDetail {
+    let message = format!("{} may only read, and deploying takes the role deployer", asked.name);
+    ErrorDetail::new("E0421", message, "ask an admin for a token:   shoal token create --role deployer NAME")
+}
+
 fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs())
 }

@@ -64,6 +64,13 @@ pub(crate) async fn cluster(State(core): State<Arc<Core>>) -> Result<Answer<Clus
             heard: known.and_then(|known| known.heard).map(|heard| Millis(u64::try_from(heard.as_millis()).unwrap_or(u64::MAX))),
         }
     };
+    // Only the leader hears of all of them; who is asked because nobody leads knows of none.
+    let is_heard =
+        |id: u64| progress.iter().any(|known| known.id == id && known.heard.is_some_and(|heard| heard <= core.consensus.patience()));
+    let answering = match leader {
+        Some(id) if id == core.node.0 => membership.voters.iter().filter(|peer| peer.id == id || is_heard(peer.id)).count(),
+        _ => 0,
+    };
     let voters = membership.voters.iter().map(|peer| member(peer, MemberRole::Voter));
     let mut members: Vec<_> = voters.chain(membership.learners.iter().map(|peer| member(peer, MemberRole::Learner))).collect();
     members.sort_by_key(|member| member.id);
@@ -74,8 +81,13 @@ pub(crate) async fn cluster(State(core): State<Arc<Core>>) -> Result<Answer<Clus
         term,
         index: state.index(),
         members,
-        tolerates: membership.voters.len().saturating_sub(1) / 2,
+        tolerates: tolerated(membership.voters.len(), answering),
     }))
+}
+
+/// How many more of `voters` may be lost while a majority of them answers, of which `answering` do now.
+fn tolerated(voters: usize, answering: usize) -> usize {
+    answering.saturating_sub(voters / 2 + 1)
 }
 
 pub(crate) async fn promote(
@@ -198,5 +210,17 @@ fn refused(name: &str, what: &str, error: &MemberError) -> ApiError {
         MemberError::NoSuchMember { .. } => ApiError::new("E0402", message, ""),
         MemberError::Unknown | MemberError::Failed { .. } => ApiError::in_doubt(&message),
         _ => ApiError::new("E0407", message, "try again in a moment"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_lost_already() {
+        for (voters, answering, expected) in [(1, 1, 0), (3, 3, 1), (3, 2, 0), (3, 1, 0), (5, 5, 2), (5, 4, 1), (4, 4, 1), (3, 0, 0)] {
+            assert_eq!(tolerated(voters, answering), expected, "{answering} of {voters}");
+        }
     }
 }

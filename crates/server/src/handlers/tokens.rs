@@ -11,7 +11,10 @@ use model::{
     id::{Timestamp, TokenId},
     quantity::Millis,
 };
-use state::command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken};
+use state::{
+    JoinTokenRecord,
+    command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken},
+};
 use transport::{ApiToken, JoinToken, Role};
 use wishes::{caller::Caller, decision::Wish};
 
@@ -21,7 +24,7 @@ use crate::{
     authority, clock,
     core::Core,
     extract::{Answer, IdPath, Json},
-    limits::{API_TOKEN_LIFE_MAX, JOIN_TOKEN_LIFE_MAX},
+    limits::{API_TOKEN_LIFE_MAX, JOIN_TOKEN_LIFE_MAX, TOKEN_NAME_BYTES_MAX},
 };
 
 pub(crate) async fn create_join_token(
@@ -54,7 +57,8 @@ pub(crate) async fn create_join_token(
 
 pub(crate) async fn join_tokens(State(core): State<Arc<Core>>) -> Answer<List<JoinTokenView>> {
     let (state, now) = (core.state(), clock::now());
-    let items = state.join_tokens().filter(|token| !token.expired(now)).map(|token| JoinTokenView {
+    let good = |token: &&JoinTokenRecord| !token.expired(now) && token.uses_left != Some(0);
+    let items = state.join_tokens().filter(good).map(|token| JoinTokenView {
         id: token.id.to_string(),
         role: match token.role {
             NodeRole::Server => JoinRole::Server,
@@ -85,6 +89,7 @@ pub(crate) async fn create_api_token(
 ) -> Result<Answer<NewApiToken>, ApiError> {
     let now = clock::now();
     let expires_at = end(now, request.ttl.0, API_TOKEN_LIFE_MAX.as_millis())?;
+    refuse_name(&request.name)?;
     let token = ApiToken::create();
     let id = token_id(&token.id)?;
     let change = CreateApiToken {
@@ -136,6 +141,18 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Answer<Princ
 /// The caller without a key to be remembered by: an answer from memory would carry a secret that nobody knows, so asking again makes another token.
 fn once(caller: Caller) -> Caller {
     Caller { key: None, ..caller }
+}
+
+/// The name stands in the history and in the audit log, where nobody is to be taken for somebody else.
+fn refuse_name(name: &str) -> Result<(), ApiError> {
+    let is_fit =
+        !name.trim().is_empty() && name.len() <= TOKEN_NAME_BYTES_MAX && !name.chars().any(char::is_control) && name != admit::OWNER;
+    let wrong = || {
+        let message =
+            format!("`{}` is no name for a token: it has 1 to {TOKEN_NAME_BYTES_MAX} bytes without line breaks", name.escape_debug());
+        ApiError::new("E0408", message, "name whoever will use it, such as ana or ci")
+    };
+    is_fit.then_some(()).ok_or_else(wrong)
 }
 
 fn join_role(role: JoinRole) -> Role {

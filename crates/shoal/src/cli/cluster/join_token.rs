@@ -63,6 +63,7 @@ enum Role {
 pub async fn run(args: JoinTokenArgs, session: &Session) -> Outcome {
     match args.what {
         What::Create { role, ttl, uses, note, output } => {
+            output.refuse_name("the token")?;
             let role = match role {
                 Role::Server => JoinRole::Server,
                 Role::Worker => JoinRole::Worker,

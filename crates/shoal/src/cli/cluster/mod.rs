@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{
     age,
-    failure::{Exit, Outcome},
+    failure::{Exit, Failure, Outcome},
     output::{Format, Listing},
     session::Session,
     yaml::to_yaml,
@@ -72,6 +72,17 @@ impl OneArgs {
             Some(Format::Yaml) => to_yaml(&json!(object)),
             Some(Format::Name) => name.to_owned(),
             _ => plain,
+        }
+    }
+
+    /// Refuses the name alone, of something that is shown once and whole.
+    fn refuse_name(&self, what: &str) -> Result<(), Failure> {
+        match self.output {
+            Some(Format::Name) => {
+                let message = format!("-o name leaves {what} out, which is shown this once");
+                Err(Failure::usage(message, format!("without -o there is {what} alone, and -o json has everything")))
+            }
+            _ => Ok(()),
         }
     }
 

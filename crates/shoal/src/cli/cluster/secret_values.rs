@@ -78,6 +78,9 @@ impl Sources {
         let mut values = Values::new();
         for (key, file) in &self.files {
             let bytes = if is_stdin(file) { stdin(key)? } else { of_file(file)? };
+            if is_stdin(file) && bytes.is_empty() {
+                return Err(nothing_came());
+            }
             values.insert(key.clone(), BASE64.encode(&bytes));
         }
         if self.keys.is_empty() {
@@ -98,6 +101,9 @@ impl Sources {
 /// One key takes all of `input` but one line end after it; several take a line each.
 fn split(keys: &[String], input: &[u8]) -> Result<Values, Failure> {
     let input = input.strip_suffix(b"\n").map_or(input, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
+    if input.is_empty() {
+        return Err(nothing_came());
+    }
     if let [key] = keys {
         return Ok(Values::from([(key.clone(), BASE64.encode(input))]));
     }
@@ -107,6 +113,11 @@ fn split(keys: &[String], input: &[u8]) -> Result<Values, Failure> {
         return Err(Failure::usage(message, "write one line for each key, in the same order, or use --from-file KEY=FILE"));
     }
     Ok(keys.iter().cloned().zip(lines.into_iter().map(|line| BASE64.encode(line))).collect())
+}
+
+/// The command before the pipe failed, more often than somebody means a value of nothing.
+fn nothing_came() -> Failure {
+    Failure::usage("standard input is empty: nothing was changed", "for a value of nothing: --from-file KEY=/dev/null")
 }
 
 fn stdin(what: &str) -> Result<Vec<u8>, Failure> {
@@ -182,7 +193,8 @@ mod tests {
         check(&["a"], "one\n", Some(&["one"]));
         check(&["a"], "one\r\n", Some(&["one"]));
         check(&["a"], "two\nlines\n\n", Some(&["two\nlines\n"]));
-        check(&["a"], "", Some(&[""]));
+        check(&["a"], "", None);
+        check(&["a"], "\n", None);
         check(&["b", "a"], "x\r\ny\n", Some(&["x", "y"]));
         check(&["a", "b"], "only one\n", None);
         check(&["a", "b"], "1\n2\n3\n", None);

@@ -71,6 +71,7 @@ impl From<Role> for ApiRole {
 pub async fn run(args: TokenArgs, session: &Session) -> Outcome {
     match args.what {
         What::Create { name, role, ttl, output } => {
+            output.refuse_name("the token")?;
             // Only `-n` itself keeps a token to a namespace: the one of a context is where one works, not what one gives away.
             let namespace = session.said_namespace.clone();
             let request = ApiTokenRequest { name, role: role.into(), namespace, ttl: super::millis(ttl) };

@@ -53,6 +53,9 @@ pub fn tolerance(cluster: &ClusterView) -> String {
         0 if cluster.members.iter().all(|member| member.address.is_empty()) => {
             "tolerates the loss of no member: no other server can join, for want of a port; `shoal server` has one".to_owned()
         }
+        0 if cluster.members.iter().filter(|member| member.role == MemberRole::Voter).count() > 2 => {
+            "tolerates the loss of no more members: bring back those that are not heard, or remove them".to_owned()
+        }
         0 => "tolerates the loss of no member; next: shoal join-token create server".to_owned(),
         1 => "tolerates the loss of 1 member".to_owned(),
         more => format!("tolerates the loss of {more} members"),

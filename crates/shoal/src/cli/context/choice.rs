@@ -78,10 +78,7 @@ impl Said {
         }
         let choice = Choice { token: token.or(choice.token.clone()), ..choice };
         match choice.addresses.iter().find(|server| is_in_the_open(server)) {
-            Some(server) if choice.token.is_some() => {
-                let message = format!("a token would be sent to {server} in the open");
-                Err(Failure::usage(message, "use its https:// address, or run the command on its machine"))
-            }
+            Some(server) if choice.token.is_some() => Err(in_the_open(server)),
             _ => Ok(choice),
         }
     }
@@ -142,12 +139,18 @@ pub fn token(text: &str, whose: &str) -> Result<Token, Failure> {
 /// A usage failure.
 pub fn authority(text: &str, whose: &str) -> Result<AuthorityDigest, Failure> {
     text.trim().parse().map_err(|error| {
-        Failure::usage(format!("{whose} is not the digest of an authority: {error}"), "`shoal member list -o json` on a server shows it")
+        Failure::usage(format!("{whose} is not the digest of an authority: {error}"), "`shoal ca show` on a server shows it")
     })
 }
 
+/// Why no token is sent to `server`.
+pub fn in_the_open(server: &Server) -> Failure {
+    let message = format!("a token would be sent to {server} in the open");
+    Failure::usage(message, "use its https:// address, or run the command on its machine")
+}
+
 /// Whether what is sent there can be read on the way.
-fn is_in_the_open(server: &Server) -> bool {
+pub fn is_in_the_open(server: &Server) -> bool {
     let Server::Http(authority) = server else { return false };
     let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).trim_matches(['[', ']']);
     host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -9,7 +9,7 @@ use api::{
     v1::{Principal, VersionView},
 };
 use clap::Args;
-use transport::{AuthorityDigest, Pin, Protocol, SystemClock};
+use transport::{AuthorityCertificate, AuthorityDigest, Pin, Protocol, SystemClock};
 
 use super::{
     choice,
@@ -59,6 +59,7 @@ pub async fn run(args: LoginArgs, session: &Session) -> Outcome {
         None => discovery::parse(url),
     });
     let servers: Vec<Server> = servers.collect::<Result<_, _>>()?;
+    servers.iter().find(|server| choice::is_in_the_open(server)).map_or(Ok(()), |server| Err(choice::in_the_open(server)))?;
     let token = token(&args, authority.is_some(), session)?;
     let context = Context {
         servers: servers.iter().map(ToString::to_string).collect(),
@@ -82,12 +83,8 @@ pub async fn run(args: LoginArgs, session: &Session) -> Outcome {
 /// The authority to trust: the one that was given, the one that was saved, or the one that is shown, after a yes.
 async fn pin(args: &LoginArgs, saved: Option<&Context>, name: &str, session: &Session) -> Result<AuthorityDigest, Failure> {
     let given = args.ca_digest.as_deref().map(|text| choice::authority(text, "--ca-digest")).transpose()?;
-    let url = &args.urls[0];
-    let host = url.trim_start_matches("https://").trim_end_matches('/');
-    let shown = transport::shown_authority(host, Arc::new(SystemClock), CONNECT_MAX).await.map_err(|error| {
-        let failure = model::problem::Problem::new(code(&error), format!("cannot log in at {url}: {}", chain(&error)));
-        Failure::of(failure.help("give the address of a server's API, as in https://10.0.0.1:7070"))
-    })?;
+    let (url, shown) = shown(&args.urls).await?;
+    let host = host_of(url);
     match judge(shown.digest(), given, saved.and_then(|context| context.ca_digest)) {
         Trust::Known => {}
         // One that was replaced leads to the one that is shown; what was pinned stays so until every server shows that.
@@ -98,7 +95,7 @@ async fn pin(args: &LoginArgs, saved: Option<&Context>, name: &str, session: &Se
             session.terminal.hint(format!("{url} shows cluster {cluster} with the authority {}", shown.digest()));
             let terminal = &session.terminal;
             if !args.yes && !terminal.interactive {
-                let help = "give --ca-digest DIGEST, as `shoal member list -o json` on a server shows it, or --yes on a network you trust";
+                let help = "give --ca-digest DIGEST, as `shoal ca show` on a server shows it, or --yes on a network you trust";
                 return Err(Failure::usage(format!("{url} is not known yet, and nobody can be asked here"), help));
             }
             if !args.yes && !terminal.confirm("Is it the digest that whoever runs the cluster told you?") {
@@ -107,6 +104,28 @@ async fn pin(args: &LoginArgs, saved: Option<&Context>, name: &str, session: &Se
         }
     }
     Ok(shown.digest())
+}
+
+/// The first server that answers, and the authority that it shows.
+async fn shown(urls: &[String]) -> Result<(&str, AuthorityCertificate), Failure> {
+    let mut away = None;
+    for url in urls {
+        let error = match transport::shown_authority(host_of(url), Arc::new(SystemClock), CONNECT_MAX).await {
+            Ok(shown) => return Ok((url, shown)),
+            Err(error) => error,
+        };
+        let problem = model::problem::Problem::new(code(&error), format!("cannot log in at {url}: {}", chain(&error)));
+        let failure = Failure::of(problem.help("give the address of a server's API, as in https://10.0.0.1:7070"));
+        if code(&error) != AWAY {
+            return Err(failure);
+        }
+        away.get_or_insert(failure);
+    }
+    Err(away.unwrap_or_else(|| Failure::usage("no server was named", "give the address of a server's API, as in https://10.0.0.1:7070")))
+}
+
+fn host_of(url: &str) -> &str {
+    url.trim_start_matches("https://").trim_end_matches('/')
 }
 
 /// Whether the authority that is pinned vouches for the one that is shown at `host`.
@@ -139,9 +158,12 @@ fn changed(url: &str, name: &str, pinned: &AuthorityDigest, shown: &AuthorityDig
     Failure::of(model::problem::Problem::new("E0610", message).help(help))
 }
 
+/// A server that does not answer.
+const AWAY: &str = "E0605";
+
 fn code(error: &transport::DialError) -> &'static str {
     use transport::DialError::{Connect, Late, Left, Resolve};
-    if matches!(error, Connect { .. } | Late { .. } | Left { .. } | Resolve { .. }) { "E0605" } else { "E0610" }
+    if matches!(error, Connect { .. } | Late { .. } | Left { .. } | Resolve { .. }) { AWAY } else { "E0610" }
 }
 
 /// The token from where it was said to be: a file, standard input, a prompt. Without TLS, which is on this machine only, none is needed.
