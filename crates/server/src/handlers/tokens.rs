@@ -11,10 +11,7 @@ use model::{
     id::{Timestamp, TokenId},
     quantity::Millis,
 };
-use state::{
-    JoinTokenRecord,
-    command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken},
-};
+use state::command::{self, Change, CreateApiToken, CreateJoinToken, NodeRole, RevokeApiToken, RevokeJoinToken};
 use transport::{ApiToken, JoinToken, Role};
 use wishes::{caller::Caller, decision::Wish};
 
@@ -57,8 +54,7 @@ pub(crate) async fn create_join_token(
 
 pub(crate) async fn join_tokens(State(core): State<Arc<Core>>) -> Answer<List<JoinTokenView>> {
     let (state, now) = (core.state(), clock::now());
-    let good = |token: &&JoinTokenRecord| !token.expired(now) && token.uses_left != Some(0);
-    let items = state.join_tokens().filter(good).map(|token| JoinTokenView {
+    let items = state.join_tokens().filter(|token| !token.expired(now)).map(|token| JoinTokenView {
         id: token.id.to_string(),
         role: match token.role {
             NodeRole::Server => JoinRole::Server,

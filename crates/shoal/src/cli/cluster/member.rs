@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn what_may_be_lost_is_said_in_words() {
         let said = |tolerates| views::tolerance(&ClusterView { tolerates, ..cluster() });
-        assert_eq!(said(0), "tolerates the loss of no member; next: shoal join-token create server");
+        assert_eq!(said(0), "tolerates the loss of no more members: bring back those that are not heard, or remove them");
+        let mut alone = ClusterView { tolerates: 0, ..cluster() };
+        alone.members.truncate(1);
+        assert_eq!(views::tolerance(&alone), "tolerates the loss of no member; next: shoal join-token create server");
         let mut closed = ClusterView { tolerates: 0, ..cluster() };
         closed.members.iter_mut().for_each(|member| member.address.clear());
         let said_of_closed = views::tolerance(&closed);
